@@ -1,0 +1,41 @@
+# One word per command; each makes .venv where it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check bench bench-gpu clean
+
+# The CPU build of torch is enough for everything here; a GPU machine may install another before `make`.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch>=2.9,<2.14"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,bench]"
+	touch $(READY)
+
+# The built-in lab: eight cells, searched and confirmed; about ten minutes on two cores.
+demo: $(READY)
+	$(BIN)/sweep plan lab
+	$(BIN)/sweep run lab --storage sweeps
+
+test: $(READY) check
+	$(BIN)/python -m pytest tests/pure -m "not gpu"
+	$(BIN)/python -m pytest tests/torch_cpu -m "not gpu"
+	$(BIN)/python -m pytest tests/ray_local -m "not gpu"
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks.all
+
+# Needs a CUDA device: XLM-R base in bfloat16 against the Hugging Face Trainer.
+bench-gpu: $(READY)
+	$(BIN)/python -m tests.benchmarks.bench_gpu
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,99 @@
+"""The grid of intermediate tasks, alone and mixed, with its baselines; trains none of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trainables.catalogue.task import Task
+from trainables.faults import refuse
+
+
+class CellRole(StrEnum):
+    """What a cell is for."""
+
+    BASELINE = "baseline"
+    """No intermediate task: every gain is against it."""
+    COMPUTE_MATCHED = "compute_matched"
+    """No intermediate task, but as many target steps as the others have in both stages."""
+    TRANSFER = "transfer"
+    CONTROL = "control"
+    """An intermediate task that must not help, such as shuffled labels."""
+    IMAGE_ONLY = "image_only"
+    HYPOTHESIS_ONLY = "hypothesis_only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One square of the grid: a set of intermediate tasks before the sweep's target.
+
+    `shares` fixes the mixture, as (task name, share) summing to 1; empty, several tasks have their shares searched.
+
+    Raises:
+        Invalid: naming every fault.
+    """
+
+    name: str
+    role: CellRole = CellRole.TRANSFER
+    intermediates: tuple[Task, ...] = ()
+    shares: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse(f"cell {self.name!r}", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if not self.name or not all(character.isalnum() or character in "_-+" for character in self.name):
+            yield f"name must be letters, digits, '_', '-' and '+' (it becomes a file name), got {self.name!r}"
+        names = [task.name for task in self.intermediates]
+        if len(set(names)) != len(names):
+            yield f"intermediate tasks must differ, got {names!r}"
+        if self.role in (CellRole.TRANSFER, CellRole.CONTROL):
+            if not names:
+                yield f"a cell of role {self.role} must have an intermediate task; for none, use CellRole.BASELINE"
+        elif names:
+            yield f"a cell of role {self.role} must have no intermediate task, got {names!r}"
+        if self.shares:
+            yield from self._share_faults(names)
+
+    def _share_faults(self, names: Sequence[str]) -> Iterator[str]:
+        stated = [name for name, _ in self.shares]
+        if sorted(stated) != sorted(names):
+            yield f"shares must name each intermediate task once ({names!r}), got {stated!r}"
+        values = [share for _, share in self.shares]
+        if not all(isinstance(share, int | float) and math.isfinite(share) and share > 0 for share in values):
+            yield f"shares must be numbers above 0, got {values!r}; leave a task out instead of giving it 0"
+        elif abs(math.fsum(values) - 1) > 1e-6:
+            yield f"shares must sum to 1, got {math.fsum(values):.6g}; divide each by the sum"
+
+    @property
+    def searches_shares(self) -> bool:
+        """Whether the mixing weights of this cell are to be searched."""
+        return len(self.intermediates) > 1 and not self.shares
+
+
+def transfer_grid(
+    tasks: Iterable[Task],
+    *,
+    mixtures: Iterable[Sequence[Task]] = (),
+    controls: Iterable[Task] = (),
+    image_only: bool = True,
+    hypothesis_only: bool = True,
+    compute_matched: bool = False,
+) -> tuple[Cell, ...]:
+    """The cells of a transfer study: the baseline, each task alone, each mixture, each control, the blind baselines.
+
+    The grid is enumerated, never sampled: every cell gets the same number of trials.
+    """
+    cells = [Cell(name="none", role=CellRole.BASELINE)]
+    cells += [Cell(name=task.name, intermediates=(task,)) for task in tasks]
+    cells += [Cell(name="+".join(task.name for task in mixed), intermediates=tuple(mixed)) for mixed in mixtures]
+    cells += [Cell(name=task.name, role=CellRole.CONTROL, intermediates=(task,)) for task in controls]
+    if compute_matched:
+        cells.append(Cell(name="none_compute_matched", role=CellRole.COMPUTE_MATCHED))
+    if image_only:
+        cells.append(Cell(name="image_only", role=CellRole.IMAGE_ONLY))
+    if hypothesis_only:
+        cells.append(Cell(name="hypothesis_only", role=CellRole.HYPOTHESIS_ONLY))
+    return tuple(cells)

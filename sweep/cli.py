@@ -1,0 +1,144 @@
+"""The command line: parses words, calls the library, prints; decides nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sweep.load import Unreadable, load
+from trainables.faults import Invalid
+
+DEFAULT_STORAGE = "sweeps"
+
+_EPILOG = """examples:
+  sweep plan lab                what the built-in lab sweep would do; starts nothing
+  sweep run my_sweep.py         run the sweep that a Python file defines, or continue it
+  sweep table my_sweep.py       accuracy per language and gain over the baseline
+  sweep status lab              what is done, what is open
+  sweep tasks                   the tasks that a definition can name
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0: all that was asked for is there; 1: not all of it is; 2: it could not be asked for."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.act(options)
+    except (Unreadable, Invalid, LookupError) as error:
+        print(f"sweep: {_message(error)}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _message(error: Exception) -> str:
+    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sweep",
+        description="Does English intermediate-task training help a multilingual encoder across languages? "
+        "Sweeps intermediate tasks, learning rates and mixing weights, and tables accuracy per language.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = _command(commands, "run", _run, "run a sweep, or continue it where it stopped")
+    run.add_argument("--gangs", type=int, help="how many gangs to use, instead of what the definition says")
+    run.epilog = "Exits with 0 only if every planned trial and confirmation is there; the same command continues."
+    _command(commands, "plan", _plan, "print cells, trials, stages and cost; start nothing")
+    table = _command(commands, "table", _table, "print accuracy per cell and language; write Parquet and CSV")
+    table.add_argument("--format", choices=("table", "csv", "markdown", "json"), default="table")
+    _command(commands, "status", _status, "print what is done and what is open")
+    tasks = commands.add_parser("tasks", help="list the tasks that a definition can name")
+    tasks.set_defaults(act=_tasks)
+    return parser
+
+
+def _command(commands, name, act, text):  # type: ignore[no-untyped-def]
+    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command.add_argument("sweep", metavar="NAME_OR_FILE", help="a preset such as 'lab', or a .py file with one Sweep")
+    command.add_argument(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        help="folder or pyarrow URI of stages, ledger and tables (default: ./%(default)s)",
+    )
+    command.set_defaults(act=act)
+    return command
+
+
+def _run(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from sweep.launch import run
+    from sweep.show import table_lines
+
+    definition = load(options.sweep)
+    if options.gangs is not None:
+        definition = replace(definition, gangs=replace(definition.gangs, count=options.gangs))
+    results = run(definition, storage=options.storage)
+    print(table_lines(results))
+    for path in results.export():
+        print(f"wrote {path}")
+    print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
+    if not results.complete:
+        print("Not everything planned is there: see `sweep status`, and the same command continues.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from sweep.plan import plan
+    from sweep.plan_text import plan_text
+    from sweep.resolve import resolved
+
+    print(plan_text(plan(resolved(load(options.sweep)))))
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from sweep.show import table_lines
+
+    results = _results(options)
+    print(table_lines(results, format=options.format))
+    for path in results.export():
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from sweep.show import status_lines
+
+    print(status_lines(_results(options)))
+    return 0
+
+
+def _results(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from sweep.results import Results
+
+    try:
+        name = load(options.sweep).name
+    except Unreadable:
+        if options.sweep.endswith(".py"):
+            raise
+        name = options.sweep
+    return Results.open(options.storage, name)
+
+
+def _tasks(_: argparse.Namespace) -> int:
+    from trainables.catalogue.registry import TASKS
+
+    width = max(map(len, TASKS))
+    for name, task in sorted(TASKS.items()):
+        languages = sorted({code for split in task.splits for code in split.languages})
+        twin = f", stands for {task.twin_of}" if task.twin_of else ""
+        print(f"{name:<{width}}  {task.kind}; {', '.join(task.labels) or 'no labels'}; {' '.join(languages)}{twin}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

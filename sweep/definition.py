@@ -1,0 +1,177 @@
+"""A sweep as a frozen value: what is compared, what may vary, how much may be spent; starts nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from search_spaces.space import Space
+from search_spaces.transfer_grid import Cell, CellRole
+from trainables.catalogue.encoder import Encoder
+from trainables.catalogue.task import CLASSIFICATION, Kind, Task
+from trainables.faults import refuse
+from trainables.gangs import Gangs
+from trainables.settings import Settings, Visible
+
+
+class Pruner(StrEnum):
+    """Which unpromising trials are stopped early. Each compares with finished trials of the same cell only."""
+
+    NONE = "none"
+    MEDIAN = "median"
+    """Stops a trial whose best English dev score so far is below the median of the others' at the same step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The search inside each cell.
+
+    Raises:
+        Invalid: naming every fault.
+    """
+
+    trials: int
+    """Trials of each cell; the first is the default configuration."""
+    fan_out: int = 1
+    """Target trials that share one intermediate setting."""
+    seed: int = 0
+    """Seeds the sampler, and every stage of the search."""
+    pruner: Pruner = Pruner.MEDIAN
+    startup_trials: int = 5
+    """Trials drawn at random before the Parzen estimator takes over."""
+    trials_before_pruning: int = 2
+    """Finished trials of a cell before any other of it may be pruned."""
+    steps_before_pruning: int = 0
+    """No trial is pruned at or before this target step."""
+
+    def __post_init__(self) -> None:
+        refuse("search", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        for name, least in (("trials", 1), ("fan_out", 1), ("startup_trials", 1), ("trials_before_pruning", 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                yield f"{name} must be a whole number of at least {least}, got {value!r}"
+        if not isinstance(self.pruner, Pruner):
+            yield f"pruner must be one of {', '.join(f'Pruner.{p.name}' for p in Pruner)}, got {self.pruner!r}"
+        if not isinstance(self.seed, int) or self.seed < 0:
+            yield f"seed must be a whole number of at least 0, got {self.seed!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """A stage that every path shares: one task under one setting."""
+
+    task: Task
+    settings: Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Everything that decides what a sweep does.
+
+    A path is: `pretrain`, `align_images`, the cell's intermediate mixture, the target, and for confirmation runs the
+    evaluation. The first two are optional and shared; with `align_after_intermediate` the images are aligned anew
+    after each intermediate stage.
+
+    Raises:
+        Invalid: naming every fault at once.
+    """
+
+    name: str
+    target: Task
+    encoder: Encoder
+    cells: tuple[Cell, ...]
+    target_settings: Settings
+    intermediate_settings: Settings | None = None
+    pretrain: Preparation | None = None
+    align_images: Preparation | None = None
+    align_after_intermediate: bool = False
+    space: Space = field(default_factory=Space)
+    search: Search = field(default_factory=lambda: Search(trials=4))
+    confirmation_seeds: tuple[int, ...] = (1, 2, 3)
+    gangs: Gangs = field(default_factory=Gangs)
+
+    def __post_init__(self) -> None:
+        refuse(f"sweep {self.name!r}", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if not self.name or not all(character.isalnum() or character in "_-" for character in self.name):
+            yield f"name must be letters, digits, '_' and '-' (it becomes a folder), got {self.name!r}"
+        yield from self._type_faults()
+        yield from self._target_faults()
+        yield from self._cell_faults()
+        yield from self._space_faults()
+        yield from self._seed_faults()
+
+    def _type_faults(self) -> Iterator[str]:
+        for name, kind in (("target", Task), ("encoder", Encoder), ("space", Space), ("gangs", Gangs)):
+            if not isinstance(getattr(self, name), kind):
+                yield f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}"
+
+    def _target_faults(self) -> Iterator[str]:
+        if not isinstance(self.target, Task):
+            return
+        if self.target.kind not in CLASSIFICATION:
+            yield f"target must be a classification task, got {self.target.name!r} of kind {self.target.kind}"
+        for split in ("train", "dev", "test"):
+            if self.target.split(split) is None:
+                yield f"target {self.target.name!r} must have a {split} split; add one to the task"
+
+    def _cell_faults(self) -> Iterator[str]:
+        for name, times in Counter(cell.name for cell in self.cells).items():
+            if times > 1:
+                yield f"cells must have different names, got {name!r} {times} times"
+        baselines = [cell.name for cell in self.cells if cell.role is CellRole.BASELINE]
+        if len(baselines) != 1:
+            yield f"exactly one cell must be the baseline (every gain is against it), got {baselines!r}"
+        mixing = [cell for cell in self.cells if cell.intermediates]
+        if mixing and self.intermediate_settings is None:
+            yield f"intermediate_settings must be given, because {mixing[0].name!r} has an intermediate stage"
+        for cell in mixing:
+            if cell.searches_shares and self.space.shares.minimum * len(cell.intermediates) > 1:
+                yield (
+                    f"the minimum share must leave room for the {len(cell.intermediates)} tasks of {cell.name!r}, "
+                    f"got {self.space.shares.minimum}; lower it to at most {1 / len(cell.intermediates):.3g}"
+                )
+            if any(task.name == self.target.name for task in cell.intermediates):
+                yield f"the target {self.target.name!r} must not be an intermediate task too, in cell {cell.name!r}"
+        blind = {CellRole.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY}
+        if self.target.kind is not Kind.IMAGE_TEXT and any(cell.role in blind for cell in self.cells):
+            yield f"image-only and hypothesis-only cells need an image-text target, got kind {self.target.kind}"
+
+    def _space_faults(self) -> Iterator[str]:
+        if self.target_settings.visible is not Visible.BOTH:
+            yield "target_settings.visible must be Visible.BOTH; the image-only and hypothesis-only cells change it"
+        yield from self.space.default_faults("target", self.target_settings)
+        if self.intermediate_settings is not None:
+            yield from self.space.default_faults("intermediate", self.intermediate_settings)
+        workers = self.gangs.workers
+        stages = {
+            "target_settings": self.target_settings,
+            "intermediate_settings": self.intermediate_settings,
+            "pretrain": self.pretrain and self.pretrain.settings,
+            "align_images": self.align_images and self.align_images.settings,
+        }
+        for name, settings in stages.items():
+            if settings and settings.batch_size % (workers * settings.accumulation_steps):
+                yield (
+                    f"{name}: batch_size must be a multiple of workers × accumulation_steps "
+                    f"({workers} × {settings.accumulation_steps}), got {settings.batch_size}"
+                )
+
+    def _seed_faults(self) -> Iterator[str]:
+        seeds = self.confirmation_seeds
+        if len(set(seeds)) != len(seeds) or any(not isinstance(seed, int) or seed < 0 for seed in seeds):
+            yield f"confirmation_seeds must be different whole numbers of at least 0, got {seeds!r}"
+        if not seeds:
+            yield "confirmation_seeds must hold at least one seed: only confirmation runs are reported"
+        if self.search.seed in seeds:
+            yield f"confirmation_seeds must be fresh: the search's seed {self.search.seed} must not be among {seeds!r}"
+
+    @property
+    def baseline(self) -> Cell:
+        """The cell without intermediate tasks that every gain is against."""
+        return next(cell for cell in self.cells if cell.role is CellRole.BASELINE)

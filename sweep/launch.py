@@ -1,0 +1,160 @@
+"""Running a sweep on Ray: one searcher and one scheduler around the conductor; decides nothing of the search."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweep import record_definition
+from sweep.conduct import Conductor, Verdict, Watcher
+from sweep.definition import Sweep
+from sweep.ledger import Ledger
+from sweep.plan import plan
+from sweep.records import TrialKey
+from sweep.resolve import resolved
+from sweep.results import Results
+from trainables.faults import refuse
+from trainables.machine import graphics_processors, processors
+from trainables.scores import event_from_json
+from trainables.store import Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: What Tune would do unasked, and what it costs: its own loggers (one per trial), a check that every result has the
+#: metric, a snapshot of all trials every 10 s, and a summary on the terminal.
+_TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+#: Trials in flight per gang: one runs, one waits, so that a gang never waits for Tune.
+_TRIALS_PER_GANG = 2
+
+
+def run(sweep: Sweep, storage: str | Path = "sweeps", *, console: Console | None = None) -> Results:
+    """Run a sweep, or what is left of it, and return its results. Blocks until the work is done.
+
+    `storage` is a folder or a pyarrow URI. Running a finished sweep again does nothing. A Ray cluster that this
+    process is connected to is used; otherwise one of this machine alone is started, and ended afterwards.
+
+    Raises:
+        Invalid: before anything starts, if the definition, its data, the storage or the machine cannot do.
+    """
+    sweep = resolved(sweep)
+    refuse("the gangs of this sweep", _machine_faults(sweep))
+    place = os.fspath(storage)
+    store = Store(place)
+    store.check_writable()
+    record_definition.keep(sweep, store.filesystem, store.root)
+    ledger = Ledger(store.filesystem, store.root, sweep.name).open()
+    watchers = _watchers(sweep, store, console)
+    conductor = Conductor(sweep, ledger, watchers)
+    try:
+        if conductor.remaining():
+            _conduct(conductor, place)
+    finally:
+        for watcher in watchers:
+            watcher.close()
+    return Results(place, sweep.name)
+
+
+def _machine_faults(sweep: Sweep) -> Sequence[str]:
+    """Why this machine cannot hold the gangs. A cluster answers for itself when the dispatcher starts."""
+    if os.environ.get("RAY_ADDRESS") or _connected():
+        return ()
+    return sweep.gangs.fits(cpus=processors(), gpus=graphics_processors())
+
+
+def _connected() -> bool:
+    import sys
+
+    return "ray" in sys.modules and sys.modules["ray"].is_initialized()
+
+
+def _watchers(sweep: Sweep, store: Store, console: Console | None) -> list[Watcher]:
+    from sweep.show import Display
+    from sweep.tensorboard import SweepWriter
+
+    watchers: list[Watcher] = [Display(plan(sweep), console=console)]
+    directory = store.local_path(f"sweeps/{sweep.name}/tensorboard")
+    if directory is not None:
+        watchers.append(SweepWriter(directory, sweep))
+    return watchers
+
+
+def _conduct(conductor: Conductor, storage: str) -> None:
+    os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
+    import ray
+
+    from trainables.dispatcher import close, start_dispatcher, start_local_ray
+
+    gangs = conductor.sweep.gangs
+    mine = not ray.is_initialized()
+    if mine and os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    elif mine:
+        start_local_ray(cpus=processors(), gpus=graphics_processors())
+    try:
+        with tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+            name = f"{conductor.sweep.name}-{uuid.uuid4().hex[:8]}"
+            cache = Path(storage) / "cache" if "://" not in storage else Path(scratch) / "cache"
+            dispatcher = start_dispatcher(gangs, store=storage, cache=cache, name=name)
+            try:
+                _tune(conductor, name, scratch)
+            finally:
+                close(dispatcher)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _tune(conductor: Conductor, dispatcher: str, scratch: str) -> None:
+    from ray import tune
+
+    from sweep.tune_adapters import LedgerScheduler, LedgerSearcher
+    from trainables.trial import trainable
+
+    limit = conductor.sweep.gangs.count * _TRIALS_PER_GANG
+    tuner = tune.Tuner(
+        trainable(),
+        tune_config=tune.TuneConfig(
+            search_alg=LedgerSearcher(conductor, dispatcher, limit),
+            scheduler=LedgerScheduler(conductor),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=conductor.sweep.name,
+            storage_path=scratch,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=3),
+            callbacks=[],
+        ),
+    )
+    tuner.fit()
+
+
+def config_of(key: TrialKey, path: Sequence[Any], dispatcher: str) -> dict[str, Any]:
+    """What `TransferTrial` reads."""
+    return {
+        "cell": key.cell,
+        "phase": str(key.phase),
+        "number": key.number,
+        "trial_key": str(key),
+        "path": [stage.to_json() for stage in path],
+        "dispatcher": dispatcher,
+    }
+
+
+def verdict_of(conductor: Conductor, key: TrialKey, result: dict[str, Any]) -> Verdict:
+    """Hand the events of one result of Tune to the conductor."""
+    return conductor.handle(key, [event_from_json(text) for text in result.get("events", ())])

@@ -1,0 +1,109 @@
+"""From a trial's values to its path of stages; knows neither the search nor Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from search_spaces.space import with_values
+from search_spaces.transfer_grid import Cell, CellRole
+from sweep.definition import Preparation, Sweep
+from sweep.records import Phase
+from trainables.catalogue.task import Task
+from trainables.data import mixture
+from trainables.machine import numeric_versions, resolved_precision
+from trainables.settings import Settings, Visible
+from trainables.stages import Evaluation, Portion, Shape, Stage, StageKind, Training
+
+_VISIBLE = {CellRole.IMAGE_ONLY: Visible.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY: Visible.HYPOTHESIS_ONLY}
+
+#: The place of each stage in a path, for the ledger; the target is always the last training stage.
+Path = tuple[Stage, ...]
+
+
+def path_of(sweep: Sweep, cell: Cell, values: Mapping[str, float], *, phase: Phase, seed: int) -> Path:
+    """The stages of one trial, root first.
+
+    `seed` seeds every stage but `pretrain`, which the whole sweep shares. A confirmation path ends with an `evaluate`
+    stage over the test split; a search path never touches it.
+    """
+    path = _Path(sweep)
+    if sweep.pretrain:
+        path.prepare(StageKind.PRETRAIN, sweep.pretrain, sweep.search.seed)
+    if sweep.align_images and not sweep.align_after_intermediate:
+        path.prepare(StageKind.ALIGN_IMAGES, sweep.align_images, seed)
+    if cell.intermediates and sweep.intermediate_settings:
+        settings = with_values(sweep.intermediate_settings, values, "intermediate")
+        shares = {task.name: values[f"share.{task.name}"] for task in cell.intermediates}
+        path.train(settings, cell.intermediates, shares, seed)
+    if sweep.align_images and sweep.align_after_intermediate:
+        path.prepare(StageKind.ALIGN_IMAGES, sweep.align_images, seed)
+    path.train(target_settings(sweep, cell, values), (sweep.target,), {sweep.target.name: 1.0}, seed)
+    if phase is Phase.CONFIRMATION:
+        path.evaluate(_VISIBLE.get(cell.role, Visible.BOTH), seed)
+    return tuple(path.stages)
+
+
+def target_settings(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Settings:
+    """The settings of the cell's target training: blind for the blind baselines, longer for the compute-matched one."""
+    settings = with_values(sweep.target_settings, values, "target")
+    if cell.role in _VISIBLE:
+        return dataclasses.replace(settings, visible=_VISIBLE[cell.role])
+    if cell.role is CellRole.COMPUTE_MATCHED and sweep.intermediate_settings:
+        steps = settings.maximum_steps + sweep.intermediate_settings.maximum_steps
+        return dataclasses.replace(settings, maximum_steps=steps)
+    return settings
+
+
+class _Path:
+    """A path under construction: each stage starts from the one before."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.stages: list[Stage] = []
+
+    def prepare(self, kind: StageKind, preparation: Preparation, seed: int) -> None:
+        steps = preparation.settings.maximum_steps
+        work = Training(settings=preparation.settings, portions=(Portion(task=preparation.task, steps=steps),))
+        self._append(kind, work, seed, preparation.settings)
+
+    def train(self, settings: Settings, tasks: tuple[Task, ...], shares: Mapping[str, float], seed: int) -> None:
+        steps = mixture.portions(shares, settings.maximum_steps)
+        portions = tuple(
+            Portion(task=task, steps=steps[task.name])
+            for task in sorted(tasks, key=lambda task: task.name)
+            if steps[task.name]
+        )
+        self._append(StageKind.TRAIN, Training(settings=settings, portions=portions), seed, settings)
+
+    def evaluate(self, visible: Visible, seed: int) -> None:
+        target = self.sweep.target
+        split = target.split("test")
+        assert split is not None  # the definition was refused otherwise
+        work = Evaluation(task=target, split="test", languages=split.languages, visible=visible)
+        self._append(StageKind.EVALUATE, work, seed, self.sweep.target_settings)
+
+    def _append(self, kind: StageKind, work: Training | Evaluation, seed: int, settings: Settings) -> None:
+        gangs = self.sweep.gangs
+        device = "cuda" if gangs.gpus_per_worker else "cpu"
+        shape = Shape(
+            workers=gangs.workers,
+            threads=gangs.threads,
+            precision=resolved_precision(settings.precision, device),
+            device=device,
+        )
+        if isinstance(work, Training):
+            # The digest must not tell `auto` from the format that it became.
+            resolved = dataclasses.replace(work.settings, precision=type(settings.precision)(shape.precision))
+            work = dataclasses.replace(work, settings=resolved)
+        parent = self.stages[-1].digest if self.stages else ""
+        stage = Stage(
+            kind=kind,
+            work=work,
+            encoder=self.sweep.encoder,
+            parent=parent,
+            seed=seed,
+            shape=shape,
+            versions=numeric_versions(),
+        )
+        self.stages.append(stage)

@@ -1,0 +1,176 @@
+"""What a sweep would do, counted before anything starts: cells, trials, stages, steps; starts nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from search_spaces.transfer_grid import Cell
+from sweep.definition import Sweep
+from sweep.paths import Path, path_of
+from sweep.records import Phase, TrialKey
+from trainables.catalogue.encoder import Encoder, SmallEncoder
+from trainables.stages import Stage, StageKind, Training
+
+#: Products per second that one thread reaches on matrices this small, in GFLOP/s; measured on two server processors
+#: (float32 about 90, bfloat16 with AMX about twice that) and halved for what is not a matrix product.
+GIGAFLOPS_PER_THREAD = {"float32": 40.0, "bfloat16": 80.0}
+
+#: Largest cost estimate per GPU: a third of the dense bfloat16 peak of an A100 (312 TFLOP/s).
+GIGAFLOPS_PER_GPU = 100_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTrial:
+    """One trial to be run, with a path whose searched values are stood in for by the default configuration."""
+
+    key: TrialKey
+    seed: int
+    stages: tuple[tuple[str, Stage], ...]
+    """(name of the stage in this plan, stage): trials that will share a stage give it the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """What one cell will cost."""
+
+    cell: Cell
+    parameters: tuple[str, ...]
+    search_trials: int
+    confirmation_trials: int
+    steps: int
+    """Optimiser steps of stages that no earlier cell of the plan has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The whole sweep, counted. Steps are optimiser steps; pruning can only lessen them."""
+
+    sweep: Sweep
+    trials: tuple[PlannedTrial, ...]
+    cells: tuple[CellPlan, ...]
+    stages: int
+    stages_without_sharing: int
+    steps: int
+    steps_without_sharing: int
+    seconds: float
+    """A rough estimate over all gangs; see `GIGAFLOPS_PER_THREAD`."""
+
+    @property
+    def reuse_factor(self) -> float:
+        """How many times more optimiser steps the same trials would take if none shared a stage."""
+        return self.steps_without_sharing / max(1, self.steps)
+
+
+def plan(sweep: Sweep) -> Plan:
+    """Count the sweep. Equal sweeps give equal plans."""
+    trials = tuple(_planned(sweep))
+    steps: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    cells = []
+    for cell in sweep.cells:
+        mine = [trial for trial in trials if trial.key.cell == cell.name]
+        new = {name: stage for trial in mine for name, stage in trial.stages if name not in steps}
+        steps |= {name: stage.steps for name, stage in new.items()}
+        seconds |= {name: _seconds(stage) for name, stage in new.items()}
+        cells.append(
+            CellPlan(
+                cell=cell,
+                parameters=tuple(sweep.space.parameters(cell)),
+                search_trials=sum(trial.key.phase is Phase.SEARCH for trial in mine),
+                confirmation_trials=sum(trial.key.phase is Phase.CONFIRMATION for trial in mine),
+                steps=sum(stage.steps for stage in new.values()),
+            )
+        )
+    everything = [stage for trial in trials for _, stage in trial.stages]
+    return Plan(
+        sweep=sweep,
+        trials=trials,
+        cells=tuple(cells),
+        stages=len(steps),
+        stages_without_sharing=len(everything),
+        steps=sum(steps.values()),
+        steps_without_sharing=sum(stage.steps for stage in everything),
+        seconds=_schedule_seconds(seconds, sweep),
+    )
+
+
+def _planned(sweep: Sweep) -> Iterator[PlannedTrial]:
+    for cell in sweep.cells:
+        values = default_values(sweep, cell)
+        for number in range(sweep.search.trials):
+            path = path_of(sweep, cell, values, phase=Phase.SEARCH, seed=sweep.search.seed)
+            group = number // sweep.search.fan_out
+            yield _named(cell, Phase.SEARCH, number, sweep.search.seed, path, f"setting {group}", f"trial {number}")
+        for number, seed in enumerate(sweep.confirmation_seeds):
+            path = path_of(sweep, cell, values, phase=Phase.CONFIRMATION, seed=seed)
+            yield _named(cell, Phase.CONFIRMATION, number, seed, path, f"seed {seed}", f"seed {seed}")
+
+
+def _named(cell: Cell, phase: Phase, number: int, seed: int, path: Path, setting: str, leaf: str) -> PlannedTrial:
+    """Names by which trials share stages: a stage before the intermediate one is shared by all that reach its digest,
+    an intermediate one by the trials of its setting, whatever is trained after it by one trial alone."""
+    target = max(place for place, stage in enumerate(path) if isinstance(stage.work, Training))
+    first = next((place for place, stage in enumerate(path) if stage.kind is StageKind.TRAIN), target)
+    named = []
+    for place, stage in enumerate(path):
+        if place < first:
+            name = stage.digest
+        elif place < target:
+            name = f"{cell.name} {phase} {setting} {place}"
+        else:
+            name = f"{cell.name} {phase} {leaf} {place}"
+        named.append((name, stage))
+    return PlannedTrial(key=TrialKey(cell=cell.name, phase=phase, number=number), seed=seed, stages=tuple(named))
+
+
+def default_values(sweep: Sweep, cell: Cell) -> dict[str, float]:
+    """The values of trial 0."""
+    draws = sweep.space.default_draws(cell, sweep.intermediate_settings, sweep.target_settings)
+    return sweep.space.values(cell, draws)
+
+
+def _seconds(stage: Stage) -> float:
+    """Six products per parameter and token, two of them forward (Kaplan et al. 2020, section 2.1)."""
+    tokens = stage.encoder.maximum_tokens * 0.6
+    if isinstance(stage.work, Training):
+        examples = stage.work.settings.maximum_steps * stage.work.settings.batch_size
+        products = 6.0
+    else:
+        split = stage.work.task.split(stage.work.split)
+        examples = (split.rows if split else 0) * len(stage.work.languages)
+        products = 2.0
+    if stage.shape.device == "cuda":
+        rate = GIGAFLOPS_PER_GPU * stage.shape.workers
+    else:
+        rate = GIGAFLOPS_PER_THREAD[stage.shape.precision] * stage.shape.workers * stage.shape.threads
+    return products * parameters(stage.encoder) * tokens * examples / (rate * 1e9)
+
+
+def _schedule_seconds(seconds: dict[str, float], sweep: Sweep) -> float:
+    """What every path shares runs alone; the rest divides over the gangs."""
+    first = path_of(
+        sweep, sweep.baseline, default_values(sweep, sweep.baseline), phase=Phase.SEARCH, seed=sweep.search.seed
+    )
+    alone = sum(seconds.get(stage.digest, 0.0) for stage in first)
+    return alone + (sum(seconds.values()) - alone) / sweep.gangs.count
+
+
+def parameters(encoder: Encoder) -> int:
+    """Parameters of the trunk's layers, without word embeddings, which cost no products.
+
+    A Hugging Face directory is judged by its config.json; where that lacks the sizes, BERT base is assumed.
+    """
+    if isinstance(encoder.text, SmallEncoder):
+        layers, width, inner = encoder.text.layers, encoder.text.width, encoder.text.feed_forward
+    else:
+        try:
+            config = json.loads((FilePath(encoder.text.path) / "config.json").read_text())
+        except (OSError, ValueError):
+            config = {}
+        layers = config.get("num_hidden_layers", 12)
+        width = config.get("hidden_size", 768)
+        inner = config.get("intermediate_size", 4 * width)
+    return layers * (4 * width * width + 2 * width * inner)

@@ -1,0 +1,44 @@
+"""A plan as text for a terminal; counts nothing itself."""
+
+from __future__ import annotations
+
+from sweep.definition import Pruner
+from sweep.plan import Plan
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as lines of at most about 110 characters, ending in what pruning may save."""
+    sweep = plan.sweep
+    searched = sum(cell.search_trials for cell in plan.cells)
+    confirmed = sum(cell.confirmation_trials for cell in plan.cells)
+    lines = [
+        f"sweep {sweep.name}: target {sweep.target.name}, encoder {sweep.encoder.name}",
+        "",
+        f"{'cell':<40} {'role':<16} {'search':>6} {'confirm':>7} {'new steps':>9}  searched parameters",
+    ]
+    for cell in plan.cells:
+        lines.append(
+            f"{cell.cell.name:<40} {cell.cell.role:<16} {cell.search_trials:>6} {cell.confirmation_trials:>7} "
+            f"{cell.steps:>9,}  {', '.join(cell.parameters) or 'none'}"
+        )
+    gangs = sweep.gangs
+    lines += [
+        "",
+        f"trials   {searched} in the search, {confirmed} to confirm the winners on seeds "
+        f"{', '.join(map(str, sweep.confirmation_seeds))}",
+        f"stages   {plan.stages} to run, {plan.stages_without_sharing} if none were shared",
+        f"steps    {plan.steps:,} optimiser steps, {plan.steps_without_sharing:,} if no stage were shared "
+        f"({plan.reuse_factor:.2f} times as many)",
+        f"gangs    {gangs.count} of {gangs.workers} worker(s), {gangs.threads} thread(s) each"
+        + (f", {gangs.gpus_per_worker:g} GPU per worker" if gangs.gpus_per_worker else ""),
+        f"cost     about {_duration(plan.seconds)} of training, a rough estimate from parameters and tokens",
+    ]
+    if sweep.search.pruner is not Pruner.NONE:
+        lines.append(f"pruning  {sweep.search.pruner}: can only lessen the steps; the ledger counts what it saved")
+    return "\n".join(lines)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

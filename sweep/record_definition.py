@@ -1,0 +1,78 @@
+"""The definition that a storage folder holds for a sweep, and whether another may go on under the same name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from sweep.definition import Sweep
+from sweep.ledger import put_whole
+from trainables.canonical import encode
+from trainables.faults import refuse
+
+FILE = "definition.json"
+
+#: Fields whose change asks for more work but makes nothing that is there wrong.
+_MAY_GROW = ("cells", "confirmation_seeds", "gangs", "search", "space")
+
+
+def keep(sweep: Sweep, filesystem: pafs.FileSystem, root: str) -> None:
+    """Write the definition, or refuse it where the ledger of that name was made from another.
+
+    Raises:
+        Invalid: naming every field that differs.
+    """
+    path = f"{root.rstrip('/')}/sweeps/{sweep.name}/{FILE}"
+    new = encode(sweep)
+    if filesystem.get_file_info(path).type == pafs.FileType.File:
+        with filesystem.open_input_stream(path) as stream:
+            old = json.loads(stream.read())["definition"]
+        refuse(f"sweep {sweep.name!r}", _differences(_comparable(old), _comparable(new)))
+    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+    text = json.dumps(_described(sweep, new), sort_keys=True, indent=1, ensure_ascii=False)
+    put_whole(filesystem, path, text.encode())
+
+
+def _described(sweep: Sweep, definition: dict[str, Any]) -> dict[str, Any]:
+    """What a reader needs without this package, and the whole definition."""
+    test = sweep.target.split("test")
+    parameters = {name for cell in sweep.cells for name in sweep.space.parameters(cell)}
+    return {
+        "name": sweep.name,
+        "target": sweep.target.name,
+        "languages": list(test.languages if test else ()),
+        "seeds": list(sweep.confirmation_seeds),
+        "trials": sweep.search.trials,
+        "parameters": sorted(parameters),
+        "cells": [
+            {"name": cell.name, "role": str(cell.role), "intermediates": [task.name for task in cell.intermediates]}
+            for cell in sweep.cells
+        ],
+        "definition": definition,
+    }
+
+
+def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
+    """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
+    fixed = {name: value for name, value in definition.items() if name not in _MAY_GROW}
+    search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
+    shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "kind")}
+    cells = {f"cell {cell['name']!r}": cell for cell in definition["cells"]}
+    return fixed | search | shape | cells
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    for name in sorted(set(old) & set(new)):
+        if old[name] != new[name]:
+            yield (
+                f"{name} must be what it was when this sweep began: {_short(old[name])}, got {_short(new[name])}; "
+                "give the sweep another name, or another storage (finished stages are found again in the same one)"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}…"

@@ -1,0 +1,146 @@
+"""What happens to a trial, as values, and the state that a list of happenings adds up to; touches no disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """Search trials decide; confirmation trials are reported."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+
+
+class What(StrEnum):
+    """The kinds of happening in the life of a trial."""
+
+    PROPOSED = "proposed"
+    STAGE = "stage"
+    SCORED = "scored"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class State(StrEnum):
+    """Where a trial stands."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    PRUNED = "pruned"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class TrialKey:
+    """The name of a trial in its sweep; a number is given once and never changes."""
+
+    cell: str
+    phase: Phase
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.cell}/{self.phase}/{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happening:
+    """One entry of the ledger. `sequence` tells apart several of one kind: the stage's place, the scored step.
+
+    What `payload` holds, by kind:
+      proposed: values (name → number, as used), draws (name → number, as sampled), stages (digests of the path), seed,
+        winner (search number; confirmation only)
+      stage: digest, kind, steps, steps_executed, reused, seconds
+      scored: step (of target training), score (mean English dev accuracy, 0..1)
+      pruned: step, score, steps_saved (optimiser steps of the target stage that were never asked for)
+      failed: reason
+      finished: score, target (digest of the target-training stage), evaluation (digest, or empty in the search)
+    """
+
+    trial: TrialKey
+    what: What
+    sequence: int = 0
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The fragment's name: the same happening always gets the same one."""
+        cell = self.trial.cell
+        return f"{cell}.{self.trial.phase}.{self.trial.number:05d}.{self.what}.{self.sequence:06d}"
+
+    def payload_json(self) -> str:
+        """The payload as canonical JSON."""
+        return json.dumps(self.payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """All that the ledger knows of one trial."""
+
+    key: TrialKey
+    values: dict[str, float]
+    draws: dict[str, float]
+    seed: int
+    stages: tuple[str, ...]
+    """Digests of the path, root first."""
+    winner: int | None = None
+    """Of a confirmation: the search trial whose values it repeats."""
+    state: State = State.OPEN
+    scored: tuple[tuple[int, float], ...] = ()
+    """(step, English dev score) in order of steps."""
+    score: float | None = None
+    reason: str = ""
+    stage_runs: tuple[dict[str, Any], ...] = ()
+    """Payloads of the `stage` happenings, in order."""
+    target: str = ""
+    evaluation: str = ""
+    steps_saved: int = 0
+
+
+def trial_records(happenings: Iterable[Happening]) -> dict[TrialKey, TrialRecord]:
+    """The trials that the happenings add up to, sorted by key. The order of the happenings does not matter.
+
+    A trial without a `proposed` entry is left out: nothing of it can be repeated.
+    """
+    by_trial: dict[TrialKey, list[Happening]] = {}
+    for happening in happenings:
+        by_trial.setdefault(happening.trial, []).append(happening)
+    records = {}
+    for key in sorted(by_trial):
+        record = _record(key, by_trial[key])
+        if record is not None:
+            records[key] = record
+    return records
+
+
+_ENDINGS = {What.FINISHED: State.FINISHED, What.PRUNED: State.PRUNED, What.FAILED: State.FAILED}
+
+
+def _record(key: TrialKey, happenings: list[Happening]) -> TrialRecord | None:
+    ordered = sorted(happenings, key=lambda happening: (happening.what, happening.sequence))
+    proposed = next((entry.payload for entry in ordered if entry.what is What.PROPOSED), None)
+    if proposed is None:
+        return None
+    ending = next((entry for entry in ordered if entry.what in _ENDINGS), None)
+    end = ending.payload if ending else {}
+    return TrialRecord(
+        key=key,
+        values=proposed["values"],
+        draws=proposed["draws"],
+        seed=proposed["seed"],
+        stages=tuple(proposed["stages"]),
+        winner=proposed.get("winner"),
+        state=_ENDINGS[ending.what] if ending else State.OPEN,
+        scored=tuple((e.payload["step"], e.payload["score"]) for e in ordered if e.what is What.SCORED),
+        score=end.get("score"),
+        reason=end.get("reason", ""),
+        stage_runs=tuple(entry.payload for entry in ordered if entry.what is What.STAGE),
+        target=end.get("target", ""),
+        evaluation=end.get("evaluation", ""),
+        steps_saved=end.get("steps_saved", 0),
+    )

@@ -1,0 +1,162 @@
+"""What came out of a sweep, read from its storage folder at any time; runs nothing and writes only exports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.faults import nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.fs as pafs
+
+    from sweep.records import TrialRecord
+    from sweep.standing import Standing
+    from trainables.store import Store
+
+DEFINITION = "definition.json"
+
+
+class Results:
+    """The tables of one sweep, as of the moment each is asked for; also while the sweep runs.
+
+    Stated `cells` and `languages` narrow a table; an unknown one is a LookupError that names the nearest.
+    """
+
+    def __init__(self, storage: str, name: str) -> None:
+        self.storage = str(storage)
+        self.name = name
+
+    @staticmethod
+    def open(storage: str, name: str | None = None) -> Results:
+        """The results of the sweep `name` in a storage folder or URI; the name may be left out where there is one.
+
+        Raises:
+            LookupError: where there is no such sweep, or several to choose from.
+        """
+        filesystem, root = _place(str(storage))
+        names = _sweeps(filesystem, root)
+        if not names:
+            raise LookupError(f"no sweep has been run in {storage}; give the storage that `sweep run` was given")
+        if name is None and len(names) > 1:
+            raise LookupError(f"{storage} holds several sweeps: {', '.join(names)}; say which one by its name")
+        if name is not None and name not in names:
+            raise LookupError(f"{storage} has no sweep {name!r}; {nearest(name, names)}")
+        return Results(storage, name or names[0])
+
+    def scores(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """Every score, one per row; see `sweep.tables.SCORES`."""
+        from sweep import tables
+
+        standing = self.standing()
+        return tables.select(tables.scores(standing, self._store.scores), standing, cell=cells, language=languages)
+
+    def predictions(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """Every answer of the reported runs, one per row; see `sweep.tables.PREDICTIONS`."""
+        from sweep import tables
+
+        standing = self.standing()
+        found = tables.predictions(standing, self._store.predictions)
+        return tables.select(found, standing, cell=cells, language=languages)
+
+    def per_language(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """Accuracy and gain per cell and language, with their intervals; see `sweep.tables.PER_LANGUAGE`."""
+        from sweep import tables
+
+        standing = self.standing()
+        found = tables.per_language(standing, self._store.scores, self._store.predictions)
+        return tables.select(found, standing, cell=cells, language=languages)
+
+    def trials(self, *, cells: Sequence[str] | None = None) -> pa.Table:
+        """Every trial with its values and what became of it; see `sweep.tables.trials_schema`."""
+        from sweep import tables
+
+        standing = self.standing()
+        return tables.select(tables.trials(standing), standing, cell=cells)
+
+    def winners(self) -> dict[str, TrialRecord]:
+        """By cell, the search trial that leads it; a cell where none has finished is left out."""
+        return self.standing().leaders()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every planned search trial has ended well and every confirmation is there."""
+        standing = self.standing()
+        return all(standing.complete(cell.name) for cell in standing.cells)
+
+    @property
+    def tensorboard_directory(self) -> str:
+        """The folder or URI for `tensorboard --logdir`."""
+        return f"{self.storage.rstrip('/')}/sweeps/{self.name}/tensorboard"
+
+    def export(self, directory: str | None = None) -> tuple[str, ...]:
+        """Write all tables as Parquet and CSV, into the sweep's `tables` folder or another one, and give the paths."""
+        from sweep import tables
+
+        own = (self._filesystem, f"{self._folder}/tables")
+        filesystem, folder = own if directory is None else _place(directory)
+        return tables.export(
+            filesystem,
+            folder,
+            {
+                "scores": self.scores(),
+                "predictions": self.predictions(),
+                "per_language": self.per_language(),
+                "trials": self.trials(),
+            },
+        )
+
+    def standing(self) -> Standing:
+        """The sweep's plan and its trials, read anew from the ledger."""
+        from sweep.ledger import Ledger
+        from sweep.records import trial_records
+        from sweep.standing import Standing
+
+        with self._filesystem.open_input_file(f"{self._folder}/{DEFINITION}") as file:
+            stated = file.read().decode()
+        ledger = Ledger(self._filesystem, self._root, self.name)
+        return Standing.from_json(stated, trial_records(ledger.happenings()))
+
+    @cached_property
+    def _located(self) -> tuple[pafs.FileSystem, str]:
+        return _place(self.storage)
+
+    @property
+    def _filesystem(self) -> pafs.FileSystem:
+        return self._located[0]
+
+    @property
+    def _root(self) -> str:
+        return self._located[1]
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._root}/sweeps/{self.name}"
+
+    @cached_property
+    def _store(self) -> Store:
+        from trainables.store import Store
+
+        return Store(self.storage)
+
+
+def _place(storage: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem and the path in it that a path or URI names."""
+    import pyarrow.fs as pafs
+
+    if "://" not in storage:
+        return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+    filesystem, path = pafs.FileSystem.from_uri(storage)
+    return filesystem, path.rstrip("/")
+
+
+def _sweeps(filesystem: pafs.FileSystem, root: str) -> list[str]:
+    import pyarrow.fs as pafs
+
+    entries = filesystem.get_file_info(pafs.FileSelector(f"{root}/sweeps", allow_not_found=True))
+    folders = sorted(entry.base_name for entry in entries if entry.type == pafs.FileType.Directory)
+    files = filesystem.get_file_info([f"{root}/sweeps/{name}/{DEFINITION}" for name in folders])
+    return [name for name, file in zip(folders, files, strict=True) if file.type == pafs.FileType.File]

@@ -1,0 +1,127 @@
+"""Where the trials of a sweep stand: who leads a cell, which confirmations count; reads no prediction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from search_spaces.transfer_grid import CellRole
+from sweep.records import Phase, State, TrialKey, TrialRecord
+from trainables.faults import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellInfo:
+    """What the tables say of a cell: `intermediates` are names of tasks."""
+
+    name: str
+    role: CellRole
+    intermediates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A sweep's plan beside what has happened so far, enough to make every table.
+
+    `languages` are those of the target's test split; `seeds` those of the confirmation runs; `parameters` every
+    searched parameter of every cell; `trials` how many search trials each cell is to have.
+    """
+
+    sweep: str
+    target: str
+    cells: tuple[CellInfo, ...]
+    languages: tuple[str, ...]
+    seeds: tuple[int, ...]
+    parameters: tuple[str, ...]
+    trials: int
+    records: Mapping[TrialKey, TrialRecord]
+
+    @staticmethod
+    def from_json(text: str, records: Mapping[TrialKey, TrialRecord]) -> Standing:
+        """The standing that a sweep's `definition.json` and its trial records make."""
+        stated = json.loads(text)
+        return Standing(
+            sweep=stated["name"],
+            target=stated["target"],
+            cells=tuple(
+                CellInfo(name=cell["name"], role=CellRole(cell["role"]), intermediates=tuple(cell["intermediates"]))
+                for cell in stated["cells"]
+            ),
+            languages=tuple(stated["languages"]),
+            seeds=tuple(stated["seeds"]),
+            parameters=tuple(stated["parameters"]),
+            trials=stated["trials"],
+            records=records,
+        )
+
+    @property
+    def baseline(self) -> CellInfo | None:
+        """The cell that every gain is against."""
+        return next((cell for cell in self.cells if cell.role is CellRole.BASELINE), None)
+
+    def cell(self, name: str) -> CellInfo:
+        """The cell of that name.
+
+        Raises:
+            LookupError: naming the nearest.
+        """
+        for cell in self.cells:
+            if cell.name == name:
+                return cell
+        known = [cell.name for cell in self.cells]
+        raise LookupError(f"the sweep {self.sweep!r} has no cell {name!r}; {nearest(name, known)}")
+
+    def leaders(self) -> dict[str, TrialRecord]:
+        """By cell, the finished search trial with the best English dev score; of equals the first."""
+        best: dict[str, TrialRecord] = {}
+        for record in self._of(Phase.SEARCH):
+            if record.state is not State.FINISHED or record.score is None:
+                continue
+            led = best.get(record.key.cell)
+            if led is None or (record.score, -record.key.number) > (led.score, -led.key.number):
+                best[record.key.cell] = record
+        return best
+
+    def superseded(self) -> frozenset[TrialKey]:
+        """The confirmations of search trials that no longer lead their cell; they are kept but not reported."""
+        leaders = self.leaders()
+        return frozenset(
+            record.key
+            for record in self._of(Phase.CONFIRMATION)
+            if record.key.cell not in leaders or record.winner != leaders[record.key.cell].key.number
+        )
+
+    def confirmations(self, cell: str) -> tuple[TrialRecord, ...]:
+        """The finished runs of a cell that are reported, one per seed, in order of seeds."""
+        superseded = self.superseded()
+        by_seed: dict[int, TrialRecord] = {}
+        for record in self._of(Phase.CONFIRMATION):
+            if record.key.cell == cell and record.state is State.FINISHED and record.key not in superseded:
+                by_seed.setdefault(record.seed, record)
+        return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+    def missing(self, cell: str) -> str:
+        """Why a cell has no reported run, or fewer than it has seeds; empty where it has them all."""
+        done = {record.seed for record in self.confirmations(cell)}
+        if set(self.seeds) <= done:
+            return ""
+        search = [record for record in self._of(Phase.SEARCH) if record.key.cell == cell]
+        if cell not in self.leaders():
+            failed = next((record.reason for record in search if record.state is State.FAILED), "")
+            return "no search trial has finished" + (f"; one failed: {failed}" if failed else "")
+        superseded = self.superseded()
+        current = [r for r in self._of(Phase.CONFIRMATION) if r.key.cell == cell and r.key not in superseded]
+        failures = [f"seed {r.seed} failed: {r.reason}" for r in current if r.state is State.FAILED]
+        waiting = len(set(self.seeds) - done) - len(failures)
+        counted = [f"{len(done)} of {len(self.seeds)} seeds confirmed"] if waiting > 0 or not failures else []
+        return "; ".join(counted + failures)
+
+    def complete(self, cell: str) -> bool:
+        """Whether a cell has all its search trials, none open or failed, and a finished confirmation of each seed."""
+        search = [record for record in self._of(Phase.SEARCH) if record.key.cell == cell]
+        ended = sum(record.state in (State.FINISHED, State.PRUNED) for record in search)
+        return ended == len(search) >= self.trials and not self.missing(cell)
+
+    def _of(self, phase: Phase) -> Iterable[TrialRecord]:
+        return (self.records[key] for key in sorted(self.records) if key.phase is phase)

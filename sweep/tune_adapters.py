@@ -1,0 +1,79 @@
+"""The conductor as Ray Tune wants it: a searcher that suggests its assignments, a scheduler that obeys its verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from sweep.conduct import Conductor, Verdict
+from sweep.launch import config_of, verdict_of
+from sweep.records import Phase, TrialKey
+
+
+def key_of(config: dict[str, Any]) -> TrialKey:
+    """The trial that a configuration of Tune is about."""
+    return TrialKey(cell=config["cell"], phase=Phase(config["phase"]), number=config["number"])
+
+
+class _Unsaved:
+    """Tune pickles its configuration when it starts; what is behind it is the ledger, and that needs no saving."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_conductor"}
+
+
+class LedgerSearcher(_Unsaved, Searcher):
+    """Suggests what the conductor hands out, at most `limit` trials at a time. Saves nothing: the ledger is the state."""
+
+    def __init__(self, conductor: Conductor, dispatcher: str, limit: int) -> None:
+        super().__init__(metric="score", mode="max")
+        self._conductor = conductor
+        self._dispatcher = dispatcher
+        self._limit = limit
+        self._open: set[str] = set()
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next configuration; None where none is ready yet; `FINISHED` where none will come any more."""
+        if len(self._open) >= self._limit:
+            return None
+        assignment = self._conductor.next()
+        if assignment is None:
+            return None if self._open or self._conductor.running() else Searcher.FINISHED
+        self._open.add(trial_id)
+        return config_of(assignment.key, assignment.path, self._dispatcher)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Make room for another."""
+        self._open.discard(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed sweep reads the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: a resumed sweep reads the ledger."""
+
+
+class LedgerScheduler(_Unsaved, FIFOScheduler):
+    """Passes every result to the conductor and stops the trials that it prunes."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        super().__init__()
+        self._conductor = conductor
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """STOP for a trial that the conductor has ended."""
+        verdict = verdict_of(self._conductor, key_of(trial.config), result)
+        return TrialScheduler.CONTINUE if verdict is Verdict.CONTINUE else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """The last result carries the last events."""
+        key = key_of(trial.config)
+        verdict_of(self._conductor, key, result)
+        self._conductor.lost(key, "it ended without a result")
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Its process died more often than Tune may restart it."""
+        reason = str(trial.get_error() or "its process died").strip().splitlines()[-1]
+        self._conductor.lost(key_of(trial.config), reason)

@@ -1,0 +1,218 @@
+"""Throughput and parity of the training loop against Hugging Face's Trainer, on a processor.
+
+    python -m tests.benchmarks.bench_loop              # (1) and (2): about four minutes
+    python -m tests.benchmarks.bench_loop --accuracy   # (3) too: bfloat16 against float32 over five seeds; slow
+
+Prints medians of interleaved runs with their spread. Other load on the machine shows in the spread: read ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from trainables.catalogue.encoder import Encoder, Patches, PlantedAlignment, SmallEncoder
+from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Split, Task
+from trainables.data.batches import Sampler
+from trainables.data.rows import rows
+from trainables.machine import resolved_precision
+from trainables.settings import Alignment, Precision, Settings
+from trainables.stages import Portion, Shape, Stage, StageKind, Training
+from trainables.training.checkpoint import read_model
+from trainables.training.loop import run_stage
+
+STEPS, WARM, RUNS = 120, 20, 3
+
+ENCODER = Encoder(
+    name="bench",
+    text=SmallEncoder(
+        layers=2,
+        width=128,
+        heads=4,
+        feed_forward=512,
+        positions=96,
+        alignment=PlantedAlignment(distance=(("en", 0.0),)),
+    ),
+    patches=Patches(height=36, width=36, patch=12),
+    maximum_tokens=96,
+)
+
+
+def _task(kind: Kind, generator: str, rows_: int, dev: int = 0) -> Task:
+    dev_split = (Split(name="dev", languages=("en",), rows=dev),) if dev else ()
+    return Task(
+        name=generator,
+        kind=kind,
+        labels=NLI_LABELS if kind in (Kind.PAIR, Kind.IMAGE_TEXT) else (),
+        splits=(Split(name="train", languages=("en",), rows=rows_), *dev_split),
+        source=LabSource(generator=generator),
+        licence="generated",
+    )
+
+
+NLI = _task(Kind.PAIR, "nli", 4000)
+SETTINGS = Settings(
+    learning_rate=5e-4, maximum_steps=STEPS, batch_size=64, warmup_steps=10, evaluation_interval_steps=10**6
+)
+
+
+def stage(precision: str = "float32", threads: int = 1, settings: Settings = SETTINGS, seed: int = 0) -> Stage:
+    return Stage(
+        kind=StageKind.TRAIN,
+        work=Training(settings=settings, portions=(Portion(task=NLI, steps=settings.maximum_steps),)),
+        encoder=ENCODER,
+        parent="",
+        seed=seed,
+        shape=Shape(workers=1, threads=threads, precision=precision),
+        versions=(),
+    )
+
+
+def ours(of: Stage, folder: Path) -> tuple[float, list[float]]:
+    """Examples per second between the questions "cancelled?" of a stage, and the loss of every step."""
+    asked: list[float] = []
+
+    def cancelled() -> bool:
+        asked.append(time.perf_counter())
+        return False
+
+    import trainables.training.loop as loop
+
+    window, loop.LOSS_WINDOW_STEPS = loop.LOSS_WINDOW_STEPS, 1
+    try:
+        run_stage(of, parent=None, output=folder / "ours", cancelled=cancelled)
+    finally:
+        loop.LOSS_WINDOW_STEPS = window
+    every = loop.CANCEL_INTERVAL_STEPS
+    first, last = WARM // every, len(asked) - 1
+    rate = (last - first) * every * of.work.settings.batch_size / (asked[last] - asked[first])
+    losses = [window["losses"][0]["loss"] for window in json.loads((folder / "ours" / "losses.json").read_text())]
+    return rate, losses
+
+
+def theirs(of: Stage, folder: Path, *, same_batches: bool, threads: int) -> tuple[float, list[float]]:
+    from tests.benchmarks import peer
+
+    torch.set_num_threads(threads)
+    settings = of.work.settings
+    data = rows(NLI, "train", None, of.encoder)
+    sampler = Sampler(data.lengths, settings.batch_size, of.seed, NLI.name)
+    reader = read_model(None, of.encoder, seed=of.seed, dropout=settings.dropout, carry_heads=True)
+    reader.head(NLI.head, len(NLI.labels))
+    batches = [sampler.rows(step) for step in range(settings.maximum_steps)] if same_batches else None
+    return peer.train(reader, data, settings, head=NLI.head, labels=3, folder=folder, batches=batches, warm=WARM)
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):7.0f}  ({min(values):.0f} to {max(values):.0f})"
+
+
+def one_thread(folder: Path) -> None:
+    print(f"(1) one thread, float32, same batches, {RUNS} interleaved runs of {STEPS - WARM} steps: examples/s")
+    ours_, theirs_ = [], []
+    for _ in range(RUNS):
+        ours_.append(ours(stage(), folder)[0])
+        theirs_.append(theirs(stage(), folder, same_batches=True, threads=1)[0])
+    print(f"    run_stage              {spread(ours_)}")
+    print(f"    Trainer, all off       {spread(theirs_)}")
+    print(
+        f"    ratio of medians       {statistics.median(ours_) / statistics.median(theirs_):7.2f}   (must be at least 1)"
+    )
+    half = [ours(stage("bfloat16"), folder)[0] for _ in range(RUNS)]
+    print(f"    run_stage, bfloat16    {spread(half)}")
+    short = stage(settings=replace(SETTINGS, maximum_steps=50, dropout=0.0))
+    mine, others = ours(short, folder)[1], theirs(short, folder, same_batches=True, threads=1)[1]
+    apart = max(abs(left - right) for left, right in zip(mine, others, strict=True))
+    print(f"    losses apart at most   {apart:.1e}   over 50 steps, dropout 0 (must be below 1e-5)")
+
+
+def two_processes(folder: Path) -> None:
+    auto = resolved_precision(Precision.AUTO, "cpu")
+    print(f"(2) two processes of one thread against one Trainer of two threads with defaults, {RUNS} interleaved runs")
+    found: dict[str, list[float]] = {auto: [], "float32": [], "Trainer": []}
+    for _ in range(RUNS):
+        for precision in dict.fromkeys((auto, "float32")):
+            found[precision].append(_pair(precision))
+        found["Trainer"].append(_alone("--peer"))
+    peer_median = statistics.median(found["Trainer"])
+    print(f"    Trainer, 2 threads     {spread(found['Trainer'])}")
+    for precision in dict.fromkeys((auto, "float32")):
+        median = statistics.median(found[precision])
+        print(f"    2 x run_stage {precision:9s}{spread(found[precision])}   ratio {median / peer_median:.2f}")
+
+
+def _start(*arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_loop", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "2"})
+
+
+def _rate(process: subprocess.Popen) -> float:
+    return float(process.communicate()[0].splitlines()[-1])
+
+
+def _pair(precision: str) -> float:
+    both = [_start("--worker", precision) for _ in range(2)]
+    return sum(_rate(process) for process in both)
+
+
+def _alone(argument: str) -> float:
+    return _rate(_start(argument))
+
+
+def accuracy(folder: Path) -> None:
+    """The lab's recipe in short, in both precisions, from the same seeds: does bfloat16 cost accuracy?"""
+    print("(3) development accuracy of text inference after pre-training: bfloat16 minus float32, five seeds, paired")
+    parallel, nli = _task(Kind.MASKED_LM, "parallel", 20000), _task(Kind.PAIR, "nli", 6000, dev=600)
+    gaps = []
+    for seed in range(5):
+        found = {}
+        for precision in ("float32", "bfloat16"):
+            parent, digest = None, ""
+            for kind, task, steps in ((StageKind.PRETRAIN, parallel, 2500), (StageKind.TRAIN, nli, 800)):
+                settings = replace(SETTINGS, maximum_steps=steps, warmup_steps=100, alignment=Alignment.MASKED)
+                one = replace(
+                    stage(precision, seed=seed),
+                    kind=kind,
+                    parent=digest,
+                    work=Training(settings=settings, portions=(Portion(task=task, steps=steps),)),
+                )
+                output = folder / f"{precision}-{seed}-{kind}"
+                outcome = run_stage(one, parent=parent, output=output)
+                parent, digest = output, one.digest
+            found[precision] = outcome.history[-1].scores[0].value
+        gaps.append(found["bfloat16"] - found["float32"])
+        print(f"    seed {seed}: {found}", flush=True)
+    print(f"    mean gap {statistics.mean(gaps):+.4f}, standard deviation {statistics.stdev(gaps):.4f}")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--accuracy", action="store_true", help="run (3) too")
+    options.add_argument("--worker", default="", help=argparse.SUPPRESS)
+    options.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if given.worker:
+            print(ours(stage(given.worker), folder)[0])
+        elif given.peer:
+            print(theirs(stage(), folder, same_batches=False, threads=2)[0])
+        else:
+            one_thread(folder)
+            two_processes(folder)
+            if given.accuracy:
+                accuracy(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+import os
+
+import pytest
+
+from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
+from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, ParquetSource, Split, Task
+from trainables.data.fingerprint import file_fingerprint, resolve, resolve_encoder
+from trainables.faults import Invalid
+
+
+def task(source) -> Task:
+    splits = tuple(Split(name=name, languages=("en",)) for name in ("train", "dev", "test"))
+    return Task(name="mine", kind=Kind.IMAGE_TEXT, labels=NLI_LABELS, splits=splits, source=source, licence="mine")
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.parquet").write_bytes(name.encode())
+    return ParquetSource(**{name: str(tmp_path / f"{name}.parquet") for name in ("train", "dev", "test")})
+
+
+def test_a_fingerprint_follows_the_content_and_not_the_time(files, tmp_path):
+    first = resolve(task(files)).source.fingerprint
+    os.utime(files.train, ns=(1, 1))
+    assert len(first) == 32 and resolve(task(files)).source.fingerprint == first
+    (tmp_path / "dev.parquet").write_bytes(b"Dev")
+    os.utime(files.dev, ns=(2, 2))
+    assert resolve(task(files)).source.fingerprint != first
+
+
+def test_a_file_is_read_once_while_size_and_time_stay(tmp_path, monkeypatch):
+    path = tmp_path / "one"
+    path.write_bytes(b"one")
+    first = file_fingerprint(path)
+    monkeypatch.setattr("hashlib.file_digest", None)
+    assert file_fingerprint(path) == first
+    path.write_bytes(b"other")
+    with pytest.raises(TypeError):
+        file_fingerprint(path)
+
+
+def test_a_lab_task_is_what_it_was():
+    lab = task(LabSource(generator="visual_nli"))
+    assert resolve(lab) is lab
+
+
+def test_every_missing_file_is_named_with_the_nearest(files, tmp_path):
+    (tmp_path / "dev.parquet").rename(tmp_path / "devel.parquet")
+    (tmp_path / "test.parquet").unlink()
+    with pytest.raises(Invalid) as refused:
+        resolve(task(files))
+    assert len(refused.value.faults) == 2
+    assert "split 'dev' must exist" in refused.value.faults[0]
+    assert "did you mean 'devel.parquet'?" in refused.value.faults[0]
+
+
+def test_an_encoder_is_known_by_configuration_weights_and_tokenizer(tmp_path):
+    patches = Patches(height=8, width=8, patch=4)
+    encoder = Encoder(name="local", text=LocalEncoder(path=str(tmp_path / "model")), patches=patches)
+    with pytest.raises(Invalid, match="must be a directory that AutoModel can load"):
+        resolve_encoder(encoder)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(Invalid) as refused:
+        resolve_encoder(encoder)
+    assert len(refused.value.faults) == 2
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
+        (folder / name).write_text(name)
+    first = resolve_encoder(encoder).text.fingerprint
+    (folder / "README.md").write_text("other words")
+    assert resolve_encoder(encoder).text.fingerprint == first
+    (folder / "tokenizer.json").write_text("other words")
+    assert resolve_encoder(encoder).text.fingerprint != first

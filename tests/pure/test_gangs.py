@@ -1,0 +1,55 @@
+"""Claims about how many gangs a machine can hold, and about definitions of gangs that cannot work."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.faults import Invalid
+from trainables.gangs import RUNNERS, GangKind, Gangs
+
+
+def test_the_defaults_fit_one_processor_and_no_gpu():
+    assert Gangs().fits(cpus=1, gpus=0) == ()
+    assert Gangs().names == ("gang-0",)
+    assert set(RUNNERS) == set(GangKind)
+
+
+def test_the_arithmetic_is_printed_when_gangs_do_not_fit():
+    (processors, gpus) = Gangs(count=3, workers=2, gpus_per_worker=1).fits(cpus=4, gpus=1)
+    assert processors == ("there must be processors for every worker: 3 gangs × 2 workers × 1 = 6, got 4; use count=2")
+    assert gpus == (
+        "there must be GPUs for every worker: 3 gangs × 2 workers × 1 = 6, got 1; "
+        "one gang alone needs 2: use fewer workers or a larger machine"
+    )
+
+
+@given(count=st.integers(1, 20), workers=st.integers(1, 8), cpus=st.integers(0, 64))
+def test_gangs_fit_exactly_where_their_workers_do(count, workers, cpus):
+    assert (Gangs(count=count, workers=workers).fits(cpus=cpus, gpus=0) == ()) is (count * workers <= cpus)
+
+
+def test_a_rehearsal_fits_anywhere():
+    assert Gangs(kind=GangKind.REHEARSAL, count=100).fits(cpus=0, gpus=0) == ()
+
+
+def test_all_faults_are_named_at_once():
+    with pytest.raises(Invalid) as refused:
+        Gangs(count=0, workers=2, threads=True, gpus_per_worker=0.5, kind="train")
+    assert [fault.split(" must")[0] for fault in refused.value.faults] == ["count", "threads", "workers", "kind"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"gpus_per_worker": 1.5}, "must be whole above 1, got 1.5; use 1 or 2"),
+        ({"cpus_per_worker": float("nan")}, "cpus_per_worker must be a finite number"),
+        ({"rehearsal_step_seconds": -1.0}, "rehearsal_step_seconds must be a finite number"),
+        ({"workers": 2, "kind": GangKind.REHEARSAL}, "workers must be 1 in a rehearsal, got 2"),
+        ({"checkpoint_interval_steps": 0}, "checkpoint_interval_steps must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_what_cannot_work_is_refused(given, text):
+    with pytest.raises(Invalid, match=text):
+        Gangs(**given)

@@ -1,0 +1,44 @@
+"""Pure files import without the heavy libraries, and the package imports quickly enough to be asked anything."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+PURE = [
+    "search_spaces",
+    "sweep",
+    "sweep.definition",
+    "sweep.load",
+    "sweep.paths",
+    "sweep.plan",
+    "sweep.plan_text",
+    "sweep.presets",
+    "sweep.records",
+    "sweep.resolve",
+    "trainables.board",
+    "trainables.canonical",
+    "trainables.catalogue.lab",
+    "trainables.catalogue.registry",
+    "trainables.catalogue.xtreme_m",
+    "trainables.data.fingerprint",
+    "trainables.data.mixture",
+    "trainables.gangs",
+    "trainables.machine",
+    "trainables.scores",
+    "trainables.settings",
+    "trainables.stages",
+]
+HEAVY = ["ray", "torch", "optuna", "transformers", "datasets", "pyarrow", "numpy", "tensorboard", "rich", "scipy"]
+
+BLOCK = "import sys\nfor name in {heavy!r}: sys.modules[name] = None\nimport {module}\n"
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_file_imports_where_no_heavy_library_can(module):
+    code = BLOCK.format(heavy=HEAVY, module=module)
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr

@@ -1,0 +1,88 @@
+"""Claims about reading a sweep from its storage: any sweep, at any time, with errors that name the nearest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweep.results import Results
+from tests.pure import fake_sweep as fake
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory):
+    folder = str(tmp_path_factory.mktemp("storage"))
+    fake.write(folder)
+    return folder
+
+
+def test_the_only_sweep_of_a_storage_needs_no_name(storage):
+    assert Results.open(storage).name == "fake"
+
+
+def test_what_is_read_from_storage_is_what_the_run_left(storage):
+    results = Results.open(storage, "fake")
+    table = results.per_language(cells=["nli"], languages=["de", "mean"])
+    assert table["accuracy"].null_count == 0
+    assert len(results.trials()) == len(fake.standing().records)
+    assert len(results.predictions()) == 9 * 3 * fake.ITEMS
+    assert {row["role"] for row in results.scores().to_pylist()} == {"select", "report"}
+    assert {cell: record.key.number for cell, record in results.winners().items()} == {
+        "none": 0, "nli": 2, "image_only": 0,
+    }  # fmt: skip
+
+
+def test_an_export_goes_beside_the_ledger_and_repeats_to_the_byte(storage, tmp_path):
+    results = Results.open(storage)
+    own, other = results.export(), results.export(str(tmp_path))
+    assert own[0].startswith(f"{storage}/sweeps/fake/tables/")
+    for a, b in zip(own, other, strict=True):
+        assert Path(a).read_bytes() == Path(b).read_bytes(), a
+
+
+def test_a_storage_without_a_sweep_says_so(tmp_path):
+    with pytest.raises(LookupError, match="no sweep has been run in"):
+        Results.open(str(tmp_path))
+
+
+def test_several_sweeps_are_listed_when_none_is_named(tmp_path):
+    fake.write(str(tmp_path), "first")
+    fake.write(str(tmp_path), "second")
+    with pytest.raises(LookupError, match="holds several sweeps: first, second; say which one"):
+        Results.open(str(tmp_path))
+    with pytest.raises(LookupError, match=r"has no sweep 'frist'; did you mean 'first'\?"):
+        Results.open(str(tmp_path), "frist")
+
+
+def test_a_sweep_with_a_cell_that_failed_is_not_complete(storage):
+    assert not Results.open(storage).complete
+    assert {cell.name: fake.standing().complete(cell.name) for cell in fake.CELLS} == {
+        "none": False,  # its search trial 1 failed
+        "nli": True,
+        "broken": False,
+        "image_only": True,
+    }
+
+
+def test_the_folder_of_tensorboard_is_beside_the_tables(storage):
+    assert Results.open(storage).tensorboard_directory == f"{storage}/sweeps/fake/tensorboard"
+
+
+def test_an_unknown_cell_is_answered_with_the_nearest(storage):
+    with pytest.raises(LookupError, match=r"no cell 'nonne'; did you mean 'none'\?"):
+        Results.open(storage).per_language(cells=["nonne"])
+
+
+def test_a_sweep_is_read_by_its_file_uri(storage):
+    assert len(Results.open(f"file://{storage}").trials()) == len(fake.standing().records)
+
+
+def test_naming_results_loads_no_heavy_library():
+    heavy = ["numpy", "pyarrow", "rich", "scipy"]
+    code = f"import sys, sweep.results, sweep.standing; print([name for name in {heavy} if name in sys.modules])"
+    root = Path(__file__).parents[2]
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,22 @@
+"""One small Ray cluster for the whole tier, since starting one costs seconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import ray
+
+from trainables.dispatcher import start_local_ray
+
+ROOT = str(Path(__file__).parents[2])
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Ray with two processors; its workers can import the fakes of these tests."""
+    os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")])
+    start_local_ray(cpus=2)
+    yield
+    ray.shutdown()

@@ -1,0 +1,111 @@
+"""Two processes that run stages together, over gloo; knows nothing of who starts them in earnest."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.torch_cpu import tiny
+from trainables.settings import Alignment
+from trainables.stages import Stage, StageKind
+from trainables.training.loop import run_stage
+
+ROOT = Path(__file__).parents[2]
+CONTRASTIVE = {"kind": StageKind.ALIGN_IMAGES, "alignment": Alignment.CONTRASTIVE}
+
+EQUAL = {
+    "text": tiny.training(tiny.NLI, tiny.SQUAD, steps=4, dropout=0.0),
+    "contrastive": tiny.training(tiny.CAPTION, steps=4, dropout=0.0, **CONTRASTIVE),
+    "masked, uneven": tiny.training(
+        tiny.PARALLEL, kind=StageKind.PRETRAIN, steps=4, dropout=0.0, batch_size=9, accumulation_steps=3
+    ),
+    "fewer rows than parts": tiny.training(tiny.VISUAL, steps=4, dropout=0.0, batch_size=3, accumulation_steps=3),
+}
+FAILING = {
+    "loss": tiny.training(tiny.NLI, steps=8),
+    "evaluation": tiny.training(tiny.NLI, steps=8),
+    "encode": tiny.training(tiny.CAPTION, accumulation_steps=2, **CONTRASTIVE),
+    "contrast": tiny.training(tiny.CAPTION, accumulation_steps=2, **CONTRASTIVE),
+}
+
+
+def on_two(stage: Stage) -> Stage:
+    return replace(stage, shape=replace(stage.shape, workers=2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Where two ranks ran every job, one after the other, in one pair of processes."""
+    here = tmp_path_factory.mktemp("ranks")
+    jobs = [
+        {"name": name, "stage": on_two(stage).to_json(), "fault": fault}
+        for name, stage, fault in (
+            *((name, stage, name) for name, stage in FAILING.items()),
+            *((f"equal {name}", stage, "") for name, stage in EQUAL.items()),
+            ("cancel", tiny.training(tiny.NLI, steps=40), "cancel"),
+        )
+    ]
+    (here / "jobs.json").write_text(json.dumps(jobs))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.torch_cpu.rank_process", here],
+            cwd=ROOT,
+            env=environment | {"RANK": str(rank)},
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        codes = [process.wait(timeout=150) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert codes == [0, 0]
+    return here
+
+
+def said(folder: Path, name: str) -> dict:
+    """What both ranks said of a job, which must be the same."""
+    first, second = (json.loads((folder / f"said-{rank}.json").read_text())[name] for rank in (0, 1))
+    assert first == second
+    return first
+
+
+@pytest.mark.parametrize("case", EQUAL)
+def test_two_workers_give_what_one_gives_at_equal_global_batch(tmp_path, folder, case):
+    stage = EQUAL[case]
+    # without ranks, a contrastive loss would see only the negatives of its own part: one part, then
+    outcome = run_stage(stage, parent=None, output=tmp_path / "one", cache=folder / "cache")
+    answer = said(folder, f"equal {case}")
+    assert answer["steps"] == stage.steps
+    together = folder / f"equal {case}"
+    assert tiny.close(tiny.weights(tmp_path / "one"), tiny.weights(together), 2e-4)
+    assert answer["correct"] == [[score.correct for score in progress.scores] for progress in outcome.history]
+    mine, theirs = (
+        [window["losses"][0]["loss"] for window in json.loads((where / "losses.json").read_text())]
+        for where in (tmp_path / "one", together)
+    )
+    assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize("fault", FAILING)
+def test_a_rank_that_raises_makes_both_raise_the_same(folder, fault):
+    answer = said(folder, fault)
+    assert answer["raised"] == "RankFailed" and answer["ranks"] == [1] and answer["alone"]
+    assert answer["text"] == "rank 1 of 2 failed: MemoryError: planted"
+    assert not (folder / fault).exists()
+
+
+def test_ranks_stop_together_when_one_is_told_to(folder):
+    answer = said(folder, "cancel")
+    assert answer["cancelled"] and answer["steps"] == 5

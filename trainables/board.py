@@ -1,0 +1,344 @@
+"""Who waits for which stage and which gang runs what, as a state machine that decides; carries nothing out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from trainables.faults import refuse
+from trainables.scores import Done, Event, Failed, Progress
+from trainables.stages import Stage, refuse_broken
+
+#: How often a stage may lose its gang before it is taken to be the cause. A spot machine may vanish twice in a row.
+LOSSES_ALLOWED = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assign:
+    """Hand this stage to this gang, which is free. `attempt` is unique over all sessions."""
+
+    gang: str
+    stage: Stage
+    attempt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """Ask this gang to stop the stage that it runs; it answers with an event all the same."""
+
+    gang: str
+    digest: str
+    attempt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notify:
+    """Tell this trial of an event of its path."""
+
+    trial: str
+    event: Event
+
+
+Decision = Assign | Cancel | Notify
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """What a trial waits for."""
+
+    trial: str
+    kind: str
+    digest: str
+    reason: str
+
+
+class _State(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+
+
+@dataclass(kw_only=True)
+class _Track:
+    """A trial on its way: `position` is the stage it waits for, stages before `told` are known to it."""
+
+    number: int
+    path: tuple[Stage, ...]
+    position: int = 0
+    told: int = 0
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """A stage that somebody waits for, or that is being stopped."""
+
+    stage: Stage
+    state: _State = _State.QUEUED
+    trials: list[str] = field(default_factory=list)
+    gang: str = ""
+    attempt: str = ""
+    losses: int = 0
+    seen: list[Progress] = field(default_factory=list)
+    repeated_up_to: int = -1
+    """Reports of the present attempt up to this step repeat what an earlier attempt said."""
+
+
+class Board:
+    """The dispatcher's decisions.
+
+    A trial waits for one stage at a time, the first of its path that is not done. Trials that need the same stage
+    wait for the same one. Free gangs are given the stage of the trial that was submitted first.
+
+    `session` tells the attempts of this board from those of any other that writes to the same store.
+    """
+
+    def __init__(self, *, session: str, losses_allowed: int = LOSSES_ALLOWED) -> None:
+        self._session = session
+        self._losses_allowed = losses_allowed
+        self._trials: dict[str, _Track] = {}
+        self._work: dict[str, _Work] = {}
+        self._done: dict[str, Done] = {}
+        self._gangs: dict[str, str] = {}
+        """The digest that each gang runs, empty while it is free."""
+        self._remade: Counter[str] = Counter()
+        self._attempts = 0
+        self._submitted = 0
+        self._no_gangs = ""
+        self.counts: Counter[str] = Counter()
+        """Stages executed, reused, failed, cancelled and lost with their gang."""
+
+    # Trials
+
+    def submit(self, trial: str, path: tuple[Stage, ...], stored: Mapping[str, Done]) -> tuple[Decision, ...]:
+        """Take a trial on. `stored` holds what the store has of the path, by digest.
+
+        A trial of the same name that is still open is replaced.
+
+        Raises:
+            Invalid: if the path is empty or broken.
+        """
+        refuse("a path", () if path else ("it must hold at least one stage",))
+        refuse_broken(path)
+        decisions = list(self._leave(trial))
+        for digest, done in stored.items():
+            self._done.setdefault(digest, done)
+        self._submitted += 1
+        self._trials[trial] = _Track(number=self._submitted, path=path)
+        decisions += self._advance(trial)
+        if self._no_gangs:
+            decisions += self._fail_all(self._no_gangs)
+        return (*decisions, *self._assign())
+
+    def detach(self, trial: str) -> tuple[Decision, ...]:
+        """Forget a trial; its stage stops only if nobody else waits for it."""
+        return (*self._leave(trial), *self._assign())
+
+    def known(self, digest: str) -> bool:
+        """Whether the stage is known to be done."""
+        return digest in self._done
+
+    # Gangs
+
+    def gang_ready(self, gang: str) -> tuple[Decision, ...]:
+        """A gang has started, or started again, and is free."""
+        self._gangs.setdefault(gang, "")
+        return tuple(self._assign())
+
+    def gang_lost(self, gang: str, reason: str) -> tuple[Decision, ...]:
+        """A gang is no more; its stage is queued again, unless it has lost too many gangs."""
+        digest = self._gangs.pop(gang, "")
+        decisions: list[Decision] = []
+        if digest:
+            decisions += self._lost(self._work[digest], reason)
+        return (*decisions, *self._assign())
+
+    def gangs_gone(self, reason: str) -> tuple[Decision, ...]:
+        """No gang will ever be ready again: every trial fails, those to come included."""
+        self._no_gangs = reason
+        return tuple(self._fail_all(reason))
+
+    def report(self, gang: str, attempt: str, event: Event) -> tuple[Decision, ...]:
+        """An event from a gang; ignored unless it is of the attempt that was handed to it."""
+        work = self._running(gang, attempt)
+        if work is None or event.digest != work.stage.digest:
+            return ()
+        if isinstance(event, Progress):
+            return tuple(self._progress(work, event))
+        self._gangs[gang] = ""
+        if isinstance(event, Done):
+            ended = self._finish(work, event)
+        elif isinstance(event, Failed):
+            ended = self._fail(work, event)
+        elif work.state is _State.RUNNING:
+            ended = self._lost(work, "it stopped without having been asked to")
+        else:
+            ended = self._stopped(work)
+        return (*ended, *self._assign())
+
+    def parent_missing(self, gang: str, attempt: str) -> tuple[Decision, ...]:
+        """The gang found the output of the parent damaged or gone: the parent is run again, then this stage."""
+        work = self._running(gang, attempt)
+        if work is None:
+            return ()
+        parent = work.stage.parent
+        self._remade[parent] += parent in self._done
+        if not parent or self._remade[parent] > self._losses_allowed:
+            reason = f"the output of its parent stage {parent} could not be read from the store, again"
+            return self.report(gang, attempt, Failed(digest=work.stage.digest, reason=reason))
+        self._gangs[gang] = ""
+        del self._work[work.stage.digest]
+        self._done.pop(parent, None)
+        decisions: list[Decision] = []
+        for trial in work.trials:
+            self._trials[trial].position -= 1
+            decisions += self._advance(trial)
+        return (*decisions, *self._assign())
+
+    def accepts(self, gang: str, attempt: str) -> bool:
+        """Whether this attempt is the one handed to this gang, so that it may commit what it made."""
+        return self._running(gang, attempt) is not None
+
+    # What is going on
+
+    def waiting(self) -> list[Waiting]:
+        """What every open trial waits for, in the order of submission."""
+        queue = {work.stage.digest: place for place, work in enumerate(self._queue())}
+        found = []
+        for trial, track in sorted(self._trials.items(), key=lambda item: item[1].number):
+            stage = track.path[track.position]
+            work = self._work[stage.digest]
+            if work.state is _State.QUEUED:
+                ahead = queue[stage.digest]
+                reason = f"for a free gang, {ahead} stages ahead" if self._gangs else "for a gang to start"
+            elif work.state is _State.RUNNING:
+                reason = f"for {work.gang}, which runs it"
+            else:
+                reason = f"for {work.gang} to stop an earlier attempt"
+            found.append(Waiting(trial=trial, kind=str(stage.kind), digest=stage.digest, reason=reason))
+        return found
+
+    def running(self) -> dict[str, str]:
+        """The digest that each busy gang runs."""
+        return {gang: digest for gang, digest in self._gangs.items() if digest}
+
+    def queued(self) -> int:
+        """How many stages wait for a gang."""
+        return sum(work.state is _State.QUEUED for work in self._work.values())
+
+    # Moves
+
+    def _running(self, gang: str, attempt: str) -> _Work | None:
+        digest = self._gangs.get(gang, "")
+        work = self._work.get(digest)
+        return work if work is not None and work.attempt == attempt else None
+
+    def _tell(self, trial: str, event: Event) -> Iterator[Decision]:
+        """Notify, unless the event is of a stage that the trial has already been told about in full."""
+        track = self._trials[trial]
+        if track.position >= track.told:
+            if isinstance(event, Done):
+                track.told = track.position + 1
+                self.counts["reused"] += event.reused
+            yield Notify(trial=trial, event=event)
+
+    def _advance(self, trial: str) -> Iterator[Decision]:
+        """Let a trial pass every stage that is done and wait for the first that is not."""
+        track = self._trials[trial]
+        while track.position < len(track.path):
+            stage = track.path[track.position]
+            done = self._done.get(stage.digest)
+            if done is None:
+                yield from self._join(trial, stage)
+                return
+            yield from self._tell(trial, replace(done, reused=True, steps_executed=0))
+            track.position += 1
+        del self._trials[trial]
+
+    def _join(self, trial: str, stage: Stage) -> Iterator[Decision]:
+        work = self._work.setdefault(stage.digest, _Work(stage=stage))
+        work.trials.append(trial)
+        for event in work.seen:
+            yield from self._tell(trial, event)
+
+    def _leave(self, trial: str) -> Iterator[Decision]:
+        track = self._trials.pop(trial, None)
+        if track is None:
+            return
+        work = self._work[track.path[track.position].digest]
+        work.trials.remove(trial)
+        if work.trials:
+            return
+        if work.state is _State.QUEUED:
+            del self._work[work.stage.digest]
+        elif work.state is _State.RUNNING:
+            work.state = _State.CANCELLING
+            yield Cancel(gang=work.gang, digest=work.stage.digest, attempt=work.attempt)
+
+    def _progress(self, work: _Work, event: Progress) -> Iterator[Decision]:
+        if event.step <= work.repeated_up_to:
+            return
+        work.seen.append(event)
+        for trial in work.trials:
+            yield from self._tell(trial, event)
+
+    def _finish(self, work: _Work, event: Done) -> Iterator[Decision]:
+        digest = work.stage.digest
+        del self._work[digest]
+        self._done[digest] = event
+        self.counts["executed"] += 1
+        for place, trial in enumerate(work.trials):
+            told = event if place == 0 else replace(event, reused=True, steps_executed=0)
+            yield from self._tell(trial, told)
+            self._trials[trial].position += 1
+            yield from self._advance(trial)
+
+    def _fail(self, work: _Work, event: Failed) -> Iterator[Decision]:
+        del self._work[work.stage.digest]
+        self.counts["failed"] += 1
+        for trial in work.trials:
+            del self._trials[trial]
+            yield Notify(trial=trial, event=event)
+
+    def _stopped(self, work: _Work) -> Iterator[Decision]:
+        """The gang let go of the stage: queued again if somebody came back for it, else forgotten."""
+        if work.trials:
+            self._requeue(work)
+        else:
+            del self._work[work.stage.digest]
+            self.counts["cancelled"] += 1
+        return iter(())
+
+    def _lost(self, work: _Work, reason: str) -> Iterator[Decision]:
+        self.counts["lost"] += 1
+        work.losses += 1
+        if not work.trials:
+            return self._stopped(work)
+        if work.losses > self._losses_allowed:
+            text = f"its gang was lost {work.losses} times while running it; the last time: {reason}"
+            return self._fail(work, Failed(digest=work.stage.digest, reason=text))
+        self._requeue(work)
+        return iter(())
+
+    def _requeue(self, work: _Work) -> None:
+        work.state, work.gang, work.attempt = _State.QUEUED, "", ""
+        work.repeated_up_to = max((event.step for event in work.seen), default=-1)
+
+    def _fail_all(self, reason: str) -> Iterator[Decision]:
+        for work in tuple(self._work.values()):
+            yield from self._fail(work, Failed(digest=work.stage.digest, reason=reason))
+        for gang in self._gangs:
+            self._gangs[gang] = ""
+
+    def _queue(self) -> list[_Work]:
+        queued = (work for work in self._work.values() if work.state is _State.QUEUED)
+        return sorted(queued, key=lambda work: min(self._trials[trial].number for trial in work.trials))
+
+    def _assign(self) -> Iterator[Decision]:
+        free = sorted(gang for gang, digest in self._gangs.items() if not digest)
+        for gang, work in zip(free, self._queue(), strict=False):
+            self._attempts += 1
+            work.state, work.gang, work.attempt = _State.RUNNING, gang, f"{self._session}-{self._attempts}"
+            self._gangs[gang] = work.stage.digest
+            yield Assign(gang=gang, stage=work.stage, attempt=work.attempt)

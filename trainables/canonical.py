@@ -1,0 +1,94 @@
+"""Frozen dataclasses to canonical JSON, back, and to a digest; knows none of the classes it carries."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import types
+import typing
+from enum import Enum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """The JSON-ready form of a value: dataclasses become objects with a `type`, enums their value, tuples lists.
+
+    Raises:
+        TypeError: for a value that has no canonical form.
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, tuple | list):
+        return [encode(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a value must be built of dataclasses, enums, tuples, numbers and strings, got {value!r}")
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: keys sorted, no spaces, floats as Python's shortest exact form."""
+    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical text, as 24 hexadecimal digits: 96 bits, beyond any chance of collision here."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:24]
+
+
+def decode(kind: type[T], data: Any) -> T:
+    """The value of class `kind` that `encode` made `data` from.
+
+    Raises:
+        ValueError: where the data does not fit the class.
+    """
+    return typing.cast("T", _decode(kind, data))
+
+
+def _decode(kind: Any, data: Any) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _decode_union(typing.get_args(kind), data)
+    if origin is tuple:
+        return _decode_tuple(typing.get_args(kind), data)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(data, dict) or data.get("type") != kind.__name__:
+            raise ValueError(f"expected the JSON object of a {kind.__name__}, got {data!r}")
+        hints = typing.get_type_hints(kind)
+        names = {field.name for field in dataclasses.fields(kind)}
+        unknown = set(data) - names - {"type"}
+        if unknown:
+            raise ValueError(f"{kind.__name__} has no fields {sorted(unknown)}")
+        return kind(**{name: _decode(hints[name], data[name]) for name in names if name in data})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(data)
+    if kind is float:
+        return float(data["float"]) if isinstance(data, dict) else float(data)
+    return data
+
+
+def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
+    if data is None and type(None) in kinds:
+        return None
+    for kind in kinds:
+        if isinstance(kind, type) and isinstance(data, dict) and data.get("type") == kind.__name__:
+            return _decode(kind, data)
+    if isinstance(data, dict):
+        raise ValueError(f"expected one of {[getattr(kind, '__name__', kind) for kind in kinds]}, got {data!r}")
+    return data
+
+
+def _decode_tuple(kinds: tuple[Any, ...], data: Any) -> tuple[Any, ...]:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return tuple(_decode(kinds[0], item) for item in data)
+    return tuple(_decode(kind, item) for kind, item in zip(kinds, data, strict=True))

@@ -1,0 +1,1 @@
+"""What exists to be trained on, as constants."""

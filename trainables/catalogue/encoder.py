@@ -1,0 +1,82 @@
+"""Which text encoder is the trunk, as a value; refuses to load one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trainables.faults import refuse
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedAlignment:
+    """How far the words of a language start from the English words of the same concepts.
+
+    `distance` is the norm of the random offset relative to the norm of the concept's vector: 0 is the same vector.
+    `unaligned` languages get vectors of their own, and no sentence of theirs is ever seen before the test.
+    """
+
+    distance: tuple[tuple[str, float], ...]
+    unaligned: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallEncoder:
+    """An XLM-R configuration small enough for a processor, with the lab's own tokenizer and planted embeddings."""
+
+    layers: int
+    width: int
+    heads: int
+    feed_forward: int
+    positions: int
+    alignment: PlantedAlignment
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalEncoder:
+    """A Hugging Face directory: config.json, model.safetensors and a tokenizer that `AutoModel` can load.
+
+    `fingerprint` covers the files' contents; it is empty until `trainables.data.fingerprint` has taken it.
+    """
+
+    path: str
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patches:
+    """A small trainable patch embedding: RGB images are resized to `height` × `width` pixels and cut in squares."""
+
+    height: int
+    width: int
+    patch: int
+    channels: int = 0
+    """Hidden channels of the convolutional stem before the projection; 0 makes the patch embedding linear."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder:
+    """The trunk and its image side.
+
+    Raises:
+        Invalid: naming every fault.
+    """
+
+    name: str
+    text: SmallEncoder | LocalEncoder
+    patches: Patches
+    maximum_tokens: int = 64
+    """Longest text input, in tokens, the special ones included; longer ones are cut."""
+
+    def __post_init__(self) -> None:
+        refuse(f"encoder {self.name!r}", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        cut = self.patches
+        if cut.patch < 1 or cut.height % cut.patch or cut.width % cut.patch:
+            yield f"patch must divide height and width, got {cut.patch} for {cut.height} × {cut.width} pixels"
+        if isinstance(self.text, SmallEncoder) and self.text.width % self.text.heads:
+            yield f"width must be a multiple of heads, got {self.text.width} and {self.text.heads}"
+        if self.maximum_tokens < 8:
+            yield f"maximum_tokens must be at least 8, got {self.maximum_tokens}"

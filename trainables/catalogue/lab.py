@@ -1,0 +1,96 @@
+"""The lab's tasks and encoder, as constants; generates nothing.
+
+The lab is an instrument: its numbers say whether the system works, and nothing about the world.
+"""
+
+from __future__ import annotations
+
+from trainables.catalogue.encoder import Encoder, Patches, PlantedAlignment, SmallEncoder
+from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Split, Task
+
+#: Raised when the lab's code changes an example that it makes.
+WORLD_VERSION = 1
+
+#: How far the words of each language start from the English ones, relative to the norm of a word vector: five graded
+#: groups, and one language whose words have nothing to do with the others' and are never seen before the test.
+ALIGNMENT_GROUPS: dict[str, tuple[float, tuple[str, ...]]] = {
+    "closest": (0.1, ("de", "es", "fr")),
+    "near": (0.5, ("bg", "el", "ru")),
+    "middle": (0.9, ("ar", "hi", "ur")),
+    "far": (1.3, ("vi", "zh")),
+    "farthest": (1.8, ("th", "tr")),
+}
+UNALIGNED = ("sw",)
+
+#: The groups whose mean accuracy the lab promises.
+WELL_ALIGNED = ("en", *ALIGNMENT_GROUPS["closest"][1], *ALIGNMENT_GROUPS["near"][1])
+
+LANGUAGES = tuple(sorted(["en", *UNALIGNED, *(code for _, codes in ALIGNMENT_GROUPS.values() for code in codes)]))
+ALIGNED_LANGUAGES = tuple(code for code in LANGUAGES if code not in UNALIGNED)
+
+ALIGNMENT = PlantedAlignment(
+    distance=(("en", 0.0), *sorted((code, far) for far, codes in ALIGNMENT_GROUPS.values() for code in codes)),
+    unaligned=UNALIGNED,
+)
+
+#: One patch of 12 pixels is one cell of the drawn scene.
+ENCODER = Encoder(
+    name="lab_small",
+    text=SmallEncoder(layers=3, width=96, heads=4, feed_forward=384, positions=96, alignment=ALIGNMENT),
+    patches=Patches(height=36, width=36, patch=12),
+    maximum_tokens=64,
+)
+
+ENGLISH = ("en",)
+
+
+def _splits(train: int, dev: int, test: int, test_languages: tuple[str, ...] = ENGLISH) -> tuple[Split, ...]:
+    return (
+        Split(name="train", languages=ENGLISH, rows=train),
+        Split(name="dev", languages=ENGLISH, rows=dev),
+        Split(name="test", languages=test_languages, rows=test),
+    )
+
+
+def _task(name: str, generator: str, kind: Kind, splits: tuple[Split, ...], **more: object) -> Task:
+    return Task(
+        name=name,
+        kind=kind,
+        splits=splits,
+        source=LabSource(generator=generator, version=WORLD_VERSION),
+        licence="Apache-2.0",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def visual_nli(*, train: int = 1000, dev: int = 600, test: int = 300) -> Task:
+    """XTREME-M of the lab: images and hypotheses, English for training and development, all languages for the test.
+
+    The numbers are rows of each language. A small training set is what leaves room for transfer.
+    """
+    splits = _splits(train, dev, test, LANGUAGES)
+    return _task("lab_visual_nli", "visual_nli", Kind.IMAGE_TEXT, splits, labels=NLI_LABELS)
+
+
+VISUAL_NLI = visual_nli()
+NLI = _task("lab_nli", "nli", Kind.PAIR, _splits(20_000, 400, 400), labels=NLI_LABELS, twin_of="mnli")
+QQP = _task(
+    "lab_qqp", "qqp", Kind.PAIR, _splits(20_000, 400, 400), labels=("not_duplicate", "duplicate"), twin_of="qqp"
+)
+SQUAD = _task("lab_squad", "squad", Kind.SPAN, _splits(20_000, 400, 400), twin_of="squad_v1")
+HELLASWAG = _task("lab_hellaswag", "hellaswag", Kind.CHOICE, _splits(10_000, 400, 400), twin_of="hellaswag")
+NLI_SHUFFLED = _task("lab_nli_shuffled", "nli_shuffled", Kind.PAIR, _splits(20_000, 400, 400), labels=NLI_LABELS)
+
+#: What `pretrain` reads: a sentence in one language beside the description of the same scene in another.
+PARALLEL = _task(
+    "lab_parallel",
+    "parallel",
+    Kind.MASKED_LM,
+    (Split(name="train", languages=ALIGNED_LANGUAGES, rows=60_000 // len(ALIGNED_LANGUAGES)),),
+)
+
+#: What `align_images` reads: images with their English descriptions.
+CAPTIONS = _task("lab_captions", "captions", Kind.CAPTION, (Split(name="train", languages=ENGLISH, rows=12_000),))
+
+INTERMEDIATE = (NLI, QQP, SQUAD, HELLASWAG)
+TASKS = (VISUAL_NLI, *INTERMEDIATE, NLI_SHUFFLED, PARALLEL, CAPTIONS)

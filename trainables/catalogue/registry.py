@@ -1,0 +1,37 @@
+"""Every task of the catalogue under its name; defines none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trainables.catalogue import lab
+from trainables.catalogue.task import Task
+from trainables.faults import nearest
+
+
+def gather(tasks: Iterable[Task]) -> dict[str, Task]:
+    """Name → task.
+
+    Raises:
+        ValueError: for a name that two tasks have.
+    """
+    found: dict[str, Task] = {}
+    for task in tasks:
+        if task.name in found:
+            raise ValueError(f"every task must have a name of its own, got {task.name!r} twice; rename one")
+        found[task.name] = task
+    return found
+
+
+TASKS = gather(lab.TASKS)
+
+
+def task(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        LookupError: naming the nearest known one.
+    """
+    if name not in TASKS:
+        raise LookupError(f"a task must be one of the catalogue, got {name!r}; {nearest(name, TASKS)}")
+    return TASKS[name]

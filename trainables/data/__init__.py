@@ -1,0 +1,1 @@
+"""Rows of a task into batches of numbers."""

@@ -1,0 +1,170 @@
+"""From (seed, task, how-many-th step) to the rows of a batch, and from rows to tensors; keeps no position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from trainables.catalogue.task import Kind
+from trainables.data.rows import ABSENT, Rows
+from trainables.data.seeds import seed_of
+
+#: Batches that are sorted by length together. More waste less padding and mix lengths less.
+_POOL = 16
+
+
+@dataclass
+class Sampler:
+    """Which rows step after step of one task sees: epoch after epoch, each a seeded permutation of all rows.
+
+    Rows are drawn without end; every `_POOL` batches of them are sorted by length, cut and shuffled as whole
+    batches. Where a batch lies depends on nothing but (seed, task, step), so a resumed stage needs no position.
+    """
+
+    lengths: np.ndarray
+    batch_size: int
+    seed: int
+    task: str
+    _pool: tuple[int, np.ndarray] = field(default=(-1, np.empty(0, dtype=np.int64)))
+
+    def rows(self, step: int) -> np.ndarray:
+        """(batch,) The rows of the step-th batch of this task, counted from 0."""
+        pool, within = divmod(step, _POOL)
+        if self._pool[0] != pool:
+            self._pool = (pool, self._drawn(pool))
+        return self._pool[1][within]
+
+    def _drawn(self, pool: int) -> np.ndarray:
+        size = _POOL * self.batch_size
+        count = len(self.lengths)
+        first_epoch, skipped = divmod(pool * size, count)
+        epochs = range(first_epoch, (pool * size + size - 1) // count + 1)
+        stream = np.concatenate(
+            [
+                np.random.default_rng(seed_of("epoch", self.seed, self.task, epoch)).permutation(count)
+                for epoch in epochs
+            ]
+        )
+        drawn = stream[skipped : skipped + size]
+        ordered = drawn[np.argsort(self.lengths[drawn], kind="stable")].reshape(_POOL, self.batch_size)
+        return ordered[np.random.default_rng(seed_of("pool", self.seed, self.task, pool)).permutation(_POOL)]
+
+
+def shard(rows: np.ndarray, parts: int) -> list[np.ndarray]:
+    """A global batch in contiguous parts whose sizes differ by at most 1; some are empty if rows are fewer.
+
+    Part m * workers + r is the m-th forward pass of rank r, so workers and accumulation divide one and the same
+    global batch.
+    """
+    return np.array_split(rows, parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Tensors of some rows; axes are named in brackets, B being sequences and T tokens.
+
+    `labels` is [row] or [row, 2]; `hidden` [B, T] marks the tokens that were masked and `originals` [hidden] what
+    stood there. `starts` [B] is where the second text begins. `images` is [row, channel, row, column] of uint8.
+    """
+
+    kind: Kind
+    ids: torch.Tensor
+    lengths: torch.Tensor
+    first_start: int
+    first_lengths: torch.Tensor
+    starts: torch.Tensor
+    second_lengths: torch.Tensor
+    types: tuple[int, int]
+    padded: bool
+    rows: int
+    labels: torch.Tensor | None = None
+    endings: torch.Tensor | None = None
+    images: torch.Tensor | None = None
+    image_numbers: torch.Tensor | None = None
+    text_numbers: torch.Tensor | None = None
+    hidden: torch.Tensor | None = None
+    originals: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**moved)
+
+
+def batch(rows: Rows, chosen: np.ndarray, hidden: np.ndarray | None = None, longest: int | None = None) -> Batch:
+    """The tensors of the chosen rows.
+
+    `hidden` are flat positions in `rows.sequences.tokens` to mask, as `draw_hidden` gives them.
+    `longest` pads to that many tokens instead of to the longest row.
+    """
+    sequences, template = rows.sequences, rows.template
+    picked = chosen if rows.endings is None else _all_endings(rows.endings, chosen)
+    begins = sequences.tokens.offsets[picked]
+    lengths = sequences.tokens.offsets[picked + 1] - begins
+    width = int(lengths.max()) if longest is None else longest
+    columns = np.arange(width)
+    inside = columns < lengths[:, None]
+    flat = np.where(inside, begins[:, None] + columns, 0)
+    ids = np.where(inside, sequences.tokens.values[flat], template.pad)
+    masked: dict[str, torch.Tensor] = {}
+    if hidden is not None:
+        covered = inside & np.isin(flat, hidden)
+        masked = {"hidden": torch.from_numpy(covered), "originals": torch.from_numpy(ids[covered])}
+        ids[covered] = template.mask
+    first = sequences.first_lengths[picked]
+    between = 0 if sequences.single else len(template.middle)
+    images = {}
+    if rows.pixels is not None and rows.image_numbers is not None:
+        numbers = rows.image_numbers[chosen]
+        images = {
+            "images": torch.from_numpy(rows.pixels[numbers]),
+            "image_numbers": torch.from_numpy(numbers),
+            "text_numbers": None if rows.text_numbers is None else torch.from_numpy(rows.text_numbers[chosen]),
+        }
+    return Batch(
+        kind=rows.kind,
+        ids=torch.from_numpy(ids),
+        lengths=torch.from_numpy(lengths),
+        first_start=len(template.prefix),
+        first_lengths=torch.from_numpy(first),
+        starts=torch.from_numpy(len(template.prefix) + first + between),
+        second_lengths=torch.from_numpy(sequences.second_lengths[picked]),
+        types=(0, 0) if sequences.single else template.types,
+        padded=bool(lengths.min() < width),
+        rows=len(chosen),
+        labels=None if rows.labels is None else torch.from_numpy(rows.labels[chosen]),
+        endings=None if rows.endings is None else torch.from_numpy(np.diff(rows.endings)[chosen]),
+        **images,
+        **masked,
+    )
+
+
+def _all_endings(endings: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.arange(endings[row], endings[row + 1]) for row in chosen])
+
+
+def draw_hidden(rows: Rows, chosen: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Flat positions of the tokens of the second texts to mask: each with probability `share`, one at least per row.
+
+    Drawn over the whole global batch, so that every division of it over workers masks the same tokens.
+    """
+    sequences = rows.sequences
+    between = 0 if sequences.single else len(rows.template.middle)
+    counts = sequences.second_lengths[chosen]
+    begins = sequences.tokens.offsets[chosen] + len(rows.template.prefix) + sequences.first_lengths[chosen] + between
+    noise = np.random.default_rng(seed).random(int(counts.sum()))
+    row_starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    flat = np.arange(len(noise)) + np.repeat(begins - row_starts, counts)
+    some = counts > 0
+    least = np.minimum.reduceat(noise, row_starts[some]) if some.any() else np.empty(0)
+    return flat[(noise < share) | (noise == np.repeat(least, counts[some]))]
+
+
+__all__ = ["ABSENT", "Batch", "Sampler", "batch", "draw_hidden", "shard"]

@@ -1,0 +1,85 @@
+"""SHA-256 fingerprints of the files behind a task or an encoder; reads bytes, never what they mean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from trainables.catalogue.encoder import Encoder, LocalEncoder
+from trainables.catalogue.task import ParquetSource, Task
+from trainables.faults import nearest, refuse
+
+_taken: dict[tuple[str, int, int], str] = {}
+
+#: Files of a model directory that decide what the model computes; notes and training logs do not.
+_MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
+
+
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 of one file, kept for the process as long as its size and time of change (in ns) stay."""
+    status = path.stat()
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    if key not in _taken:
+        with path.open("rb") as file:
+            _taken[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _taken[key]
+
+
+def _fingerprint(files: Iterable[tuple[str, Path]]) -> str:
+    whole = hashlib.sha256()
+    for name, path in sorted(files):
+        whole.update(f"{name}\0{file_fingerprint(path)}\n".encode())
+    return whole.hexdigest()[:32]
+
+
+def resolve(task: Task) -> Task:
+    """The task with the fingerprint of its files taken now; a lab task comes back as it is.
+
+    Raises:
+        Invalid: naming every missing file, with the nearest name beside it.
+    """
+    source = task.source
+    if not isinstance(source, ParquetSource):
+        return task
+    files = [(split.name, Path(source.path(split.name))) for split in task.splits]
+    refuse(f"task {task.name!r}", (_missing(split, path) for split, path in files if not path.is_file()))
+    return replace(task, source=replace(source, fingerprint=_fingerprint(files)))
+
+
+def _missing(split: str, path: Path) -> str:
+    beside = [other.name for other in path.parent.glob("*.parquet")] if path.parent.is_dir() else []
+    hint = nearest(path.name, beside) if beside else "that folder holds no Parquet file"
+    return f"the file of split {split!r} must exist, got {str(path)!r}; {hint}"
+
+
+def resolve_encoder(encoder: Encoder) -> Encoder:
+    """The encoder with the fingerprint of its directory taken now; a small encoder comes back as it is.
+
+    Covers configuration, weights and tokenizer files, not notes such as README.md.
+
+    Raises:
+        Invalid: where the directory, its config.json or its safetensors weights are missing.
+    """
+    text = encoder.text
+    if not isinstance(text, LocalEncoder):
+        return encoder
+    folder = Path(text.path)
+    refuse(f"encoder {encoder.name!r}", _folder_faults(folder))
+    files = [(path.name, path) for pattern in _MODEL_FILES for path in folder.glob(pattern)]
+    return replace(encoder, text=replace(text, fingerprint=_fingerprint(files)))
+
+
+def _folder_faults(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return [f"path must be a directory that AutoModel can load, got {str(folder)!r}, which is none"]
+    faults = []
+    if not (folder / "config.json").is_file():
+        faults.append(f"path must hold config.json, got {str(folder)!r} without it")
+    if not any(folder.glob("*.safetensors")):
+        faults.append(
+            f"path must hold weights as *.safetensors, got {str(folder)!r} without; convert them with "
+            "save_pretrained(..., safe_serialization=True)"
+        )
+    return faults

@@ -1,0 +1,301 @@
+"""The rows of one split of a task as an Arrow table in the schema of its kind; knows no tokens and no batches."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from trainables.canonical import digest
+from trainables.catalogue.task import Kind, LabSource, ParquetSource, Split, Task
+from trainables.data.fingerprint import resolve
+from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, SPAN
+from trainables.faults import Invalid, nearest, refuse
+
+#: The schema that `read` answers in.
+SCHEMA_OF = {
+    Kind.PAIR: PAIR,
+    Kind.IMAGE_TEXT: IMAGE_TEXT,
+    Kind.SPAN: SPAN,
+    Kind.CHOICE: CHOICE,
+    Kind.CAPTION: CAPTION,
+    Kind.MASKED_LM: PARALLEL,
+}
+
+#: At most so many offending rows are shown in one fault.
+_SHOWN = 3
+
+
+def read(task: Task, split: str, languages: tuple[str, ...] | None, cache: Path | None) -> pa.Table:
+    """The rows of a split, in `languages` or in all that the split states, in the schema of the task's kind.
+    A language that the split does not state has no rows.
+
+    Generated rows are kept under `cache` as Arrow files and mapped into memory; two processes that write the
+    same file at once do no harm. A task of Parquet files is read from where it lies.
+
+    Raises:
+        Invalid: for a split that the task has not, a kind that has no rows here, or a file that cannot be used.
+    """
+    part = task.split(split)
+    if part is None:
+        raise Invalid(f"task {task.name!r}", [f"split {split!r} must exist, {nearest(split, _split_names(task))}"])
+    if task.kind not in SCHEMA_OF:
+        raise Invalid(f"task {task.name!r}", [f"kind must be one of {', '.join(SCHEMA_OF)}, got {task.kind}"])
+    asked = tuple(one for one in (languages or part.languages) if one in part.languages)
+    if isinstance(task.source, LabSource):
+        return _read_lab(task.source, part, asked, cache)
+    return _read_parquet(task, part, asked)
+
+
+def _split_names(task: Task) -> list[str]:
+    return [split.name for split in task.splits]
+
+
+def _read_lab(source: LabSource, split: Split, languages: tuple[str, ...], cache: Path | None) -> pa.Table:
+    from trainables.lab.examples import examples  # the world takes a moment to load, and only lab tasks need it
+
+    def generate() -> pa.Table:
+        return examples(source.generator, split.name, languages, split.rows, source.seed)
+
+    if cache is None:
+        return generate()
+    path = cache / f"{source.generator}-{split.name}-{digest([source, split.name, split.rows, languages])}.arrow"
+    if not path.is_file():
+        _write_arrow(generate(), path)
+    with pa.memory_map(str(path)) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def _write_arrow(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=".arrow")
+    os.close(handle)
+    try:
+        with pa.OSFile(temporary, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _read_parquet(task: Task, split: Split, languages: tuple[str, ...]) -> pa.Table:
+    source = task.source
+    assert isinstance(source, ParquetSource)
+    if task.kind is not Kind.IMAGE_TEXT:
+        raise Invalid(f"task {task.name!r}", [f"Parquet files hold {Kind.IMAGE_TEXT} rows, got kind {task.kind}"])
+    arrived = resolve(replace(task, source=replace(source, fingerprint=""))).source.fingerprint
+    if source.fingerprint and source.fingerprint != arrived:
+        raise Invalid(
+            f"task {task.name!r}",
+            [
+                f"its files must be those that were planned (fingerprint {source.fingerprint}), got {arrived}; "
+                "put the files back or plan again"
+            ],
+        )
+    table, faults = _parquet_table(task, split)
+    if table is not None:
+        faults += _label_faults(table, task, split)
+    refuse(f"task {task.name!r}", faults)
+    assert table is not None
+    table = table.filter(pc.is_in(table["language"], pa.array(languages, pa.string())))
+    _refuse_broken_images(table, source.path(split.name), split.name)
+    return table.set_column(table.schema.get_field_index("label"), "label", _label_numbers(table, task))
+
+
+def _parquet_table(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
+    """The file of a split with the columns that the format wants, or what is wrong with it."""
+    source = task.source
+    assert isinstance(source, ParquetSource)
+    path = Path(source.path(split.name))
+    where = f"split {split.name!r} ({path})"
+    if not path.is_file():
+        beside = [file.name for file in path.parent.glob("*.parquet")] if path.parent.is_dir() else []
+        return None, [f"{where} must be a file, got nothing there; {nearest(path.name, beside)}"]
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        first = str(error).splitlines()[0]
+        return None, [f"{where} must be a Parquet file, got one that cannot be read ({first}); write it again"]
+    faults = []
+    for name in IMAGE_TEXT.names:
+        if name not in table.column_names:
+            faults.append(f"{where} must have a column {name!r}, got none; {nearest(name, table.column_names)}")
+    if table.num_rows == 0:
+        faults.append(f"{where} must have rows, got none; fill it or leave the split out of the task")
+    if faults:
+        return None, faults
+    table = table.select(IMAGE_TEXT.names)
+    for name in ("id", "language", "hypothesis"):
+        kind = table.schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            faults.append(f"{where}: column {name!r} must hold strings, got {kind}; cast it")
+    image = table.schema.field("image").type
+    if not (_is_binary(image) or (pa.types.is_struct(image) and image.get_field_index("bytes") >= 0)):
+        faults.append(f"{where}: column 'image' must be binary or struct<bytes, path>, got {image}; store the bytes")
+    for name in IMAGE_TEXT.names:
+        missing = table[name].null_count
+        if missing:
+            faults.append(f"{where}: column {name!r} must have no empty value, got {missing}; fill or drop those rows")
+    if faults:
+        return None, faults
+    table = table.set_column(table.schema.get_field_index("image"), "image", _images(table["image"]))
+    for name in ("id", "language", "hypothesis"):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, table[name].cast(pa.string()))
+    return table.replace_schema_metadata(None), []
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _images(column: pa.ChunkedArray) -> pa.Array:
+    """The image column as struct<bytes, path>, whichever of the two allowed forms it came in."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):  # no chunk, or too large for one
+        whole = pa.concat_arrays(whole.chunks)
+    data = whole if _is_binary(whole.type) else pc.struct_field(whole, "bytes")
+    return pa.StructArray.from_arrays(
+        [data.cast(pa.binary()), pa.nulls(len(whole), pa.string())], fields=list(IMAGE_TYPE)
+    )
+
+
+def _label_faults(table: pa.Table, task: Task, split: Split) -> list[str]:
+    labels, kind = table["label"], table.schema.field("label").type
+    if pa.types.is_integer(kind):
+        good = pc.and_(pc.greater_equal(labels, 0), pc.less(labels, len(task.labels)))
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        good = pc.is_in(labels.cast(pa.string()), pa.array(task.labels))
+    else:
+        return [f"split {split.name!r}: column 'label' must hold int64 or strings, got {kind}; cast it"]
+    bad = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
+    if not len(bad):
+        return []
+    values = sorted({repr(labels[int(row)].as_py()) for row in bad})
+    allowed = ", ".join(f"{number} or {name!r}" for number, name in enumerate(task.labels))
+    return [
+        f"split {split.name!r}: label must be {allowed}, got {', '.join(values[:_SHOWN])} in {len(bad)} rows "
+        f"(first row {bad[0]}, id {table['id'][int(bad[0])].as_py()!r}); correct or drop them"
+    ]
+
+
+def _label_numbers(table: pa.Table, task: Task) -> pa.Array:
+    labels = table["label"]
+    if pa.types.is_integer(table.schema.field("label").type):
+        return labels.cast(pa.int64())
+    return pc.index_in(labels.cast(pa.string()), pa.array(task.labels)).cast(pa.int64())
+
+
+def _refuse_broken_images(table: pa.Table, path: str, split: str) -> None:
+    """Raise where an image is no image, so that it is found before the first step."""
+    good: set[bytes] = set()
+    faults = []
+    for item, data in zip(table["id"].to_pylist(), image_bytes(table["image"]), strict=True):
+        key = sha256(data).digest()
+        if key in good:
+            continue
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            faults.append(
+                f"every image must be a whole PNG or JPEG, got one that is not ({error}) in {path}, "
+                f"split {split!r}, id {item!r}; replace or drop that row"
+            )
+        else:
+            good.add(key)
+    refuse("the images", faults)
+
+
+def image_bytes(column: pa.ChunkedArray) -> list[bytes]:
+    """The encoded images of a column of struct<bytes, path>."""
+    return [value for chunk in column.chunks for value in pc.struct_field(chunk, "bytes").to_pylist()]
+
+
+def inspect_parquet(task: Task) -> list[str]:
+    """Every fault of a task's Parquet files, or an empty list; decodes no image.
+
+    Looks at columns, labels and languages of every split, at ids across the languages of a split, and at ids and
+    images that two splits share.
+    """
+    if not isinstance(task.source, ParquetSource):
+        return []
+    faults: list[str] = []
+    tables: dict[str, pa.Table] = {}
+    for split in task.splits:
+        table, found = _parquet_table(task, split)
+        faults += found
+        if table is not None:
+            tables[split.name] = table
+            faults += [*_label_faults(table, task, split), *_language_faults(table, split)]
+    return faults + list(_overlaps(tables))
+
+
+def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
+    present = Counter(table["language"].to_pylist())
+    for language in split.languages:
+        if language not in present:
+            yield (
+                f"split {split.name!r} must have rows in {language!r}, got none; {nearest(language, present)}; "
+                "correct the file or state other languages"
+            )
+    ids = {
+        language: set(table["id"].filter(pc.equal(table["language"], language)).to_pylist())
+        for language in split.languages
+        if language in present
+    }
+    for language, found in ids.items():
+        if len(found) < present[language]:
+            yield (
+                f"split {split.name!r}: ids must differ within {language!r}, got {present[language] - len(found)} "
+                "repeated; number the rows anew"
+            )
+    if len(ids) < 2:
+        return
+    first, *others = ids
+    for language in others:
+        apart = sorted(ids[first] ^ ids[language])
+        if apart:
+            yield (
+                f"split {split.name!r}: the ids of {language!r} must be those of {first!r}, got {len(apart)} in only "
+                f"one of them ({', '.join(apart[:_SHOWN])}); the same item needs the same id in every language"
+            )
+
+
+def _overlaps(tables: dict[str, pa.Table]) -> Iterator[str]:
+    ids = {name: set(table["id"].to_pylist()) for name, table in tables.items()}
+    pictures = {
+        name: dict(zip(map(_hash, image_bytes(table["image"])), table["id"].to_pylist(), strict=True))
+        for name, table in tables.items()
+    }
+    names = list(tables)
+    for number, left in enumerate(names):
+        for right in names[number + 1 :]:
+            shared = sorted(ids[left] & ids[right])
+            if shared:
+                yield (
+                    f"splits {left!r} and {right!r} must share no id, got {len(shared)} in both "
+                    f"({', '.join(shared[:_SHOWN])}); an example may be in one split only"
+                )
+            same = sorted(pictures[left].keys() & pictures[right].keys())
+            if same:
+                example = f"id {pictures[left][same[0]]!r} and id {pictures[right][same[0]]!r}"
+                yield (
+                    f"splits {left!r} and {right!r} must share no image, got {len(same)} in both ({example}); "
+                    "drop them from one split"
+                )
+
+
+def _hash(data: bytes) -> bytes:
+    return sha256(data).digest()

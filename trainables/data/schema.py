@@ -1,0 +1,73 @@
+"""The columns of every data set that rows become batches from; knows nothing of where the rows come from.
+
+One row is one example in one language. `id` is equal across languages when the same example is asked in several.
+"""
+
+import pyarrow as pa
+
+IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""An encoded image (PNG or JPEG) in `bytes`; `path` is only a name, nothing is read from it."""
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
+
+
+PAIR = _schema(
+    id=pa.string(),
+    language=pa.string(),
+    premise=pa.string(),
+    hypothesis=pa.string(),
+    label=pa.int64(),
+)
+
+IMAGE_TEXT = _schema(
+    id=pa.string(),
+    language=pa.string(),
+    image=IMAGE_TYPE,
+    hypothesis=pa.string(),
+    label=pa.int64(),
+)
+
+# `answer_start` counts characters of `context`; an unanswerable question has "" and -1.
+SPAN = _schema(
+    id=pa.string(),
+    language=pa.string(),
+    context=pa.string(),
+    question=pa.string(),
+    answer_text=pa.string(),
+    answer_start=pa.int64(),
+)
+
+# `label` is the index of the right one among `endings`.
+CHOICE = _schema(
+    id=pa.string(),
+    language=pa.string(),
+    context=pa.string(),
+    endings=pa.list_(pa.string()),
+    label=pa.int64(),
+)
+
+CAPTION = _schema(
+    id=pa.string(),
+    language=pa.string(),
+    image=IMAGE_TYPE,
+    caption=pa.string(),
+)
+
+PARALLEL = _schema(
+    id=pa.string(),
+    source_language=pa.string(),
+    source=pa.string(),
+    target_language=pa.string(),
+    target=pa.string(),
+)
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "pair": PAIR,
+    "image_text": IMAGE_TEXT,
+    "span": SPAN,
+    "choice": CHOICE,
+    "caption": CAPTION,
+    "parallel": PARALLEL,
+}

@@ -1,0 +1,359 @@
+"""The one actor of a running sweep that hands ready stages to free gangs; it carries out what the board decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+import uuid
+from collections import defaultdict, deque
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from trainables.board import Assign, Board, Cancel, Decision, Notify
+from trainables.faults import refuse
+from trainables.gang import HEAD, Post, Request, start_host
+from trainables.gangs import RUNNERS, Gangs, Runner
+from trainables.scores import Done, Progress, event_from_json, event_to_json
+from trainables.stages import Stage
+from trainables.store import Store, absolute
+
+_log = logging.getLogger(__name__)
+
+#: Ray's namespace for the dispatcher's name.
+NAMESPACE = "transfer-sweep"
+
+#: A trial hears at least this often, if only that nothing has happened, so that whoever asks for it can stop it.
+SILENCE_SECONDS = 15.0
+
+#: A gang whose host died is started again this often; Ray Train restarts its workers by itself, uncounted.
+HOST_STARTS = 3
+
+#: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
+CLOSING_SECONDS = 15.0
+
+
+@dataclass(kw_only=True)
+class _Slot:
+    """The dispatcher's end of one gang's mailbox."""
+
+    host: ActorHandle | None = None
+    starts: int = 0
+    incarnation: str = ""
+    past: set[str] = field(default_factory=set)
+    request: Request | None = None
+    sequence: int = 0
+    stopping: str = ""
+    """The attempt that is to stop."""
+    unfit: str = ""
+    """Why the gang said it was about to end."""
+    processes: dict[int, int] = field(default_factory=dict)
+    """The process id of each rank."""
+
+
+class Dispatcher:
+    """Trials submit paths and wait for events; gangs take requests and report.
+
+    Every method but `start` and `close` returns as soon as it has an answer, and many may wait at once.
+    """
+
+    def __init__(self, gangs: Gangs, store: str, cache: str, runner: Runner) -> None:
+        self._gangs = gangs
+        self._store = Store(store, cache=Path(cache))
+        self._store_uri, self._cache, self._runner = store, cache, runner
+        self._session = uuid.uuid4().hex[:8]
+        self._board = Board(session=self._session)
+        self._slots = {name: _Slot() for name in gangs.names}
+        self._events: defaultdict[str, list[str]] = defaultdict(list)
+        self._changed = asyncio.Condition()
+        self._closing = False
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._gangs_started = 0
+        self._gangs_restarted = 0
+        self._steps = 0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=64)
+        self._last_step: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Start the gangs; they take work as soon as each is ready."""
+        me = ray.get_runtime_context().current_actor
+        for name in self._slots:
+            self._serving[name] = asyncio.create_task(self._keep(name, me))
+
+    # Trials
+
+    async def submit(self, trial: str, path: list[str]) -> None:
+        """Take a trial on; `path` is the JSON text of its stages. Its events are read with `next_events`."""
+        stages = tuple(Stage.from_json(text) for text in path)
+        unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
+        stored = await asyncio.to_thread(self._look_up, unknown)
+        self._events[trial] = []
+        await self._carry(self._board.submit(trial, stages, stored))
+
+    async def next_events(self, trial: str) -> list[str]:
+        """The events since the last call, as JSON texts; waits for one, and is empty after a silence."""
+
+        async def wait() -> None:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._events[trial] or self._closing)
+
+        try:
+            await asyncio.wait_for(wait(), SILENCE_SECONDS)
+        except TimeoutError:
+            return []
+        events, self._events[trial] = self._events[trial], []
+        return events
+
+    async def detach(self, trial: str) -> None:
+        """Forget a trial; a stage that nobody else waits for is stopped."""
+        self._events.pop(trial, None)
+        await self._carry(self._board.detach(trial))
+
+    # Gangs
+
+    async def take(self, gang: str, incarnation: str, after: int, rank: int, process: int) -> Request | None:
+        """The request of a gang after a sequence number; None where the caller is to end."""
+        slot = self._slots[gang]
+        if incarnation != slot.incarnation:
+            if incarnation in slot.past:
+                return None
+            await self._join(gang, slot, incarnation)
+        slot.processes[rank] = process
+
+        def ready() -> bool:
+            return self._closing or slot.incarnation != incarnation or _after(slot.request, after) is not None
+
+        async with self._changed:
+            await self._changed.wait_for(ready)
+        if self._closing or slot.incarnation != incarnation:
+            return None
+        return _after(slot.request, after)
+
+    async def report(self, gang: str, attempt: str, event: str) -> None:
+        """An event of the stage that the gang runs."""
+        said = event_from_json(event)
+        if isinstance(said, Progress) and self._board.accepts(gang, attempt):
+            self._count(attempt, said.step)
+        await self._carry(self._board.report(gang, attempt, said))
+
+    async def accepts(self, gang: str, attempt: str) -> bool:
+        """Whether the attempt may commit."""
+        return self._board.accepts(gang, attempt)
+
+    async def cancelled(self, gang: str, attempt: str) -> bool:
+        """Waits until the attempt is to stop, or is no longer the gang's, and says True."""
+        slot = self._slots[gang]
+
+        def settled() -> bool:
+            return self._closing or slot.stopping == attempt or not self._board.accepts(gang, attempt)
+
+        async with self._changed:
+            await self._changed.wait_for(settled)
+        # An attempt that has ended in any other way, or was given to another gang, has nothing left to win.
+        return True
+
+    async def parent_missing(self, gang: str, attempt: str) -> None:
+        """The gang could not read the output of the parent stage."""
+        await self._carry(self._board.parent_missing(gang, attempt))
+
+    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str) -> None:
+        """The gang is about to end for this reason."""
+        slot = self._slots[gang]
+        if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
+            slot.unfit = reason
+
+    # What is going on
+
+    async def status(self) -> dict[str, Any]:
+        """Counts and what is waited for, as plain values."""
+        counts = self._board.counts
+        return {
+            "gangs_started": self._gangs_started,
+            "gangs_restarted": self._gangs_restarted,
+            "executed": counts["executed"],
+            "reused": counts["reused"],
+            "failed": counts["failed"],
+            "cancelled": counts["cancelled"],
+            "lost": counts["lost"],
+            "running": self._board.running(),
+            "queued": self._board.queued(),
+            "waiting": [asdict(waiting) for waiting in self._board.waiting()],
+            "steps": self._steps,
+            "steps_per_second": self._speed(),
+            "processes": {name: dict(slot.processes) for name, slot in self._slots.items()},
+        }
+
+    async def close(self) -> None:
+        """Stop what runs and end the gangs; trials that still wait get no more events."""
+        async with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        tasks = list(self._serving.values())
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=CLOSING_SECONDS)
+            for task in left:
+                task.cancel()
+        for slot in self._slots.values():
+            if slot.host is not None:
+                ray.kill(slot.host)
+        await asyncio.to_thread(self._tidy)
+
+    # Moves
+
+    async def _keep(self, gang: str, me: ActorHandle) -> None:
+        """Keep a gang's host running until the sweep ends, or until it has died too often."""
+        slot = self._slots[gang]
+        reason = ""
+        for start in range(HOST_STARTS):
+            self._gangs_started += 1
+            slot.host = start_host(
+                Post(
+                    dispatcher=me,
+                    gang=gang,
+                    gangs=self._gangs,
+                    runner=self._runner,
+                    store=self._store_uri,
+                    cache=self._cache,
+                    session=f"{self._session}-{start}",
+                )
+            )
+            try:
+                await slot.host.serve.remote()
+                reason = "its host ended by itself"
+            except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
+                reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            if self._closing:
+                return
+            _log.warning("%s was lost: %s", gang, reason)
+            slot.past.add(slot.incarnation)
+            slot.incarnation, slot.request = "", None
+            await self._carry(self._board.gang_lost(gang, slot.unfit or reason))
+            slot.unfit = ""
+        if all(other is self._serving[gang] or other.done() for other in self._serving.values()):
+            await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
+
+    async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
+        """A gang has started, or Ray has started it again after its workers died."""
+        restarted = bool(slot.incarnation)
+        slot.past.add(slot.incarnation)
+        slot.incarnation, slot.request = incarnation, None
+        slot.processes = {}
+        decisions: list[Decision] = []
+        if restarted:
+            self._gangs_restarted += 1
+            decisions += self._board.gang_lost(gang, slot.unfit or "a worker process died")
+            slot.unfit = ""
+        await self._carry((*decisions, *self._board.gang_ready(gang)))
+
+    async def _carry(self, decisions: tuple[Decision, ...]) -> None:
+        """Do what the board has decided; whoever waits looks again."""
+        for decision in decisions:
+            if isinstance(decision, Assign):
+                slot = self._slots[decision.gang]
+                slot.sequence += 1
+                slot.request = Request(sequence=slot.sequence, stage=decision.stage.to_json(), attempt=decision.attempt)
+            elif isinstance(decision, Cancel):
+                self._slots[decision.gang].stopping = decision.attempt
+            elif isinstance(decision, Notify):
+                self._events[decision.trial].append(event_to_json(decision.event))
+        async with self._changed:
+            self._changed.notify_all()
+
+    def _look_up(self, digests: list[str]) -> dict[str, Done]:
+        found = {digest: self._store.find(digest) for digest in digests}
+        return {digest: manifest.done() for digest, manifest in found.items() if manifest is not None}
+
+    def _count(self, attempt: str, step: int) -> None:
+        steps = step - self._last_step.get(attempt, 0)
+        self._last_step[attempt] = step
+        if steps > 0:
+            self._steps += steps
+            self._recent.append((time.monotonic(), steps))
+
+    def _speed(self) -> float:
+        """Optimiser steps per second over the last reports of all gangs; 0.0 before there are two."""
+        if len(self._recent) < 2:
+            return 0.0
+        seconds = time.monotonic() - self._recent[0][0]
+        return round(sum(steps for _, steps in list(self._recent)[1:]) / max(seconds, 1e-6), 2)
+
+    def _tidy(self) -> None:
+        for start in range(HOST_STARTS):
+            for gang in self._slots:
+                self._store.discard_scratch(f"{self._session}-{start}-{gang}")
+
+
+def _after(request: Request | None, after: int) -> Request | None:
+    return request if request is not None and request.sequence > after else None
+
+
+def start_dispatcher(
+    gangs: Gangs,
+    *,
+    store: str | Path,
+    cache: Path,
+    name: str,
+    runner: Runner | None = None,
+    may_grow: bool = False,
+) -> ActorHandle:
+    """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
+
+    Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
+    gangs fit is proved first, unless the cluster `may_grow`.
+
+    Raises:
+        Invalid: if the store cannot be written or the gangs do not fit.
+    """
+    if not may_grow:
+        has = ray.cluster_resources()
+        refuse("the gangs of this sweep", gangs.fits(cpus=has.get("CPU", 0.0), gpus=has.get("GPU", 0.0)))
+    Store(store, cache=cache).check_writable()
+    handle = (
+        ray.remote(Dispatcher)
+        .options(name=name, namespace=NAMESPACE, num_cpus=0, resources=HEAD, max_concurrency=1000)
+        .remote(gangs, absolute(str(store)), absolute(str(cache)), runner or RUNNERS[gangs.kind])
+    )
+    ray.get(handle.start.remote())
+    return handle
+
+
+def find_dispatcher(name: str) -> ActorHandle:
+    """The running dispatcher of that name.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    return ray.get_actor(name, namespace=NAMESPACE)
+
+
+def close(dispatcher: ActorHandle) -> None:
+    """End the gangs, then the dispatcher."""
+    try:
+        ray.get(dispatcher.close.remote(), timeout=2 * CLOSING_SECONDS)
+    except ray.exceptions.GetTimeoutError:
+        _log.warning("the gangs did not end within %g s; they are ended by force", 2 * CLOSING_SECONDS)
+    ray.kill(dispatcher)
+
+
+def start_local_ray(*, cpus: int, gpus: int = 0) -> None:
+    """Start a Ray cluster of this process alone, quietly; it ends with this process.
+
+    From 2.59 on Ray would write a token file to the home directory at this point, and a `ray start` on the same
+    host would later find it and refuse machines that have none. A cluster of one process that listens on the
+    loopback interface needs no token, so none is made unless RAY_AUTH_MODE says otherwise.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        num_cpus=cpus,
+        num_gpus=gpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=True,
+    )

@@ -1,0 +1,407 @@
+"""A gang: one long-lived worker group that runs stage after stage from its mailbox; refuses to know any trial."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import logging
+import os
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.actor import ActorHandle
+
+from trainables.gangs import GangKind, Gangs, Runner
+from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
+from trainables.stages import Stage
+from trainables.store import Absent, Store
+
+#: Names of exceptions after which a process must not go on: its memory or its GPU is in an unknown state.
+UNFIT = frozenset({"MemoryError", "OutOfMemoryError", "AcceleratorError"})
+
+#: How often Ray Train looks at its workers. Its default of 2 s would be paid at every start of a gang.
+HEALTH_CHECK_INTERVAL_SECONDS = "0.25"
+
+#: Where the processes that steer a sweep live: the head node, by a resource that every Ray cluster has there.
+#: 0.0001 is the smallest amount Ray counts, so thousands fit, and none takes a processor from a gang.
+HEAD = {"node:__internal_head__": 0.0001}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One stage handed to a gang. `sequence` rises with every request of that gang."""
+
+    sequence: int
+    stage: str
+    attempt: str
+
+
+class Unfit(RuntimeError):
+    """This process must end; the gang starts anew and the stage is tried again."""
+
+
+class Mailbox:
+    """One rank's end of a gang's mailbox.
+
+    `incarnation` is equal on all ranks of one start of the worker group and differs between starts, so that the
+    dispatcher sees a restart, and so that a process that was cut off and comes back is not listened to.
+    """
+
+    def __init__(self, dispatcher: ActorHandle, gang: str, incarnation: str, rank: int) -> None:
+        self._dispatcher = dispatcher
+        self._gang = gang
+        self._incarnation = incarnation
+        self._rank = rank
+        self._reported: ray.ObjectRef | None = None
+
+    def take(self, after: int) -> Request | None:
+        """The next request after a sequence number; waits for it. None when there will be none."""
+        return ray.get(self._dispatcher.take.remote(self._gang, self._incarnation, after, self._rank, os.getpid()))
+
+    def report(self, attempt: str, event: Event) -> None:
+        """Send an event after the one before has arrived; only rank 0 speaks."""
+        if self._rank != 0:
+            return
+        self.settle()
+        self._reported = self._dispatcher.report.remote(self._gang, attempt, event_to_json(event))
+
+    def settle(self) -> None:
+        """Wait until the last event has arrived."""
+        if self._reported is not None:
+            ray.get(self._reported)
+            self._reported = None
+
+    def watch(self, attempt: str) -> Callable[[], bool]:
+        """A flag that says, at no cost to the caller, whether the attempt is to stop."""
+        asked = self._dispatcher.cancelled.remote(self._gang, attempt).future()
+        return lambda: asked.done() and asked.exception() is None and asked.result()
+
+    def accepts(self, attempt: str) -> bool:
+        """Whether the attempt may commit what it made."""
+        return ray.get(self._dispatcher.accepts.remote(self._gang, attempt))
+
+    def parent_missing(self, attempt: str) -> None:
+        """Say that the output of the parent stage is gone."""
+        if self._rank == 0:
+            self.settle()
+            ray.get(self._dispatcher.parent_missing.remote(self._gang, attempt))
+
+    def unfit(self, attempt: str, reason: str) -> None:
+        """Say why this start of the gang is about to end; any rank may."""
+        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason))
+
+
+def serve(
+    mailbox: Mailbox,
+    *,
+    store: Store,
+    cache: Path | None,
+    gangs: Gangs,
+    runner: Runner,
+    ranks: Any,
+) -> None:
+    """Run stage after stage until there are no more.
+
+    Raises:
+        Unfit: where the process must not go on.
+    """
+    # What is imported by now stays; a collection after each stage then looks only at what the stage left behind.
+    gc.freeze()
+    after = -1
+    while (request := mailbox.take(after)) is not None:
+        after = request.sequence
+        _run(request, mailbox, store=store, cache=cache, gangs=gangs, runner=runner, ranks=ranks)
+        gc.collect()
+
+
+def _run(
+    request: Request,
+    mailbox: Mailbox,
+    *,
+    store: Store,
+    cache: Path | None,
+    gangs: Gangs,
+    runner: Runner,
+    ranks: Any,
+) -> None:
+    stage, attempt = Stage.from_json(request.stage), request.attempt
+    started = time.monotonic()
+    leads = ranks is None or ranks.rank == 0
+    try:
+        parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
+        outcome = _named(runner.run)(
+            stage,
+            parent=parent,
+            output=output,
+            cache=cache,
+            checkpoints=_named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps),
+            report=lambda progress: mailbox.report(attempt, progress),
+            cancelled=mailbox.watch(attempt),
+            ranks=ranks,
+            **({"step_seconds": gangs.rehearsal_step_seconds} if gangs.kind is GangKind.REHEARSAL else {}),
+        )
+        event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
+    except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
+        _answer(error, stage, attempt, mailbox, store, leads)
+        return
+    if event is not None:
+        mailbox.report(attempt, event)
+    mailbox.settle()
+
+
+def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
+    """The parent's files, the directory for the output and that of checkpoints. The output is rank 0's to write."""
+    parent = store.fetch(stage.parent) if stage.parent else None
+    inflight = store.inflight(stage.digest)
+    return parent, store.workspace(stage.digest, attempt) if leads else inflight / "unused", inflight
+
+
+def _ended(
+    stage: Stage, attempt: str, outcome: Any, output: Path, started: float, store: Store, mailbox: Mailbox
+) -> Event | None:
+    """Commit what the stage put out, and the event that says so; None where the commit was not accepted."""
+    if outcome.was_cancelled:
+        store.discard(stage.digest, attempt)
+        return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
+    seconds = time.monotonic() - started
+    manifest = store.commit(
+        stage,
+        output,
+        attempt,
+        steps=stage.steps,
+        seconds=seconds,
+        history=tuple(outcome.history),
+        scores=tuple(outcome.scores),
+        admitted=lambda: mailbox.accepts(attempt),
+    )
+    if manifest is None:
+        store.discard(stage.digest, attempt)
+        return None
+    store.clear_inflight(stage.digest)
+    return Done(
+        digest=stage.digest,
+        steps_executed=outcome.steps_executed,
+        reused=False,
+        seconds=seconds,
+        history=tuple(outcome.history),
+        scores=tuple(outcome.scores),
+    )
+
+
+def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, leads: bool) -> None:
+    """Tell the dispatcher why the stage ended, and end this process if it cannot be trusted any more.
+
+    Raises:
+        Unfit: in that case.
+    """
+    reason = spoken(error)
+    if is_unfit(error):
+        mailbox.unfit(attempt, reason)
+        raise Unfit(reason) from error
+    if isinstance(error, Absent) or isinstance(error.__cause__, Absent):
+        mailbox.parent_missing(attempt)
+        return
+    if leads:
+        store.discard(stage.digest, attempt)
+    mailbox.report(attempt, Failed(digest=stage.digest, reason=reason))
+    mailbox.settle()
+
+
+def is_unfit(error: BaseException) -> bool:
+    """Whether the process that raised this must not go on: out of memory, a CUDA error, or ranks that disagree."""
+    if getattr(error, "alone", False):
+        return True
+    causes = (error, error.__cause__) if error.__cause__ is not None else (error,)
+    return any(type(cause).__name__ in UNFIT or "CUDA error" in str(cause) for cause in causes)
+
+
+def spoken(error: BaseException) -> str:
+    """The error in one line, with the innermost place it comes from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    text = f"{type(error).__name__}: {error}"
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{text} (in {last.name}, {Path(last.filename).name}:{last.lineno})"
+
+
+def _together(ranks: Any, work: Callable[[], Any]) -> Any:
+    return work() if ranks is None else ranks.together(work)
+
+
+def _named(path: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post:
+    """Everything a gang's processes are told when they start."""
+
+    dispatcher: ActorHandle
+    gang: str
+    gangs: Gangs
+    runner: Runner
+    store: str
+    cache: str
+    session: str
+
+
+class RehearsalHost:
+    """A rehearsal gang: this process runs the stages itself. Ray starts it again when it dies."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    def serve(self) -> None:
+        """Run stages until the dispatcher has no more."""
+        post = self._post
+        mailbox = Mailbox(post.dispatcher, post.gang, uuid.uuid4().hex, 0)
+        try:
+            serve(
+                mailbox,
+                store=Store(post.store, cache=Path(post.cache)),
+                cache=Path(post.cache),
+                gangs=post.gangs,
+                runner=post.runner,
+                ranks=None,
+            )
+        except Unfit:
+            os._exit(1)
+
+
+class TrainHost:
+    """The process in which a gang's `TorchTrainer.fit()` waits; the workers are elsewhere."""
+
+    def __init__(self, post: Post) -> None:
+        self._post = post
+
+    def serve(self) -> None:
+        """Run the worker group until the dispatcher has no more stages.
+
+        Raises:
+            RuntimeError: where Ray Train is not version 2.
+        """
+        from ray.train.v2._internal.constants import is_v2_enabled
+
+        if not is_v2_enabled():
+            raise RuntimeError("Ray Train must be version 2, got version 1; unset RAY_TRAIN_V2_ENABLED")
+        trainer(self._post).fit()
+
+
+def trainer(post: Post) -> Any:
+    """The `TorchTrainer` of a gang.
+
+    It restarts its worker group however often a worker dies: the dispatcher counts what one stage may cost.
+    A worker group that cannot be placed five times in a row ends it.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.config import LoggingConfig
+
+    gangs = post.gangs
+    per_worker = {"CPU": gangs.cpus_per_worker}
+    if gangs.gpus_per_worker:
+        per_worker["GPU"] = gangs.gpus_per_worker
+    scratch = Store(post.store)
+    return TorchTrainer(
+        train_on_rank,
+        train_loop_config={"post": post},
+        scaling_config=ScalingConfig(
+            num_workers=gangs.workers, use_gpu=gangs.gpus_per_worker > 0, resources_per_worker=per_worker
+        ),
+        run_config=RunConfig(
+            name=f"{post.session}-{post.gang}",
+            storage_path=scratch.scratch,
+            storage_filesystem=scratch.filesystem,
+            failure_config=FailureConfig(max_failures=10_000, controller_failure_limit=5),
+            worker_runtime_env={"env_vars": worker_environment(gangs)},
+            logging_config=LoggingConfig(log_level="ERROR"),
+        ),
+    )
+
+
+def worker_environment(gangs: Gangs) -> dict[str, str]:
+    """Environment of a worker process: its threads, and no progress bars."""
+    threads = str(gangs.threads)
+    return {
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Without this cuBLAS refuses the deterministic algorithms that equal digests rely on.
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    }
+
+
+def host_environment() -> dict[str, str]:
+    """Environment of a gang's host, which Ray Train hands on to its controller."""
+    return {
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": HEALTH_CHECK_INTERVAL_SECONDS,
+        "RAY_TRAIN_METRICS_ENABLED": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    }
+
+
+def train_on_rank(config: dict[str, Any]) -> None:
+    """The train function of a gang: what each rank does for as long as the sweep runs."""
+    import ray.train
+    import torch
+
+    post: Post = config["post"]
+    torch.set_num_threads(post.gangs.threads)
+    for name in ("ray.train", "transformers", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    rank = ray.train.get_context().get_world_rank()
+    serve(
+        Mailbox(post.dispatcher, post.gang, _incarnation(post.gangs.workers), rank),
+        store=Store(post.store, cache=Path(post.cache)),
+        cache=Path(post.cache),
+        gangs=post.gangs,
+        runner=post.runner,
+        ranks=_ranks(post.gangs),
+    )
+
+
+def _incarnation(workers: int) -> str:
+    """A new name for this start of the worker group, the same on all of its ranks."""
+    name = uuid.uuid4().hex
+    if workers == 1:
+        return name
+    from ray.train.collective import broadcast_from_rank_zero
+
+    return broadcast_from_rank_zero(name)
+
+
+def _ranks(gangs: Gangs) -> Any:
+    from trainables.training.ranks import DistributedRanks, Ranks
+
+    if gangs.workers == 1:
+        return Ranks()
+    return DistributedRanks("cuda" if gangs.gpus_per_worker else "cpu")
+
+
+HOSTS = {GangKind.TRAIN: TrainHost, GangKind.REHEARSAL: RehearsalHost}
+
+
+def start_host(post: Post) -> ActorHandle:
+    """Start the process behind a gang; its `serve()` returns when the sweep ends, and raises when the gang is lost."""
+    rehearsing = post.gangs.kind is GangKind.REHEARSAL
+    return (
+        ray.remote(HOSTS[post.gangs.kind])
+        .options(
+            num_cpus=0,
+            resources=HEAD,
+            max_restarts=-1 if rehearsing else 0,
+            max_task_retries=-1 if rehearsing else 0,
+            runtime_env={} if rehearsing else {"env_vars": host_environment()},
+        )
+        .remote(post)
+    )

@@ -1,0 +1,118 @@
+"""How many gangs a sweep keeps and how large each is, as a value; starts none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trainables.faults import refuse
+
+
+class GangKind(StrEnum):
+    """What stands behind a gang's mailbox."""
+
+    TRAIN = "train"
+    """A Ray Train worker group that trains models."""
+    REHEARSAL = "rehearsal"
+    """One plain process that makes up plausible results at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What runs a stage and what keeps its in-flight checkpoints, each as `module:name`, imported in the gang alone."""
+
+    run: str
+    checkpoints: str
+
+
+#: The runner of each kind.
+RUNNERS = {
+    GangKind.TRAIN: Runner(
+        run="trainables.training.loop:run_stage", checkpoints="trainables.training.checkpoint:LocalCheckpoints"
+    ),
+    GangKind.REHEARSAL: Runner(
+        run="trainables.rehearsal:run_stage", checkpoints="trainables.rehearsal:JsonCheckpoints"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gangs:
+    """The gangs of a sweep, all alike.
+
+    Raises:
+        Invalid: naming every fault.
+    """
+
+    count: int = 1
+    workers: int = 1
+    """Data-parallel worker processes of each gang."""
+    threads: int = 1
+    """Threads of matrix products in each worker; part of every digest, since it can change the last bits."""
+    gpus_per_worker: float = 0.0
+    """Above 1 only as a whole number; a fraction lets gangs share a GPU, with one worker each."""
+    cpus_per_worker: float = 1.0
+    checkpoint_interval_steps: int = 200
+    """A stage that is interrupted repeats at most this many steps."""
+    kind: GangKind = GangKind.TRAIN
+    rehearsal_step_seconds: float = 0.0
+    """How long a rehearsed optimiser step pretends to take; read by rehearsal gangs alone."""
+
+    def __post_init__(self) -> None:
+        refuse("the gangs of a sweep", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        for name in ("count", "workers", "threads", "checkpoint_interval_steps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                yield f"{name} must be a whole number of at least 1, got {value!r}"
+        for name in ("gpus_per_worker", "cpus_per_worker", "rehearsal_step_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                yield f"{name} must be a finite number of at least 0, got {value!r}"
+                return
+        gpus = self.gpus_per_worker
+        if gpus > 1 and gpus != int(gpus):
+            yield f"gpus_per_worker must be whole above 1, got {gpus!r}; use {math.floor(gpus)} or {math.ceil(gpus)}"
+        if 0 < gpus < 1 and self.workers != 1:
+            yield (
+                f"workers must be 1 where gpus_per_worker is a fraction, got {self.workers} workers of {gpus!r}; "
+                "two ranks of a gang cannot share a GPU"
+            )
+        if not isinstance(self.kind, GangKind):
+            yield f"kind must be GangKind.TRAIN or GangKind.REHEARSAL, got {self.kind!r}"
+        elif self.kind is GangKind.REHEARSAL and self.workers != 1:
+            yield f"workers must be 1 in a rehearsal, got {self.workers!r}; it trains no model to divide"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the gangs, in the order in which they are given work."""
+        return tuple(f"gang-{number}" for number in range(self.count))
+
+    def fits(self, *, cpus: float, gpus: float) -> tuple[str, ...]:
+        """Why these gangs cannot all run at once beside nothing else; empty if they can.
+
+        A rehearsal asks for no processor and fits anywhere. The sum is necessary, and sufficient on one machine.
+        """
+        if self.kind is GangKind.REHEARSAL:
+            return ()
+        faults = []
+        total = self.count * self.workers
+        sums = (("processors", self.cpus_per_worker, cpus), ("GPUs", self.gpus_per_worker, gpus))
+        for what, each, available in sums:
+            needed = total * each
+            if needed > available + 1e-9:
+                per_gang = self.workers * each
+                room = math.floor((available + 1e-9) / per_gang)
+                advice = (
+                    f"use count={room}"
+                    if room
+                    else f"one gang alone needs {per_gang:g}: use fewer workers or a larger machine"
+                )
+                faults.append(
+                    f"there must be {what} for every worker: {self.count} gangs × {self.workers} workers × {each:g} = "
+                    f"{needed:g}, got {available:g}; {advice}"
+                )
+        return tuple(faults)

@@ -1,0 +1,1 @@
+"""One trunk, an image side and small heads."""

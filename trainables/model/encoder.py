@@ -1,0 +1,141 @@
+"""The trunk: building a text encoder or loading one from a directory; knows no heads and no images."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, PreTrainedModel, XLMRobertaConfig, XLMRobertaModel
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+from transformers.utils import logging
+
+from trainables.catalogue.encoder import Encoder, LocalEncoder, PlantedAlignment, SmallEncoder
+from trainables.data.seeds import seed_of
+from trainables.data.tokens import Forms, lab_forms, piece, tokenizer
+from trainables.faults import Invalid
+
+#: Standard deviation of a planted word vector's components: a norm of 1 at width 100, so that a tied masked-LM head,
+#: whose input is layer-normalised, can tell words apart with frozen embeddings. XLM-R's own 0.02 leaves all logits below 2.
+PLANTED_DEVIATION = 0.1
+
+#: Positions are drawn as wide as words at half the scale: they must be heard beside words of norm 1.
+POSITION_DEVIATION = 0.05
+
+
+def build(encoder: Encoder, seed: int, dropout: float) -> PreTrainedModel:
+    """A trunk at the root of a path: drawn and planted, or read from the encoder's directory."""
+    if isinstance(encoder.text, LocalEncoder):
+        return load(Path(encoder.text.path), dropout)
+    return _small(encoder, encoder.text, seed, dropout)
+
+
+def load(folder: Path, dropout: float) -> PreTrainedModel:
+    """The trunk in a directory, in float32, without a pooler (no head here reads one).
+
+    Raises:
+        Invalid: where the directory does not load offline.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+            if hasattr(config, name):
+                setattr(config, name, dropout)
+        pooler = "add_pooling_layer" in inspect.signature(MODEL_MAPPING[type(config)].__init__).parameters
+        with quiet():
+            return AutoModel.from_pretrained(
+                folder,
+                config=config,
+                local_files_only=True,
+                dtype=torch.float32,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                **({"add_pooling_layer": False} if pooler else {}),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise Invalid(f"{folder}", [f"it must be a directory that AutoModel loads offline, got: {error}"]) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no warnings of transformers meanwhile: a sweep loads and writes models by the hundred."""
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _small(encoder: Encoder, text: SmallEncoder, seed: int, dropout: float) -> PreTrainedModel:
+    vocabulary = tokenizer(encoder).get_vocab()
+    if text.positions < encoder.maximum_tokens:
+        raise Invalid(
+            f"encoder {encoder.name!r}",
+            [f"positions must be at least maximum_tokens ({encoder.maximum_tokens}), got {text.positions}"],
+        )
+    config = XLMRobertaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=text.width,
+        num_hidden_layers=text.layers,
+        num_attention_heads=text.heads,
+        intermediate_size=text.feed_forward,
+        max_position_embeddings=text.positions + 2,  # XLM-R counts positions from 2, after the padding's
+        type_vocab_size=1,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        layer_norm_eps=1e-5,
+    )
+    config._attn_implementation = "sdpa"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of("trunk", seed))
+        trunk = XLMRobertaModel(config, add_pooling_layer=False)
+        with torch.no_grad():
+            trunk.embeddings.position_embeddings.weight.normal_(std=POSITION_DEVIATION)
+            trunk.embeddings.position_embeddings.weight[config.pad_token_id].zero_()
+            planted = planted_vectors(vocabulary, lab_forms(), text.alignment, text.width)
+            trunk.embeddings.word_embeddings.weight.copy_(torch.from_numpy(planted))
+            trunk.embeddings.word_embeddings.weight[config.pad_token_id].zero_()
+    return trunk
+
+
+def planted_vectors(vocabulary: dict[str, int], forms: Forms, alignment: PlantedAlignment, width: int) -> np.ndarray:
+    """(token, width) of float32: word vectors with the alignment between languages planted.
+
+    A word gets its concept's vector plus `distance` times a random offset of equal norm, scaled back to the norm of
+    the concept's, so that a far language differs in direction and not in size. Words of unaligned languages, and
+    tokens that are no word, get vectors of their own. A form of several languages takes the best aligned one's.
+    Every vector is drawn from a seed of its own, so adding a word or a language moves no other.
+    """
+    distances = dict(alignment.distance)
+    vectors = np.empty((len(vocabulary), width), dtype=np.float32)
+    for token, number in vocabulary.items():
+        vectors[number] = _drawn(alignment.seed, "token", token, width=width)
+    known = [language for language in forms if language in distances and language not in alignment.unaligned]
+    for language in sorted(known, key=lambda name: (-distances[name], name)):  # the best aligned writes last
+        for form, concept in sorted(forms[language].items()):
+            centre = _drawn(alignment.seed, "concept", concept, width=width)
+            offset = _drawn(alignment.seed, "offset", language, form, width=width)
+            moved = centre + distances[language] * offset * (np.linalg.norm(centre) / np.linalg.norm(offset))
+            vectors[vocabulary[piece(form, language)]] = moved * (np.linalg.norm(centre) / np.linalg.norm(moved))
+    return vectors
+
+
+def _drawn(seed: int, *name: str, width: int) -> np.ndarray:
+    return np.random.default_rng(seed_of("planted", seed, *name)).standard_normal(width) * PLANTED_DEVIATION
+
+
+def position_offset(trunk: PreTrainedModel) -> int:
+    """The number of a text's first position: 0, or one after the padding's in RoBERTa and its kin."""
+    positions = getattr(getattr(trunk, "embeddings", None), "position_embeddings", None)
+    padding = getattr(positions, "padding_idx", None)
+    return 0 if padding is None else padding + 1

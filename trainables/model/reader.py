@@ -1,0 +1,212 @@
+"""Trunk, image side and heads as one module that gives losses and predictions; knows no optimiser and no files."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from trainables.catalogue.encoder import Patches
+from trainables.catalogue.task import Kind
+from trainables.data.batches import ABSENT, Batch
+from trainables.data.seeds import seed_of
+from trainables.model import heads
+from trainables.model.encoder import position_offset
+from trainables.model.vision import Vision
+from trainables.settings import Part
+
+#: An answer is at most so many tokens long, as in BERT's SQuAD recipe.
+LONGEST_ANSWER = 30
+
+
+class Reader(nn.Module):
+    """Reads texts and images through one trunk.
+
+    Losses come as a sum over labels with their count, so that whoever adds up batches can divide exactly once.
+    """
+
+    def __init__(self, trunk: PreTrainedModel, patches: Patches, seed: int, dropout: float) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.width = trunk.config.hidden_size
+        self.dropout = dropout
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of("vision", seed))
+            self.vision = Vision(patches, self.width)
+        self.heads = nn.ModuleDict()
+        self.head_outputs: dict[str, int] = {}
+        self._seed = seed
+        self._offset = position_offset(trunk)
+        taken = inspect.signature(trunk.forward).parameters
+        self._takes_positions = "position_ids" in taken
+        self._takes_types = "token_type_ids" in taken
+
+    @property
+    def words(self) -> nn.Embedding:
+        """The word embeddings."""
+        return self.trunk.get_input_embeddings()  # type: ignore[return-value]
+
+    def head(self, name: str, outputs: int = 0) -> nn.Module:
+        """The head of a name, made on first use."""
+        key = head_key(name)
+        if key not in self.heads:
+            self.head_outputs[name] = outputs
+            self.heads[key] = heads.make(
+                name,
+                seed=self._seed,
+                width=self.width,
+                outputs=outputs or self.words.num_embeddings,
+                dropout=self.dropout,
+                embedding_width=self.words.embedding_dim,
+            )
+        return self.heads[key]
+
+    def named_heads(self) -> list[tuple[str, nn.Module]]:
+        """The heads there are, sorted by name."""
+        return [(name, self.heads[head_key(name)]) for name in sorted(self.head_outputs)]
+
+    def freeze(self, parts: tuple[Part, ...]) -> None:
+        """Keep these parts as they are."""
+        modules = {Part.WORD_EMBEDDINGS: self.words, Part.TRUNK: self.trunk, Part.VISION: self.vision}
+        for part in parts:
+            modules[part].requires_grad_(False)
+
+    def states(self, batch: Batch, *, with_images: bool = True, with_text: bool = True) -> torch.Tensor:
+        """(sequence, patch then token, width): the trunk's last hidden states.
+
+        Patches stand before the text and take none of its positions: they share the padding's position where the
+        trunk has one, whose vector is zero, and the first one otherwise.
+        """
+        parts, positions, types = [], [], []
+        patches = self.vision(batch.images) if with_images and batch.images is not None else None
+        if patches is not None:
+            parts.append(patches)
+            positions.append(patches.new_full(patches.shape[:2], max(0, self._offset - 1), dtype=torch.long))
+            types.append(torch.zeros_like(positions[0]))
+        columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+        if with_text:
+            text = self.words(batch.ids)
+            parts.append(text if patches is None else text + self.vision.segments[1])
+            positions.append((columns + self._offset).expand(batch.ids.shape))
+            second = (columns >= batch.starts[:, None]).long()
+            types.append(batch.types[0] + (batch.types[1] - batch.types[0]) * second)
+        mask = None
+        if with_text and batch.padded:
+            mask = columns < batch.lengths[:, None]
+            if patches is not None:
+                mask = torch.cat((mask.new_ones(patches.shape[:2]), mask), dim=1)
+            mask = mask.long()
+        extra = {}
+        if self._takes_positions:
+            extra["position_ids"] = torch.cat(positions, dim=1)
+        if self._takes_types and batch.types != (0, 0):
+            extra["token_type_ids"] = torch.cat(types, dim=1)
+        embedded = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        return self.trunk(inputs_embeds=embedded, attention_mask=mask, **extra).last_hidden_state
+
+    def _text_tokens(self, batch: Batch, patches: int) -> torch.Tensor:
+        """(sequence, patch then token) of bool: the tokens of the second text."""
+        columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
+        second = (columns >= batch.starts[:, None]) & (columns < (batch.starts + batch.second_lengths)[:, None])
+        return functional.pad(second, (patches, 0))
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        """(sequence, 5 width): see `heads.joint_features`."""
+        states = self.states(batch)
+        patches = states.shape[1] - batch.ids.shape[1]
+        hypothesis = self._text_tokens(batch, patches)
+        columns = torch.arange(states.shape[1], device=states.device)
+        if batch.kind is Kind.IMAGE_TEXT:
+            premise = (columns < patches).expand(states.shape[:2])
+        else:
+            first = batch.first_start + batch.first_lengths
+            premise = (columns >= batch.first_start) & (columns < first[:, None])
+        return heads.joint_features(states, premise, hypothesis, patches)
+
+    def logits(self, batch: Batch, head: str, labels: int) -> torch.Tensor:
+        """(row, label) of a classification, (row, ending) of a choice, (row, token, 2) of a span.
+
+        Endings that a row does not have, and tokens outside the context, get -inf.
+        """
+        module = self.head(head, labels)
+        if batch.kind is Kind.SPAN:
+            raw = module(self.states(batch)).float()
+            return raw.masked_fill(~self._text_tokens(batch, 0).unsqueeze(-1), float("-inf"))
+        raw = module(self.features(batch)).float()
+        if batch.kind is not Kind.CHOICE:
+            return raw
+        assert batch.endings is not None
+        width = int(batch.endings.max())
+        there = torch.arange(width, device=raw.device) < batch.endings[:, None]
+        return raw.new_full(there.shape, float("-inf")).masked_scatter(there, raw.squeeze(-1))
+
+    def loss(self, batch: Batch, head: str, labels: int) -> tuple[torch.Tensor, int]:
+        """The loss summed over labels, in nats, and how many labels there are."""
+        if batch.hidden is not None:
+            return self._masked_loss(batch)
+        assert batch.labels is not None
+        logits = self.logits(batch, head, labels)
+        if batch.kind is not Kind.SPAN:
+            return functional.cross_entropy(logits, batch.labels, reduction="sum"), batch.rows
+        answered = batch.labels[:, 0] != ABSENT
+        gold = torch.where(answered[:, None], batch.labels + batch.starts[:, None], ABSENT)
+        both = sum(
+            functional.cross_entropy(logits[..., side], gold[:, side], reduction="sum", ignore_index=ABSENT)
+            for side in (0, 1)
+        )
+        return both / 2, int(answered.sum())
+
+    def _masked_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        states = self.states(batch)
+        assert batch.hidden is not None and batch.originals is not None
+        chosen = states[:, states.shape[1] - batch.ids.shape[1] :][batch.hidden]
+        logits = self.head("masked_lm")(chosen, self.words.weight).float()
+        return functional.cross_entropy(logits, batch.originals, reduction="sum"), len(batch.originals)
+
+    def vectors(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """(row, width) twice, of norm 1: each image alone and each text alone, through the trunk."""
+        images = self.states(batch, with_text=False).mean(1)
+        states = self.states(batch, with_images=False)
+        texts = heads.mean(states, self._text_tokens(batch, 0))
+        return functional.normalize(images.float(), dim=-1), functional.normalize(texts.float(), dim=-1)
+
+    def contrastive_loss(
+        self, images: torch.Tensor, texts: torch.Tensor, image_numbers: torch.Tensor, text_numbers: torch.Tensor
+    ) -> torch.Tensor:
+        """InfoNCE both ways, summed over pairs; rows with the same image or the same text are no negatives."""
+        same = (image_numbers[:, None] == image_numbers) | (text_numbers[:, None] == text_numbers)
+        same.fill_diagonal_(False)
+        logits = self.head("contrastive")(images, texts).float().masked_fill(same, float("-inf"))
+        gold = torch.arange(len(images), device=images.device)
+        there = functional.cross_entropy(logits, gold, reduction="sum")
+        back = functional.cross_entropy(logits.T, gold, reduction="sum")
+        return (there + back) / 2
+
+    @torch.no_grad()
+    def predict(self, batch: Batch, head: str, labels: int) -> torch.Tensor:
+        """(row,) of labels or endings, or (row, 2) of first and last context token of the likeliest answer."""
+        logits = self.logits(batch, head, labels)
+        if batch.kind is not Kind.SPAN:
+            return logits.argmax(-1)
+        return best_spans(logits, batch.starts)
+
+
+def best_spans(logits: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """(row, 2): first and last token of the best answer of at most `LONGEST_ANSWER` tokens, from the context's first.
+
+    logits: (row, token, start and end); -inf outside the context. starts: (row,) where the context begins.
+    """
+    tokens = logits.shape[1]
+    scores = logits[:, :, 0].unsqueeze(2) + logits[:, :, 1].unsqueeze(1)
+    allowed = torch.ones(tokens, tokens, dtype=torch.bool, device=logits.device).triu()
+    allowed &= ~torch.ones_like(allowed).triu(LONGEST_ANSWER)
+    best = scores.masked_fill(~allowed, float("-inf")).flatten(1).argmax(-1)
+    return torch.stack((best // tokens, best % tokens), dim=1) - starts[:, None]
+
+
+def head_key(name: str) -> str:
+    """The name of a head as torch wants it, without full stops."""
+    return name.replace(".", "/")

@@ -1,0 +1,50 @@
+"""Images to prefix embeddings of the trunk; knows no text beyond the segment that marks it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from trainables.catalogue.encoder import Patches
+
+
+class Vision(nn.Module):
+    """A patch embedding, a projection to the trunk's width, learned row and column positions, and two segments.
+
+    The text segment starts at zero, so that text beside an image is at first embedded as it always was.
+    """
+
+    def __init__(self, patches: Patches, width: int) -> None:
+        super().__init__()
+        self.patch = patches.patch
+        self.rows = patches.height // patches.patch
+        self.columns = patches.width // patches.patch
+        channels = patches.channels or 3
+        self.stem = _stem(channels) if patches.channels else nn.Identity()
+        self.embed = nn.Linear(channels * patches.patch**2, width)
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, width)
+        self.row = nn.Parameter(torch.empty(self.rows, 1, width).normal_(std=0.1))
+        self.column = nn.Parameter(torch.empty(1, self.columns, width).normal_(std=0.1))
+        self.segments = nn.Parameter(torch.zeros(2, width))
+
+    @property
+    def count(self) -> int:
+        """Patches of an image."""
+        return self.rows * self.columns
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """images: (image, channel, row, column) of uint8 → (image, patch, width), patches row by row."""
+        pixels = images.to(self.project.weight.dtype).div(127.5).sub(1.0)
+        features = self.stem(pixels)
+        number, channels = features.shape[:2]
+        cut = features.reshape(number, channels, self.rows, self.patch, self.columns, self.patch)
+        flat = cut.permute(0, 2, 4, 1, 3, 5).reshape(number, self.count, -1)
+        places = (self.row + self.column).reshape(1, self.count, -1)
+        return self.project(self.norm(self.embed(flat))) + places + self.segments[0]
+
+
+def _stem(channels: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1), nn.GELU()
+    )

@@ -1,0 +1,166 @@
+"""The stages that a trial is a path of, each named by a digest of all that determines its output; runs none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from trainables.canonical import canonical, decode, digest, encode
+from trainables.catalogue.encoder import Encoder
+from trainables.catalogue.task import Role, Task
+from trainables.faults import refuse
+from trainables.settings import Settings, Visible
+
+
+class StageKind(StrEnum):
+    """What a stage does. `TRAIN` serves intermediate mixtures and targets alike."""
+
+    PRETRAIN = "pretrain"
+    ALIGN_WORDS = "align_words"
+    ALIGN_IMAGES = "align_images"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+#: Raised when the code of a stage kind changes what comes out; a golden loss trace forces it (tests/torch_cpu).
+VERSIONS = {
+    StageKind.PRETRAIN: 1,
+    StageKind.ALIGN_WORDS: 1,
+    StageKind.ALIGN_IMAGES: 1,
+    StageKind.TRAIN: 1,
+    StageKind.EVALUATE: 1,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """How many optimiser steps of a stage go to one task; every step draws from a single task."""
+
+    task: Task
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The work of a training stage: a mixture, as whole steps per task, under one setting."""
+
+    settings: Settings
+    portions: tuple[Portion, ...]
+
+    def __post_init__(self) -> None:
+        refuse("a training stage", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if not self.portions:
+            yield "portions must hold at least one task"
+        total = sum(portion.steps for portion in self.portions)
+        if total != self.settings.maximum_steps:
+            yield f"the steps of the portions must sum to maximum_steps ({self.settings.maximum_steps}), got {total}"
+        names = [portion.task.name for portion in self.portions]
+        if len(set(names)) != len(names):
+            yield f"each task may have one portion, got {names!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The work of an `evaluate` stage: one split of one task, in the languages stated."""
+
+    task: Task
+    split: str
+    languages: tuple[str, ...]
+    visible: Visible = Visible.BOTH
+    batch_size: int = 256
+    role: Role = Role.REPORT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a gang determines the numbers that come out: its size, threads and resolved precision."""
+
+    workers: int
+    threads: int
+    precision: str
+    """`float32` or `bfloat16`; never `auto`."""
+    device: str = "cpu"
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One unit of work.
+
+    `parent` is the digest of the stage whose weights this one starts from, or empty at the root.
+    `versions` are the libraries that change numbers, as (name, version) sorted by name.
+    """
+
+    kind: StageKind
+    work: Training | Evaluation
+    encoder: Encoder
+    parent: str
+    seed: int
+    shape: Shape
+    versions: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """The name of this stage and of its output: 24 hexadecimal digits, the same on every machine."""
+        value = _without_places(encode(self))
+        if isinstance(self.work, Evaluation):
+            del value["work"]["role"]
+        return digest([VERSIONS[self.kind], value])
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps: 0 for an evaluation."""
+        return self.work.settings.maximum_steps if isinstance(self.work, Training) else 0
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks whose rows the stage reads."""
+        if isinstance(self.work, Evaluation):
+            return (self.work.task,)
+        return tuple(portion.task for portion in self.work.portions)
+
+    def to_json(self) -> str:
+        """The canonical JSON text."""
+        return canonical(self)
+
+    @staticmethod
+    def from_json(text: str) -> Stage:
+        """The stage that `to_json` wrote.
+
+        Raises:
+            ValueError: where the text is no stage.
+        """
+        return decode(Stage, json.loads(text))
+
+
+def _without_places(value: Any) -> Any:
+    """The JSON form without the paths of fingerprinted files: where a file lies does not matter, what it holds does."""
+    if isinstance(value, dict):
+        places = ("path", "train", "dev", "test") if value.get("fingerprint") else ()
+        return {name: _without_places(item) for name, item in value.items() if name not in places}
+    if isinstance(value, list):
+        return [_without_places(item) for item in value]
+    return value
+
+
+def refuse_broken(path: tuple[Stage, ...]) -> None:
+    """Raise `Invalid` unless each stage of the path starts from the one before it.
+
+    Raises:
+        Invalid: naming every break.
+    """
+    parents = ("", *(stage.digest for stage in path))
+    refuse(
+        "a path",
+        (
+            f"stage {number} ({stage.kind}) must start from {parent or 'nothing'!r}, got {stage.parent!r}"
+            for number, (stage, parent) in enumerate(zip(path, parents, strict=False))
+            if stage.parent != parent
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Running one stage: loop, checkpoints, ranks, evaluation; knows no Ray."""

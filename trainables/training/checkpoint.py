@@ -1,0 +1,183 @@
+"""Weights and running state to directories and back, as safetensors and JSON; runs nothing that it reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from trainables.canonical import canonical, decode
+from trainables.catalogue.encoder import Encoder
+from trainables.data.tokens import tokenizer
+from trainables.faults import Invalid
+from trainables.model import encoder as trunks
+from trainables.model.reader import Reader, head_key
+from trainables.scores import Progress
+
+EXTRAS = "extras.safetensors"
+STATE = "state.safetensors"
+STATE_JSON = "state.json"
+
+
+def write_model(reader: Reader, encoder: Encoder, folder: Path) -> None:
+    """Trunk and tokenizer as `AutoModel` and `AutoTokenizer` load them, image side and heads beside them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with trunks.quiet():
+        reader.trunk.save_pretrained(folder)
+        tokenizer(encoder).save_pretrained(folder)
+    extras = {f"vision.{name}": value.cpu().contiguous() for name, value in reader.vision.state_dict().items()}
+    for name, head in reader.named_heads():
+        extras |= {
+            f"heads.{head_key(name)}.{key}": value.cpu().contiguous() for key, value in head.state_dict().items()
+        }
+    sizes = {name: reader.head_outputs[name] for name, _ in reader.named_heads()}
+    save_file(extras, folder / EXTRAS, metadata={"heads": json.dumps(sizes, sort_keys=True)})
+
+
+def read_model(folder: Path | None, encoder: Encoder, *, seed: int, dropout: float, carry_heads: bool) -> Reader:
+    """The model that a stage starts from: what its parent wrote, or a new one where it has none.
+
+    Raises:
+        Invalid: where the folder holds no model, or one with an image side of another size.
+    """
+    if folder is None:
+        return Reader(trunks.build(encoder, seed, dropout), encoder.patches, seed, dropout)
+    reader = Reader(trunks.load(folder, dropout), encoder.patches, seed, dropout)
+    path = folder / EXTRAS
+    if not path.is_file():
+        raise Invalid(str(folder), [f"it must hold {EXTRAS} beside the trunk, got none; it is no output of a stage"])
+    extras = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        sizes: dict[str, int] = json.loads((file.metadata() or {}).get("heads", "{}"))
+    try:
+        reader.vision.load_state_dict(_under("vision.", extras))
+    except RuntimeError as error:
+        raise Invalid(str(folder), [f"its image side must fit {encoder.patches}, got: {error}"]) from error
+    for name, outputs in sizes.items() if carry_heads else ():
+        reader.head(name, outputs).load_state_dict(_under(f"heads.{head_key(name)}.", extras))
+    return reader
+
+
+def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """How far a stage has come: steps done, the loss of each, and its reports with scores."""
+
+    step: int
+    losses: torch.Tensor
+    history: tuple[Progress, ...]
+
+
+def write_running(
+    folder: Path, *, digest: str, reader: Reader, optimiser: torch.optim.Optimizer, position: Position
+) -> None:
+    """All that a bit-exact resume needs: trained weights, moments, steps done, losses, history.
+
+    Frozen weights are the parent's, and random numbers a function of (seed, step): neither is written.
+    """
+    tensors = {"losses": position.losses.cpu().contiguous()}
+    for name, parameter in reader.named_parameters():
+        if parameter.requires_grad:
+            tensors[f"model.{name}"] = parameter.detach().cpu().contiguous()
+            for key, value in optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{key}.{name}"] = value.cpu().contiguous()
+    save_file(tensors, folder / STATE)
+    text = canonical({"digest": digest, "step": position.step, "history": position.history})
+    (folder / STATE_JSON).write_text(text)
+
+
+def read_running(folder: Path, *, digest: str, reader: Reader, optimiser: torch.optim.Optimizer) -> Position | None:
+    """Load what `write_running` wrote into model and optimiser; None where it belongs to another stage."""
+    said = json.loads((folder / STATE_JSON).read_text())
+    if said["digest"] != digest:
+        return None
+    tensors = load_file(folder / STATE)
+    with torch.no_grad():
+        for name, parameter in reader.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            parameter.copy_(tensors[f"model.{name}"])
+            state = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors.get(f"optimiser.{key}.{name}")
+                if value is not None:
+                    state[key] = value.clone().to(parameter.device)
+            if state:
+                optimiser.state[parameter] = state
+    history = tuple(decode(Progress, item) for item in said["history"])
+    return Position(step=said["step"], losses=tensors["losses"].clone(), history=history)
+
+
+class Checkpoints(Protocol):
+    """Where running state is kept. `save` and `due` are asked on every rank's behalf by rank 0 alone and by all."""
+
+    def due(self, step: int) -> bool:
+        """Whether to save after this many steps; the same answer on every rank."""
+        ...
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Give `write` an empty directory and keep it, whole or not at all. Called on rank 0."""
+        ...
+
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint, the same on every rank."""
+        ...
+
+
+class LocalCheckpoints:
+    """Checkpoints in a directory that every rank sees: written aside, renamed when whole, only the newest kept."""
+
+    def __init__(self, directory: Path, interval_steps: int) -> None:
+        self.directory = directory
+        self.interval_steps = interval_steps
+
+    def due(self, step: int) -> bool:
+        """Whether `step` is a multiple of the interval."""
+        return step % self.interval_steps == 0
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Write aside, rename, then drop the older ones."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex[:8]
+        aside = self.directory / f".writing-{name}"
+        aside.mkdir()
+        try:
+            write(aside)
+            whole = self.directory / f"step-{step:09d}-{name}"
+            os.rename(aside, whole)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        for old in self.directory.glob("step-*"):
+            if old != whole:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def latest(self) -> Path | None:
+        """The whole checkpoint of the most steps."""
+        return max(self.directory.glob("step-*"), default=None, key=lambda path: path.name)
+
+
+class NoCheckpoints:
+    """For stages that are shorter than it is worth to save."""
+
+    def due(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Keeps nothing."""
+
+    def latest(self) -> Path | None:
+        """None."""
+        return None
