@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from search_spaces.domains import Domain, Range, Simplex
+from search_spaces.domains import Choice, Domain, Range, Simplex
 from search_spaces.mixing import EVEN_DRAW, HIGHEST_DRAW, LOWEST_DRAW, shares_of
 from search_spaces.transfer_grid import Cell
-from trainables.faults import nearest, refuse
+from trainables.faults import Invalid, nearest, refuse
 from trainables.settings import Settings
 
 #: Settings that a search may vary: those that change no stage's cost, so that every trial of a cell costs the same.
@@ -73,6 +73,18 @@ class Space:
             shares = dict(cell.shares) or {task.name: 1.0 for task in cell.intermediates}
         return values | {f"share.{name}": share for name, share in shares.items()}
 
+    def end_faults(self, where: str, settings: Settings) -> Iterator[str]:
+        """Why a trial could be impossible: an end of a domain that the settings refuse.
+
+        What the settings allow is an interval for each name that can be searched, so the ends speak for all between.
+        """
+        for name, domain in getattr(self, where).items():
+            for value in _ends(domain):
+                try:
+                    dataclasses.replace(settings, **{name: value})
+                except Invalid as error:
+                    yield f"{where}[{name!r}] must hold only values that a stage can use: {'; '.join(error.faults)}"
+
     def default_faults(self, where: str, settings: Settings) -> Iterator[str]:
         """Why the settings cannot be trial 0: a default outside the domain it is searched in."""
         for name, domain in getattr(self, where).items():
@@ -82,6 +94,10 @@ class Space:
                     f"{where} settings are the first trial, so {name} must lie in {domain}, got {value!r}; "
                     "widen the domain or change the setting"
                 )
+
+
+def _ends(domain: Domain) -> tuple[float, ...]:
+    return domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
 
 
 def with_values(settings: Settings, values: Mapping[str, float], where: str) -> Settings:

@@ -54,13 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     table = _command(commands, "table", _table, "print accuracy per cell and language; write Parquet and CSV")
     table.add_argument("--format", choices=("table", "csv", "markdown", "json"), default="table")
     _command(commands, "status", _status, "print what is done and what is open")
-    tasks = commands.add_parser("tasks", help="list the tasks that a definition can name")
+    text = "list the tasks that a definition can name"
+    tasks = commands.add_parser("tasks", help=text, description=_sentence(text))
     tasks.set_defaults(act=_tasks)
     return parser
 
 
 def _command(commands, name, act, text):  # type: ignore[no-untyped-def]
-    command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    command = commands.add_parser(name, help=text, description=_sentence(text))
     command.add_argument("sweep", metavar="NAME_OR_FILE", help="a preset such as 'lab', or a .py file with one Sweep")
     command.add_argument(
         "--storage",
@@ -69,6 +70,10 @@ def _command(commands, name, act, text):  # type: ignore[no-untyped-def]
     )
     command.set_defaults(act=act)
     return command
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -82,7 +83,7 @@ class Conductor:
     def __init__(self, sweep: Sweep, ledger: Ledger, watchers: Sequence[Watcher] = ()) -> None:
         self.sweep = sweep
         self.ledger = ledger
-        self.watchers = tuple(watchers)
+        self.watchers: Sequence[Watcher] = tuple(watchers)
         self.cells = {cell.name: cell for cell in sweep.cells}
         self._happenings = {entry.name: entry for entry in ledger.happenings()}
         self.records = trial_records(self._happenings.values())
@@ -157,14 +158,18 @@ class Conductor:
         return self.sweep.cells[min(free)[1]] if free else None
 
     def _seeds_to_confirm(self, cell: Cell) -> list[tuple[TrialRecord, int]]:
-        search = self._of(cell, Phase.SEARCH)
-        if len(search) < self.sweep.search.trials or any(record.state is State.OPEN for record in search):
-            return []
-        best = study.winner(cell, search)
+        best = self._winner(cell)
         if best is None:
             return []
         taken = {record.seed for record in self._confirmations(cell, best)}
         return [(best, seed) for seed in self.sweep.confirmation_seeds if seed not in taken]
+
+    def _winner(self, cell: Cell) -> TrialRecord | None:
+        """The winner of a cell whose search has ended; None before that, or where no trial finished."""
+        search = self._of(cell, Phase.SEARCH)
+        if len(search) < self.sweep.search.trials or any(record.state is State.OPEN for record in search):
+            return None
+        return study.winner(cell, search)
 
     def _confirmations(self, cell: Cell, best: TrialRecord | None) -> list[TrialRecord]:
         number = best.key.number if best else None
@@ -174,11 +179,14 @@ class Conductor:
         return [r for r in self.records.values() if r.key.cell == cell.name and r.key.phase is phase]
 
     def _planned(self, record: TrialRecord) -> bool:
-        """Whether an open trial still belongs to the sweep: its cell does, and its winner has not been overtaken."""
+        """Whether an open trial still belongs to the sweep: its cell does, and its winner has not been overtaken.
+
+        A confirmation waits while a larger budget is being searched, since that may overtake its winner.
+        """
         cell = self.cells.get(record.key.cell)
         if cell is None or record.key.phase is Phase.SEARCH:
             return cell is not None
-        best = study.winner(cell, self._of(cell, Phase.SEARCH))
+        best = self._winner(cell)
         return best is not None and record.winner == best.key.number
 
     def _open(self, key: TrialKey, point: study.Proposal, seed: int, more: dict[str, int]) -> Assignment:
@@ -233,6 +241,9 @@ class Conductor:
         score = selection_score(self.sweep, progress.scores)
         if score is None:
             return
+        if not math.isfinite(score):
+            self._end(key, What.FAILED, {"reason": f"its development score at step {progress.step} was {score}"})
+            return
         payload = {"step": progress.step, "score": score}
         self._record(Happening(trial=key, what=What.SCORED, sequence=progress.step, payload=payload))
         self._prune_if_behind(key)
@@ -279,12 +290,15 @@ class Conductor:
 
     def _finish(self, key: TrialKey, running: _Running) -> None:
         record = self.records[key]
-        if not record.scored:
-            self._end(key, What.FAILED, {"reason": "the target was never scored on its development split"})
+        target = running.path[_target_place(running.path)]
+        if not record.scored or record.scored[-1][0] != target.steps:
+            reason = f"the target was not scored on its development split after its last step, {target.steps}"
+            self._end(key, What.FAILED, {"reason": reason})
             return
-        target = running.path[_target_place(running.path)].digest
         evaluation = running.path[-1].digest if key.phase is Phase.CONFIRMATION else ""
-        self._end(key, What.FINISHED, {"score": record.scored[-1][1], "target": target, "evaluation": evaluation})
+        self._end(
+            key, What.FINISHED, {"score": record.scored[-1][1], "target": target.digest, "evaluation": evaluation}
+        )
 
     def _end(self, key: TrialKey, what: What, payload: dict[str, object]) -> None:
         running = self._running.pop(key, None)

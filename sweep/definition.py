@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -50,14 +51,19 @@ class Search:
         refuse("search", self._faults())
 
     def _faults(self) -> Iterator[str]:
-        for name, least in (("trials", 1), ("fan_out", 1), ("startup_trials", 1), ("trials_before_pruning", 1)):
+        for name, least in (
+            ("trials", 1),
+            ("fan_out", 1),
+            ("seed", 0),
+            ("startup_trials", 1),
+            ("trials_before_pruning", 1),
+            ("steps_before_pruning", 0),
+        ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 yield f"{name} must be a whole number of at least {least}, got {value!r}"
         if not isinstance(self.pruner, Pruner):
             yield f"pruner must be one of {', '.join(f'Pruner.{p.name}' for p in Pruner)}, got {self.pruner!r}"
-        if not isinstance(self.seed, int) or self.seed < 0:
-            yield f"seed must be a whole number of at least 0, got {self.seed!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +106,39 @@ class Sweep:
     def _faults(self) -> Iterator[str]:
         if not self.name or not all(character.isalnum() or character in "_-" for character in self.name):
             yield f"name must be letters, digits, '_' and '-' (it becomes a folder), got {self.name!r}"
-        yield from self._type_faults()
+        wrong_types = tuple(self._type_faults())
+        yield from wrong_types
+        if wrong_types:
+            return  # what follows looks inside the values
         yield from self._target_faults()
         yield from self._cell_faults()
         yield from self._space_faults()
         yield from self._seed_faults()
 
     def _type_faults(self) -> Iterator[str]:
-        for name, kind in (("target", Task), ("encoder", Encoder), ("space", Space), ("gangs", Gangs)):
+        for name, kind in (
+            ("target", Task),
+            ("encoder", Encoder),
+            ("target_settings", Settings),
+            ("space", Space),
+            ("search", Search),
+            ("gangs", Gangs),
+        ):
             if not isinstance(getattr(self, name), kind):
-                yield f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}"
+                yield f"{name} must be a value of {kind.__name__}, got {getattr(self, name)!r}"
+        for name, kind in (
+            ("intermediate_settings", Settings),
+            ("pretrain", Preparation),
+            ("align_images", Preparation),
+        ):
+            if not isinstance(getattr(self, name), kind | None):
+                yield f"{name} must be a value of {kind.__name__} or None, got {getattr(self, name)!r}"
+        if not isinstance(self.cells, tuple) or not all(isinstance(cell, Cell) for cell in self.cells):
+            yield f"cells must be a tuple of Cell values, got {self.cells!r}"
+        if not isinstance(self.confirmation_seeds, tuple):
+            yield f"confirmation_seeds must be a tuple of whole numbers, got {self.confirmation_seeds!r}"
 
     def _target_faults(self) -> Iterator[str]:
-        if not isinstance(self.target, Task):
-            return
         if self.target.kind not in CLASSIFICATION:
             yield f"target must be a classification task, got {self.target.name!r} of kind {self.target.kind}"
         for split in ("train", "dev", "test"):
@@ -134,7 +159,8 @@ class Sweep:
             if cell.searches_shares and self.space.shares.minimum * len(cell.intermediates) > 1:
                 yield (
                     f"the minimum share must leave room for the {len(cell.intermediates)} tasks of {cell.name!r}, "
-                    f"got {self.space.shares.minimum}; lower it to at most {1 / len(cell.intermediates):.3g}"
+                    f"got {self.space.shares.minimum}; lower it to at most "
+                    f"{math.floor(1000 / len(cell.intermediates)) / 1000:g}"
                 )
             if any(task.name == self.target.name for task in cell.intermediates):
                 yield f"the target {self.target.name!r} must not be an intermediate task too, in cell {cell.name!r}"
@@ -145,9 +171,11 @@ class Sweep:
     def _space_faults(self) -> Iterator[str]:
         if self.target_settings.visible is not Visible.BOTH:
             yield "target_settings.visible must be Visible.BOTH; the image-only and hypothesis-only cells change it"
-        yield from self.space.default_faults("target", self.target_settings)
-        if self.intermediate_settings is not None:
-            yield from self.space.default_faults("intermediate", self.intermediate_settings)
+        searched = {"target": self.target_settings, "intermediate": self.intermediate_settings}
+        for where, settings in searched.items():
+            if settings is not None:
+                yield from self.space.default_faults(where, settings)
+                yield from self.space.end_faults(where, settings)
         workers = self.gangs.workers
         stages = {
             "target_settings": self.target_settings,
@@ -164,7 +192,8 @@ class Sweep:
 
     def _seed_faults(self) -> Iterator[str]:
         seeds = self.confirmation_seeds
-        if len(set(seeds)) != len(seeds) or any(not isinstance(seed, int) or seed < 0 for seed in seeds):
+        whole = all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in seeds)
+        if not whole or len(set(seeds)) != len(seeds):
             yield f"confirmation_seeds must be different whole numbers of at least 0, got {seeds!r}"
         if not seeds:
             yield "confirmation_seeds must hold at least one seed: only confirmation runs are reported"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import uuid
@@ -12,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sweep import record_definition
 from sweep.conduct import Conductor, Verdict, Watcher
 from sweep.definition import Sweep
-from sweep.ledger import Ledger
+from sweep.ledger import Ledger, put_whole
 from sweep.plan import plan
 from sweep.records import TrialKey
 from sweep.resolve import resolved
 from sweep.results import Results
-from trainables.faults import refuse
+from trainables.faults import Invalid, refuse
 from trainables.machine import graphics_processors, processors
 from trainables.scores import event_from_json
 from trainables.store import Store
@@ -35,6 +36,10 @@ _TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
+
+#: What the dispatcher counted in the last run of a sweep: gangs started and started again, stages by their end.
+COUNTS_FILE = "gangs.json"
+COUNTS = ("gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost")
 
 #: Trials in flight per gang: one runs, one waits, so that a gang never waits for Tune.
 _TRIALS_PER_GANG = 2
@@ -54,17 +59,33 @@ def run(sweep: Sweep, storage: str | Path = "sweeps", *, console: Console | None
     place = os.fspath(storage)
     store = Store(place)
     store.check_writable()
-    record_definition.keep(sweep, store.filesystem, store.root)
-    ledger = Ledger(store.filesystem, store.root, sweep.name).open()
-    watchers = _watchers(sweep, store, console)
-    conductor = Conductor(sweep, ledger, watchers)
+    ledger = _ledger(sweep, store)
+    conductor = Conductor(sweep, ledger)
+    watchers = conductor.watchers = _watchers(conductor, store, console)
     try:
         if conductor.remaining():
-            _conduct(conductor, place)
+            _keep_counts(_conduct(conductor, place), sweep, store)
     finally:
         for watcher in watchers:
             watcher.close()
     return Results(place, sweep.name)
+
+
+def _ledger(sweep: Sweep, store: Store) -> Ledger:
+    """The ledger of the sweep, beside its definition, both found to be writable."""
+    try:
+        record_definition.keep(sweep, store.filesystem, store.root)
+        return Ledger(store.filesystem, store.root, sweep.name).open()
+    except OSError as error:
+        fault = f"sweeps/{sweep.name} in {store.uri!r} must be a folder that can be written, got {error}"
+        raise Invalid("the storage", [f"{fault}; choose another storage, or another name for the sweep"]) from error
+
+
+def _keep_counts(status: dict[str, Any], sweep: Sweep, store: Store) -> None:
+    """Leave what the gangs did in this run beside the ledger; no table reads it."""
+    counts = {name: status[name] for name in COUNTS}
+    path = f"{store.root}/sweeps/{sweep.name}/{COUNTS_FILE}"
+    put_whole(store.filesystem, path, json.dumps(counts, indent=1).encode())
 
 
 def _machine_faults(sweep: Sweep) -> Sequence[str]:
@@ -80,18 +101,21 @@ def _connected() -> bool:
     return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
-def _watchers(sweep: Sweep, store: Store, console: Console | None) -> list[Watcher]:
+def _watchers(conductor: Conductor, store: Store, console: Console | None) -> tuple[Watcher, ...]:
     from sweep.show import Display
     from sweep.tensorboard import SweepWriter
 
-    watchers: list[Watcher] = [Display(plan(sweep), console=console)]
+    if not conductor.remaining():
+        return ()
+    sweep = conductor.sweep
+    display = Display(plan(sweep), console=console, records=conductor.records.values())
+    display.start()
     directory = store.local_path(f"sweeps/{sweep.name}/tensorboard")
-    if directory is not None:
-        watchers.append(SweepWriter(directory, sweep))
-    return watchers
+    return (display, SweepWriter(directory, sweep)) if directory is not None else (display,)
 
 
-def _conduct(conductor: Conductor, storage: str) -> None:
+def _conduct(conductor: Conductor, storage: str) -> dict[str, Any]:
+    """Run what is left, and give the dispatcher's last status."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
 
@@ -110,6 +134,7 @@ def _conduct(conductor: Conductor, storage: str) -> None:
             dispatcher = start_dispatcher(gangs, store=storage, cache=cache, name=name)
             try:
                 _tune(conductor, name, scratch)
+                return ray.get(dispatcher.status.remote())
             finally:
                 close(dispatcher)
     finally:

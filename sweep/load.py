@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
+import re
 import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
 
-from sweep.definition import Sweep
+from search_spaces import Cell, Choice, LogRange, Range, Simplex, Space, transfer_grid
+from sweep.definition import Preparation, Search, Sweep
 from sweep.presets import PRESETS
+from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches, PlantedAlignment, SmallEncoder
+from trainables.catalogue.lab import visual_nli
+from trainables.catalogue.task import LabSource, ParquetSource, Split, Task
+from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid, nearest
+from trainables.gangs import Gangs
+from trainables.settings import Settings
+
+#: What definitions are written with; Python names the wrong keyword of a call, but not the right one.
+_CALLED = (
+    *(Cell, Choice, Encoder, Gangs, LabSource, LocalEncoder, LogRange, ParquetSource, Patches, PlantedAlignment),
+    *(Preparation, Range, Search, Settings, Simplex, SmallEncoder, Space, Split, Sweep, Task),
+    *(parquet_task, transfer_grid, visual_nli),
+)
 
 
 class Unreadable(ValueError):
@@ -39,16 +55,17 @@ def load(name_or_file: str) -> Sweep:
 
 
 def _execute(path: Path) -> ModuleType:
-    module = ModuleType(path.stem)
+    module = ModuleType(f"definition_{path.stem}")
     module.__file__ = str(path)
+    sys.modules[module.__name__] = module  # a dataclass of the definition looks its module up
     # Ray's workers never import the definition, so the module need not be importable by name.
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+        exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
     except Invalid as error:
         raise Unreadable(f"{path}{_line(error, path)}: {error}") from error
     except (Exception, SystemExit) as error:
-        reason = "".join(traceback.format_exception_only(error)).strip()
+        reason = "".join(traceback.format_exception_only(error)).strip() + _hint(error)
         raise Unreadable(
             f"the definition file must run without an error, got {path}{_line(error, path)}: {reason}"
         ) from error
@@ -65,6 +82,23 @@ def _line(error: BaseException, path: Path) -> str:
         return ""
     text = linecache.getline(str(path), line).strip()
     return f", line {line} ({text})" if text else f", line {line}"
+
+
+def _hint(error: BaseException) -> str:
+    """The nearest right name, where the error is about a wrong one."""
+    text = str(error)
+    if found := re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", text):
+        called = next((thing for thing in _CALLED if thing.__name__ == found[1]), None)
+        return f"; {nearest(found[2], inspect.signature(called).parameters)}" if called else ""
+    if found := re.match(r"cannot import name '(\w+)' from '([\w.]+)'", text):
+        return f"; {_nearest_in(sys.modules.get(found[2]), found[1])}"
+    if isinstance(error, AttributeError) and isinstance(error.obj, ModuleType | type) and error.name:
+        return f"; {_nearest_in(error.obj, error.name)}"
+    return ""
+
+
+def _nearest_in(place: object, name: str) -> str:
+    return nearest(name, (known for known in dir(place) if not known.startswith("_")))
 
 
 def _sweep_of(module: ModuleType, path: Path) -> Sweep:

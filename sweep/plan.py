@@ -111,7 +111,8 @@ def _planned(sweep: Sweep) -> Iterator[PlannedTrial]:
 
 def _named(cell: Cell, phase: Phase, number: int, seed: int, path: Path, setting: str, leaf: str) -> PlannedTrial:
     """Names by which trials share stages: a stage before the intermediate one is shared by all that reach its digest,
-    an intermediate one by the trials of its setting, whatever is trained after it by one trial alone."""
+    an intermediate one by the trials of its setting, whatever is trained after it by one trial alone.
+    """
     target = max(place for place, stage in enumerate(path) if isinstance(stage.work, Training))
     first = next((place for place, stage in enumerate(path) if stage.kind is StageKind.TRAIN), target)
     named = []

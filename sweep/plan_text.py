@@ -7,19 +7,20 @@ from sweep.plan import Plan
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan as lines of at most about 110 characters, ending in what pruning may save."""
+    """The plan as lines of at most 120 characters for names as long as the lab's, ending in what pruning may save."""
     sweep = plan.sweep
     searched = sum(cell.search_trials for cell in plan.cells)
     confirmed = sum(cell.confirmation_trials for cell in plan.cells)
+    width = max(len(cell.cell.name) for cell in plan.cells)
     lines = [
         f"sweep {sweep.name}: target {sweep.target.name}, encoder {sweep.encoder.name}",
         "",
-        f"{'cell':<40} {'role':<16} {'search':>6} {'confirm':>7} {'new steps':>9}  searched parameters",
+        f"{'cell':<{width}} {'role':<16} {'search':>6} {'confirm':>7} {'new steps':>9}  searched parameters",
     ]
     for cell in plan.cells:
         lines.append(
-            f"{cell.cell.name:<40} {cell.cell.role:<16} {cell.search_trials:>6} {cell.confirmation_trials:>7} "
-            f"{cell.steps:>9,}  {', '.join(cell.parameters) or 'none'}"
+            f"{cell.cell.name:<{width}} {cell.cell.role:<16} {cell.search_trials:>6} {cell.confirmation_trials:>7} "
+            f"{cell.steps:>9,}  {_searched(cell.parameters)}"
         )
     gangs = sweep.gangs
     lines += [
@@ -36,6 +37,13 @@ def plan_text(plan: Plan) -> str:
     if sweep.search.pruner is not Pruner.NONE:
         lines.append(f"pruning  {sweep.search.pruner}: can only lessen the steps; the ledger counts what it saved")
     return "\n".join(lines)
+
+
+def _searched(parameters: tuple[str, ...]) -> str:
+    """The parameters of a cell; shares are counted, since there is one for each task of the mixture."""
+    shares = sum(name.startswith("share.") for name in parameters)
+    names = [name for name in parameters if not name.startswith("share.")]
+    return ", ".join([*names, *([f"{shares} shares"] if shares else [])]) or "none"
 
 
 def _duration(seconds: float) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
-from trainables.catalogue.task import ParquetSource, Task
+from trainables.catalogue.lab import LANGUAGES
+from trainables.catalogue.task import LabSource, ParquetSource, Task
 from trainables.data import fingerprint
-from trainables.faults import refuse
+from trainables.faults import nearest, refuse
 
 
 def resolved(sweep: Sweep) -> Sweep:
@@ -43,8 +45,20 @@ def _row_faults(sweep: Sweep) -> list[str]:
     tasks |= {task.name: task for cell in sweep.cells for task in cell.intermediates}
     faults = []
     for task in tasks.values():
+        if isinstance(task.source, LabSource):
+            faults += _language_faults(task)
         if isinstance(task.source, ParquetSource):
             from trainables.data.reading import inspect_parquet
 
             faults += inspect_parquet(task)
     return faults
+
+
+def _language_faults(task: Task) -> Iterator[str]:
+    for split in task.splits:
+        for language in split.languages:
+            if language not in LANGUAGES:
+                yield (
+                    f"split {split.name!r} of {task.name!r} must be in languages that the lab speaks, "
+                    f"got {language!r}; {nearest(language, LANGUAGES)}"
+                )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from search_spaces.transfer_grid import CellRole
 from sweep.records import Phase, State, TrialKey, TrialRecord
@@ -74,30 +75,17 @@ class Standing:
 
     def leaders(self) -> dict[str, TrialRecord]:
         """By cell, the finished search trial with the best English dev score; of equals the first."""
-        best: dict[str, TrialRecord] = {}
-        for record in self._of(Phase.SEARCH):
-            if record.state is not State.FINISHED or record.score is None:
-                continue
-            led = best.get(record.key.cell)
-            if led is None or (record.score, -record.key.number) > (led.score, -led.key.number):
-                best[record.key.cell] = record
-        return best
+        return dict(self._leaders)
 
     def superseded(self) -> frozenset[TrialKey]:
         """The confirmations of search trials that no longer lead their cell; they are kept but not reported."""
-        leaders = self.leaders()
-        return frozenset(
-            record.key
-            for record in self._of(Phase.CONFIRMATION)
-            if record.key.cell not in leaders or record.winner != leaders[record.key.cell].key.number
-        )
+        return self._superseded
 
     def confirmations(self, cell: str) -> tuple[TrialRecord, ...]:
         """The finished runs of a cell that are reported, one per seed, in order of seeds."""
-        superseded = self.superseded()
         by_seed: dict[int, TrialRecord] = {}
-        for record in self._of(Phase.CONFIRMATION):
-            if record.key.cell == cell and record.state is State.FINISHED and record.key not in superseded:
+        for record in self._of(Phase.CONFIRMATION, cell):
+            if record.state is State.FINISHED and record.key not in self._superseded:
                 by_seed.setdefault(record.seed, record)
         return tuple(by_seed[seed] for seed in sorted(by_seed))
 
@@ -106,12 +94,11 @@ class Standing:
         done = {record.seed for record in self.confirmations(cell)}
         if set(self.seeds) <= done:
             return ""
-        search = [record for record in self._of(Phase.SEARCH) if record.key.cell == cell]
-        if cell not in self.leaders():
+        search = self._of(Phase.SEARCH, cell)
+        if cell not in self._leaders:
             failed = next((record.reason for record in search if record.state is State.FAILED), "")
             return "no search trial has finished" + (f"; one failed: {failed}" if failed else "")
-        superseded = self.superseded()
-        current = [r for r in self._of(Phase.CONFIRMATION) if r.key.cell == cell and r.key not in superseded]
+        current = [r for r in self._of(Phase.CONFIRMATION, cell) if r.key not in self._superseded]
         failures = [f"seed {r.seed} failed: {r.reason}" for r in current if r.state is State.FAILED]
         waiting = len(set(self.seeds) - done) - len(failures)
         counted = [f"{len(done)} of {len(self.seeds)} seeds confirmed"] if waiting > 0 or not failures else []
@@ -119,9 +106,36 @@ class Standing:
 
     def complete(self, cell: str) -> bool:
         """Whether a cell has all its search trials, none open or failed, and a finished confirmation of each seed."""
-        search = [record for record in self._of(Phase.SEARCH) if record.key.cell == cell]
+        search = self._of(Phase.SEARCH, cell)
         ended = sum(record.state in (State.FINISHED, State.PRUNED) for record in search)
         return ended == len(search) >= self.trials and not self.missing(cell)
 
-    def _of(self, phase: Phase) -> Iterable[TrialRecord]:
-        return (self.records[key] for key in sorted(self.records) if key.phase is phase)
+    @cached_property
+    def _leaders(self) -> dict[str, TrialRecord]:
+        best: dict[str, TrialRecord] = {}
+        for record in (self.records[key] for key in sorted(self.records) if key.phase is Phase.SEARCH):
+            if record.state is not State.FINISHED or record.score is None:
+                continue
+            led = best.get(record.key.cell)
+            if led is None or led.score is None or record.score > led.score:
+                best[record.key.cell] = record
+        return best
+
+    @cached_property
+    def _superseded(self) -> frozenset[TrialKey]:
+        leaders = {cell: record.key.number for cell, record in self._leaders.items()}
+        return frozenset(
+            key
+            for key, record in self.records.items()
+            if key.phase is Phase.CONFIRMATION and (key.cell not in leaders or record.winner != leaders[key.cell])
+        )
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[Phase, str], list[TrialRecord]]:
+        found: dict[tuple[Phase, str], list[TrialRecord]] = {}
+        for key in sorted(self.records):
+            found.setdefault((key.phase, key.cell), []).append(self.records[key])
+        return found
+
+    def _of(self, phase: Phase, cell: str) -> list[TrialRecord]:
+        return self._by_cell.get((phase, cell), [])

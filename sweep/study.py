@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search_spaces.domains import Choice, Domain, LogRange
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Pruner, Sweep
+from sweep.paths import target_settings
 from sweep.records import Phase, State, TrialRecord
 
 _STATES = {State.FINISHED: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
@@ -50,9 +51,9 @@ def propose(sweep: Sweep, cell: Cell, number: int, records: Iterable[TrialRecord
     sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(
         seed=_seed(sweep, cell, number), n_startup_trials=sweep.search.startup_trials, multivariate=False
     )
-    if fixed:
-        sampler = optuna.samplers.PartialFixedSampler(fixed, sampler)
     with _quiet():
+        if fixed:
+            sampler = optuna.samplers.PartialFixedSampler(fixed, sampler)
         drawn = _study(before.values(), distributions, sampler).ask(distributions)
     draws = {name: float(drawn.params[name]) for name in distributions}
     return Proposal(draws=draws, values=sweep.space.values(cell, draws))
@@ -66,7 +67,8 @@ def should_prune(
     `scored` are its (target step, English dev score) so far, all of role `select`. It is compared with trials of the
     cell that were finished under a lower number, which one gang and many have alike.
     """
-    if sweep.search.pruner is Pruner.NONE or not scored or scored[-1][0] >= sweep.target_settings.maximum_steps:
+    last = target_settings(sweep, cell, {}).maximum_steps  # no value changes it: see `search_spaces.space.SEARCHABLE`
+    if sweep.search.pruner is Pruner.NONE or not scored or scored[-1][0] >= last:
         return False
     before = _search_trials(cell, records, below=number)
     pruner = optuna.pruners.MedianPruner(
@@ -81,8 +83,12 @@ def should_prune(
 
 def winner(cell: Cell, records: Iterable[TrialRecord]) -> TrialRecord | None:
     """The finished search trial with the best English dev score; of equals the first; None where none finished."""
-    finished = [record for record in _search_trials(cell, records).values() if record.state is State.FINISHED]
-    return max(finished, key=lambda record: (record.score, -record.key.number), default=None)
+    finished = [
+        (record.score, -record.key.number, record)
+        for record in _search_trials(cell, records).values()
+        if record.state is State.FINISHED and record.score is not None and math.isfinite(record.score)
+    ]
+    return max(finished, key=lambda found: found[:2])[2] if finished else None
 
 
 def _search_trials(cell: Cell, records: Iterable[TrialRecord], below: int | None = None) -> dict[int, TrialRecord]:

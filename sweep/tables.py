@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -355,7 +355,7 @@ class _Outcome:
 
     value: float
     ids: np.ndarray | None = None
-    correct: np.ndarray | None = None
+    correct: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
 class _Answers:
@@ -414,21 +414,23 @@ class _Answers:
             ids = rows["item_id"].to_numpy().astype(str)
             correct = pc.equal(rows["gold"], rows["predicted"]).to_numpy().astype(float)
             by_language[language] = _Outcome(value=float(correct.mean()), ids=ids, correct=correct)
-            given[language] = list(zip(ids, rows["predicted"].to_pylist(), strict=True))
+            given[language] = [*ids, *rows["predicted"].to_pylist()]
         return by_language, statistics.ignores_text(given)
 
 
 def _aligned(outcomes: Sequence[_Outcome]) -> tuple[np.ndarray, np.ndarray] | None:
     """Shared item ids and `(outcome, item)` right answers on them; None where an outcome knows no items."""
-    if any(outcome.ids is None for outcome in outcomes):
+    known = [(outcome.ids, outcome.correct) for outcome in outcomes if outcome.ids is not None]
+    if len(known) < len(outcomes):
         return None
-    ids = outcomes[0].ids
-    if not all(np.array_equal(ids, outcome.ids) for outcome in outcomes):
-        for outcome in outcomes:
-            ids = np.intersect1d(ids, outcome.ids, assume_unique=True)
+    ids = known[0][0]
+    if not all(other is ids or np.array_equal(ids, other) for other, _ in known):
+        for other, _ in known:
+            ids = np.intersect1d(ids, other, assume_unique=True)
+        known = [(ids, correct[np.searchsorted(other, ids)]) for other, correct in known]
     if len(ids) < 2:
         return None
-    return ids, np.stack([outcome.correct[np.searchsorted(outcome.ids, ids)] for outcome in outcomes])
+    return ids, np.stack([correct for _, correct in known])
 
 
 def per_language(standing: Standing, stored_scores: Scores, stored_predictions: Predictions) -> pa.Table:

@@ -30,7 +30,7 @@ class SweepWriter:
     Steps run on along a trial's path: those of the target follow those of the intermediate stage. A search trial is
     one session of the HParams page, named by its folder; taken up again after a kill, it goes on in a second file of
     the same folder and stays one session. TensorBoard knows no pruned session: a pruned trial ends as a success, with
-    the step in the metric `pruned_at_step`. A trial that is still open shows as running.
+    the step in the metric `pruned_at_step`. A trial that is still open has the status "unknown".
 
     TensorBoard shows only those hyperparameters that the experiment declares, or else those of the first run alone.
     So all values that any trial of any cell can have are declared before the first. When an edited definition changes

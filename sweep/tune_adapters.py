@@ -25,7 +25,7 @@ class _Unsaved:
 
 
 class LedgerSearcher(_Unsaved, Searcher):
-    """Suggests what the conductor hands out, at most `limit` trials at a time. Saves nothing: the ledger is the state."""
+    """Suggests what the conductor hands out, at most `limit` trials at a time; saves nothing, the ledger has it all."""
 
     def __init__(self, conductor: Conductor, dispatcher: str, limit: int) -> None:
         super().__init__(metric="score", mode="max")

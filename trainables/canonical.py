@@ -17,6 +17,9 @@ T = TypeVar("T")
 def encode(value: Any) -> Any:
     """The JSON-ready form of a value: dataclasses become objects with a `type`, enums their value, tuples lists.
 
+    Equal numbers have one form, since `weight_decay=0` and `weight_decay=0.0` are equal settings: a whole float
+    becomes an integer, and `decode` gives it back as what its field says.
+
     Raises:
         TypeError: for a value that has no canonical form.
     """
@@ -29,11 +32,17 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"float": repr(value)}
+    if isinstance(value, float):
+        return _encode_float(value)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a value must be built of dataclasses, enums, tuples, numbers and strings, got {value!r}")
+
+
+def _encode_float(value: float) -> Any:
+    if not math.isfinite(value):
+        return {"float": repr(value)}
+    return int(value) if value.is_integer() else value
 
 
 def canonical(value: Any) -> str:
@@ -73,8 +82,12 @@ def _decode(kind: Any, data: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(data)
     if kind is float:
-        return float(data["float"]) if isinstance(data, dict) else float(data)
+        return _decode_float(data)
     return data
+
+
+def _decode_float(data: Any) -> float:
+    return float(data["float"]) if isinstance(data, dict) else float(data)
 
 
 def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
@@ -83,9 +96,17 @@ def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
     for kind in kinds:
         if isinstance(kind, type) and isinstance(data, dict) and data.get("type") == kind.__name__:
             return _decode(kind, data)
+    if float in kinds and _is_number(data):
+        return _decode_float(data)
     if isinstance(data, dict):
         raise ValueError(f"expected one of {[getattr(kind, '__name__', kind) for kind in kinds]}, got {data!r}")
     return data
+
+
+def _is_number(data: Any) -> bool:
+    if isinstance(data, dict):
+        return set(data) == {"float"}
+    return isinstance(data, int | float) and not isinstance(data, bool)
 
 
 def _decode_tuple(kinds: tuple[Any, ...], data: Any) -> tuple[Any, ...]:

@@ -7,13 +7,14 @@ import logging
 import os
 import time
 import uuid
-from collections import defaultdict, deque
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
 
 from trainables.board import Assign, Board, Cancel, Decision, Notify
 from trainables.faults import refuse
@@ -69,7 +70,9 @@ class Dispatcher:
         self._session = uuid.uuid4().hex[:8]
         self._board = Board(session=self._session)
         self._slots = {name: _Slot() for name in gangs.names}
-        self._events: defaultdict[str, list[str]] = defaultdict(list)
+        self._tickets: dict[str, int] = {}
+        self._last_ticket = 0
+        self._events: dict[str, list[str]] = {}
         self._changed = asyncio.Condition()
         self._closing = False
         self._serving: dict[str, asyncio.Task[None]] = {}
@@ -87,31 +90,53 @@ class Dispatcher:
 
     # Trials
 
-    async def submit(self, trial: str, path: list[str]) -> None:
-        """Take a trial on; `path` is the JSON text of its stages. Its events are read with `next_events`."""
+    async def submit(self, trial: str, path: list[str]) -> int:
+        """Take a trial on; `path` is the JSON text of its stages. Returns the ticket that the other calls ask for.
+
+        A trial submitted again gets a new ticket, and whoever holds the old one has no say any more: Tune may end a
+        trial's process long after it has started another for the same trial.
+        """
         stages = tuple(Stage.from_json(text) for text in path)
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
         stored = await asyncio.to_thread(self._look_up, unknown)
+        self._last_ticket += 1
+        ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
         await self._carry(self._board.submit(trial, stages, stored))
+        return ticket
 
-    async def next_events(self, trial: str) -> list[str]:
-        """The events since the last call, as JSON texts; waits for one, and is empty after a silence."""
+    async def next_events(self, trial: str, ticket: int) -> list[str]:
+        """The events since the last call, as JSON texts; waits for one, and is empty after a silence.
+
+        Raises:
+            LookupError: if the ticket is not that of the trial, or the sweep is ending.
+        """
+
+        def heard() -> bool:
+            return bool(self._tickets.get(trial) != ticket or self._events[trial] or self._closing)
 
         async def wait() -> None:
             async with self._changed:
-                await self._changed.wait_for(lambda: self._events[trial] or self._closing)
+                await self._changed.wait_for(heard)
 
         try:
             await asyncio.wait_for(wait(), SILENCE_SECONDS)
         except TimeoutError:
             return []
+        if self._tickets.get(trial) != ticket:
+            raise LookupError(
+                f"trial {trial!r} must hold its latest ticket, got {ticket}; it was submitted again or let go"
+            )
+        if self._closing and not self._events[trial]:
+            raise LookupError(f"trial {trial!r} gets no more events: the sweep is ending")
         events, self._events[trial] = self._events[trial], []
         return events
 
-    async def detach(self, trial: str) -> None:
-        """Forget a trial; a stage that nobody else waits for is stopped."""
-        self._events.pop(trial, None)
+    async def detach(self, trial: str, ticket: int) -> None:
+        """Forget a trial; a stage that nobody else waits for is stopped. An old ticket changes nothing."""
+        if self._tickets.get(trial) != ticket:
+            return
+        del self._tickets[trial], self._events[trial]
         await self._carry(self._board.detach(trial))
 
     # Gangs
@@ -335,7 +360,7 @@ def close(dispatcher: ActorHandle) -> None:
     """End the gangs, then the dispatcher."""
     try:
         ray.get(dispatcher.close.remote(), timeout=2 * CLOSING_SECONDS)
-    except ray.exceptions.GetTimeoutError:
+    except GetTimeoutError:
         _log.warning("the gangs did not end within %g s; they are ended by force", 2 * CLOSING_SECONDS)
     ray.kill(dispatcher)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,6 +53,25 @@ class Alignment(StrEnum):
     MASKED = "masked"
 
 
+#: Settings that may be any number of an interval, as (name, whether a number lies in it, how that is said).
+_INTERVALS: tuple[tuple[str, Callable[[float], bool], str], ...] = (
+    ("learning_rate", lambda value: 0 < value <= 1, "above 0 and at most 1; fine-tuning uses 1e-6 to 1e-2"),
+    ("clip_norm", lambda value: value > 0, "above 0; use float('inf') to clip nothing"),
+    ("weight_decay", lambda value: 0 <= value <= 1, "from 0 to 1"),
+    ("dropout", lambda value: 0 <= value < 1, "from 0 up to but without 1"),
+    ("masked_share", lambda value: 0 < value <= 1, "above 0 and at most 1"),
+)
+
+#: Settings that count something, with the least that they may count.
+_COUNTS = (
+    ("maximum_steps", 1),
+    ("batch_size", 1),
+    ("accumulation_steps", 1),
+    ("evaluation_interval_steps", 1),
+    ("warmup_steps", 0),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of one training stage.
@@ -87,45 +106,41 @@ class Settings:
     alignment: Alignment = Alignment.MASKED
     """Read by `align_images` alone."""
     masked_share: float = 0.3
-    """Share of the target words hidden by masked prediction; above 0, at most 1. Read by `pretrain` and `align_images`."""
+    """Share of the words hidden by masked prediction; above 0, at most 1. Read by `pretrain` and `align_images`."""
 
     def __post_init__(self) -> None:
         refuse(f"{type(self).__name__}", self._faults())
 
     def _faults(self) -> Iterator[str]:
-        for name in ("learning_rate", "clip_norm", "weight_decay", "dropout", "masked_share"):
+        yield from self._interval_faults()
+        yield from self._count_faults()
+        yield from self._choice_faults()
+
+    def _interval_faults(self) -> Iterator[str]:
+        for name, holds, bounds in _INTERVALS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
                 yield f"{name} must be a number, got {value!r}; give a finite number"
-                return
-        if not 0 < self.learning_rate <= 1:
-            yield f"learning_rate must be above 0 and at most 1, got {self.learning_rate!r}; fine-tuning uses 1e-6 to 1e-2"
-        if self.clip_norm <= 0:
-            yield f"clip_norm must be above 0, got {self.clip_norm!r}; use float('inf') to clip nothing"
-        if not 0 <= self.weight_decay <= 1:
-            yield f"weight_decay must be from 0 to 1, got {self.weight_decay!r}"
-        if not 0 <= self.dropout < 1:
-            yield f"dropout must be from 0 up to but without 1, got {self.dropout!r}"
-        if not 0 < self.masked_share <= 1:
-            yield f"masked_share must be above 0 and at most 1, got {self.masked_share!r}"
-        for name, least in (
-            ("maximum_steps", 1),
-            ("batch_size", 1),
-            ("accumulation_steps", 1),
-            ("evaluation_interval_steps", 1),
-            ("warmup_steps", 0),
-        ):
+            elif not holds(value):
+                must, _, advice = bounds.partition("; ")
+                yield f"{name} must be {must}, got {value!r}" + (f"; {advice}" if advice else "")
+
+    def _count_faults(self) -> Iterator[str]:
+        bad = set()
+        for name, least in _COUNTS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                bad.add(name)
                 yield f"{name} must be a whole number of at least {least}, got {value!r}"
-                return
-        if self.warmup_steps > self.maximum_steps:
+        if not bad & {"warmup_steps", "maximum_steps"} and self.warmup_steps > self.maximum_steps:
             yield f"warmup_steps must be at most maximum_steps ({self.maximum_steps}), got {self.warmup_steps}"
-        if self.batch_size % self.accumulation_steps:
+        if not bad & {"batch_size", "accumulation_steps"} and self.batch_size % self.accumulation_steps:
             yield (
                 f"batch_size must be a multiple of accumulation_steps, got {self.batch_size} and "
                 f"{self.accumulation_steps}; change one of them"
             )
+
+    def _choice_faults(self) -> Iterator[str]:
         for name, enum in (
             ("schedule", Schedule),
             ("precision", Precision),
@@ -135,9 +150,11 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, enum):
                 yield f"{name} must be one of {', '.join(f'{enum.__name__}.{m.name}' for m in enum)}, got {value!r}"
-        for part in self.frozen:
-            if not isinstance(part, Part):
-                yield f"frozen must hold Part values ({', '.join(f'Part.{m.name}' for m in Part)}), got {part!r}"
+        if not isinstance(self.carry_heads, bool):
+            yield f"carry_heads must be True or False, got {self.carry_heads!r}"
+        if not isinstance(self.frozen, tuple) or not all(isinstance(part, Part) for part in self.frozen):
+            parts = ", ".join(f"Part.{part.name}" for part in Part)
+            yield f"frozen must be a tuple of Part values ({parts}), got {self.frozen!r}"
 
     def evaluated_steps(self) -> tuple[int, ...]:
         """The optimiser steps after which development splits are scored, the last step always among them."""

@@ -315,13 +315,12 @@ class Store:
         try:
             sealed = json.loads(data)
             text = json.dumps(sealed["value"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-            whole = hashlib.sha256(text.encode()).hexdigest() == sealed["sha256"]
+            if hashlib.sha256(text.encode()).hexdigest() == sealed["sha256"]:
+                return sealed["value"]
         except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            _log.warning("%s is damaged; taken as absent", path)
-            return None
-        return sealed["value"]
+            pass  # no JSON, or not of this form: as damaged as a wrong sum
+        _log.warning("%s is damaged; taken as absent", path)
+        return None
 
     def _complete(self, manifest: Manifest) -> bool:
         """Whether every file is there with its size; on a local filesystem also its sha256, once per attempt."""

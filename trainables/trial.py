@@ -23,7 +23,7 @@ class TransferTrial(tune.Trainable):
     """
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Submit the path."""
+        """Take note of the path. It is submitted with the first step: Tune starts processes that it never steps."""
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -34,7 +34,9 @@ class TransferTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Wait for this trial's next events."""
-        texts = ray.get(self._dispatcher.next_events.remote(self._key))
+        if self._ticket is None:
+            self._ticket = ray.get(self._dispatcher.submit.remote(self._key, self._path))
+        texts = ray.get(self._dispatcher.next_events.remote(self._key, self._ticket))
         for text in texts:
             self._heed(event_from_json(text))
         return {
@@ -58,14 +60,14 @@ class TransferTrial(tune.Trainable):
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._dispatcher = find_dispatcher(config["dispatcher"])
-        self._key = config["trial_key"]
-        path = [Stage.from_json(text) for text in config["path"]]
+        self._key: str = config["trial_key"]
+        self._path: list[str] = config["path"]
+        path = [Stage.from_json(text) for text in self._path]
         self._last = path[-1].digest
         training = [stage.digest for stage in path if stage.kind is not StageKind.EVALUATE]
         self._target = training[-1] if training else ""
         self._step, self._score, self._over = 0, 0.0, False
-        self._attached = True
-        ray.get(self._dispatcher.submit.remote(self._key, config["path"]))
+        self._ticket: int | None = None
 
     def _heed(self, event: Event) -> None:
         if isinstance(event, Failed) or (isinstance(event, Done) and event.digest == self._last):
@@ -78,9 +80,9 @@ class TransferTrial(tune.Trainable):
             self._score = english(report, self._score)
 
     def _detach(self) -> None:
-        if self._attached:
-            self._attached = False
-            ray.get(self._dispatcher.detach.remote(self._key))
+        if self._ticket is not None:
+            ray.get(self._dispatcher.detach.remote(self._key, self._ticket))
+            self._ticket = None
 
 
 def english(report: Progress, otherwise: float) -> float:

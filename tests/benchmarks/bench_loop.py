@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,29 +79,31 @@ def stage(precision: str = "float32", threads: int = 1, settings: Settings = SET
     )
 
 
-def ours(of: Stage, folder: Path) -> tuple[float, list[float]]:
+def ours(of: Stage, folder: Path, now: Callable[[], float] = time.perf_counter) -> tuple[float, list[float]]:
     """Examples per second between the questions "cancelled?" of a stage, and the loss of every step."""
     asked: list[float] = []
 
     def cancelled() -> bool:
-        asked.append(time.perf_counter())
+        asked.append(now())
         return False
 
-    import trainables.training.loop as loop
+    from trainables.training import attempt
 
-    window, loop.LOSS_WINDOW_STEPS = loop.LOSS_WINDOW_STEPS, 1
+    window, attempt.LOSS_WINDOW_STEPS = attempt.LOSS_WINDOW_STEPS, 1
     try:
         run_stage(of, parent=None, output=folder / "ours", cancelled=cancelled)
     finally:
-        loop.LOSS_WINDOW_STEPS = window
-    every = loop.CANCEL_INTERVAL_STEPS
+        attempt.LOSS_WINDOW_STEPS = window
+    every = attempt.CANCEL_INTERVAL_STEPS
     first, last = WARM // every, len(asked) - 1
     rate = (last - first) * every * of.work.settings.batch_size / (asked[last] - asked[first])
     losses = [window["losses"][0]["loss"] for window in json.loads((folder / "ours" / "losses.json").read_text())]
     return rate, losses
 
 
-def theirs(of: Stage, folder: Path, *, same_batches: bool, threads: int) -> tuple[float, list[float]]:
+def theirs(
+    of: Stage, folder: Path, *, same_batches: bool, threads: int, now: Callable[[], float] = time.perf_counter
+) -> tuple[float, list[float]]:
     from tests.benchmarks import peer
 
     torch.set_num_threads(threads)
@@ -110,25 +113,29 @@ def theirs(of: Stage, folder: Path, *, same_batches: bool, threads: int) -> tupl
     reader = read_model(None, of.encoder, seed=of.seed, dropout=settings.dropout, carry_heads=True)
     reader.head(NLI.head, len(NLI.labels))
     batches = [sampler.rows(step) for step in range(settings.maximum_steps)] if same_batches else None
-    return peer.train(reader, data, settings, head=NLI.head, labels=3, folder=folder, batches=batches, warm=WARM)
+    return peer.train(
+        reader, data, settings, head=NLI.head, labels=3, folder=folder, batches=batches, warm=WARM, now=now
+    )
 
 
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):7.0f}  ({min(values):.0f} to {max(values):.0f})"
 
 
-def one_thread(folder: Path) -> None:
-    print(f"(1) one thread, float32, same batches, {RUNS} interleaved runs of {STEPS - WARM} steps: examples/s")
+def one_thread(folder: Path, settings: Settings, runs: int) -> None:
+    steps = settings.maximum_steps - WARM
+    print(f"(1) one thread, float32, same batches, {runs} interleaved runs of {steps} steps: examples/s")
+    print("    per second of processor time, which other load on the machine disturbs little")
     ours_, theirs_ = [], []
-    for _ in range(RUNS):
-        ours_.append(ours(stage(), folder)[0])
-        theirs_.append(theirs(stage(), folder, same_batches=True, threads=1)[0])
+    clock = time.process_time
+    for _ in range(runs):
+        ours_.append(ours(stage(settings=settings), folder, clock)[0])
+        theirs_.append(theirs(stage(settings=settings), folder, same_batches=True, threads=1, now=clock)[0])
     print(f"    run_stage              {spread(ours_)}")
     print(f"    Trainer, all off       {spread(theirs_)}")
-    print(
-        f"    ratio of medians       {statistics.median(ours_) / statistics.median(theirs_):7.2f}   (must be at least 1)"
-    )
-    half = [ours(stage("bfloat16"), folder)[0] for _ in range(RUNS)]
+    ratio = statistics.median(ours_) / statistics.median(theirs_)
+    print(f"    ratio of medians       {ratio:7.2f}   (must be at least 1)")
+    half = [ours(stage("bfloat16", settings=settings), folder, clock)[0] for _ in range(runs)]
     print(f"    run_stage, bfloat16    {spread(half)}")
     short = stage(settings=replace(SETTINGS, maximum_steps=50, dropout=0.0))
     mine, others = ours(short, folder)[1], theirs(short, folder, same_batches=True, threads=1)[1]
@@ -136,14 +143,14 @@ def one_thread(folder: Path) -> None:
     print(f"    losses apart at most   {apart:.1e}   over 50 steps, dropout 0 (must be below 1e-5)")
 
 
-def two_processes(folder: Path) -> None:
+def two_processes(steps: int, runs: int) -> None:
     auto = resolved_precision(Precision.AUTO, "cpu")
-    print(f"(2) two processes of one thread against one Trainer of two threads with defaults, {RUNS} interleaved runs")
+    print(f"(2) two processes of one thread against one Trainer of two threads with defaults, {runs} interleaved runs")
     found: dict[str, list[float]] = {auto: [], "float32": [], "Trainer": []}
-    for _ in range(RUNS):
+    for _ in range(runs):
         for precision in dict.fromkeys((auto, "float32")):
-            found[precision].append(_pair(precision))
-        found["Trainer"].append(_alone("--peer"))
+            found[precision].append(_pair(precision, steps))
+        found["Trainer"].append(_alone("--peer", steps))
     peer_median = statistics.median(found["Trainer"])
     print(f"    Trainer, 2 threads     {spread(found['Trainer'])}")
     for precision in dict.fromkeys((auto, "float32")):
@@ -160,13 +167,13 @@ def _rate(process: subprocess.Popen) -> float:
     return float(process.communicate()[0].splitlines()[-1])
 
 
-def _pair(precision: str) -> float:
-    both = [_start("--worker", precision) for _ in range(2)]
+def _pair(precision: str, steps: int) -> float:
+    both = [_start("--worker", precision, "--steps", str(steps)) for _ in range(2)]
     return sum(_rate(process) for process in both)
 
 
-def _alone(argument: str) -> float:
-    return _rate(_start(argument))
+def _alone(argument: str, steps: int) -> float:
+    return _rate(_start(argument, "--steps", str(steps)))
 
 
 def accuracy(folder: Path) -> None:
@@ -198,18 +205,24 @@ def accuracy(folder: Path) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--accuracy", action="store_true", help="run (3) too")
+    options.add_argument("--steps", type=int, default=STEPS, help=f"of each run, {WARM} of them warm-up")
+    options.add_argument("--runs", type=int, default=RUNS, help="of each side, interleaved")
+    options.add_argument("--part", type=int, choices=(1, 2), default=0, help="only this part")
     options.add_argument("--worker", default="", help=argparse.SUPPRESS)
     options.add_argument("--peer", action="store_true", help=argparse.SUPPRESS)
     given = options.parse_args()
+    settings = replace(SETTINGS, maximum_steps=given.steps)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if given.worker:
-            print(ours(stage(given.worker), folder)[0])
+            print(ours(stage(given.worker, settings=settings), folder)[0])
         elif given.peer:
-            print(theirs(stage(), folder, same_batches=False, threads=2)[0])
+            print(theirs(stage(settings=settings), folder, same_batches=False, threads=2)[0])
         else:
-            one_thread(folder)
-            two_processes(folder)
+            if given.part in (0, 1):
+                one_thread(folder, settings, given.runs)
+            if given.part in (0, 2):
+                two_processes(settings.maximum_steps, given.runs)
             if given.accuracy:
                 accuracy(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class Wrapped(nn.Module):
         super().__init__()
         self.reader, self.head, self.labels = reader, head, labels
 
-    def forward(self, **fields) -> dict[str, torch.Tensor]:
+    def forward(self, fields: dict) -> dict[str, torch.Tensor]:
         loss, count = self.reader.loss(Batch(**fields), self.head, self.labels)
         return {"loss": loss / count}
 
@@ -47,13 +48,14 @@ class _InOrder(Trainer):
 class _Clock(TrainerCallback):
     """Seconds from the end of step `warm` to the end of training, and the loss of every step."""
 
-    def __init__(self, warm: int) -> None:
+    def __init__(self, warm: int, now: Callable[[], float]) -> None:
+        self.now = now
         self.warm, self.first, self.last, self.steps = warm, 0.0, 0.0, 0
 
     def on_step_end(self, args, state, control, **_):
         if torch.cuda.is_available():
             torch.cuda.synchronize()
-        self.last, self.steps = time.perf_counter(), state.global_step
+        self.last, self.steps = self.now(), state.global_step
         if state.global_step == self.warm:
             self.first = self.last
 
@@ -69,6 +71,7 @@ def train(
     batches: list[np.ndarray] | None = None,
     warm: int = 5,
     bf16: bool = False,
+    now: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, list[float]]:
     """Examples per second after `warm` steps, and the losses if `batches` are given.
 
@@ -81,18 +84,18 @@ def train(
 
     def collate(items: list[int]) -> dict:
         chosen = batches[items[0]] if batches is not None else np.array(items)
-        return vars(batch(rows, chosen))
+        return {"fields": vars(batch(rows, chosen))}
 
     if given:
         original = model.forward
 
-        def recording(**fields):
-            answer = original(**fields)
+        def recording(fields: dict):
+            answer = original(fields)
             losses.append(answer["loss"].detach())
             return answer
 
         model.forward = recording
-    clock = _Clock(warm)
+    clock = _Clock(warm, now)
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=1 if given else settings.batch_size,

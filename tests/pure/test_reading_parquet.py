@@ -161,7 +161,7 @@ def test_generated_rows_are_kept_and_mapped(tmp_path):
 
 
 def test_a_split_that_is_not_there_is_refused(task):
-    with pytest.raises(Invalid, match="split 'tset' must exist, did you mean 'test'?"):
+    with pytest.raises(Invalid, match=r"split 'tset' must exist, did you mean 'test'\?"):
         read(task, "tset", None, None)
 
 

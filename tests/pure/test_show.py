@@ -216,20 +216,23 @@ def test_events_and_redrawing_do_not_lock_each_other_out():
     display = _display(screen)
 
     def feed() -> None:
-        for number in range(300):
+        for number in range(60):
             display.started(_record("nli", number), PATH)
             display.progressed(_record("nli", number), 0, PATH, _report(PATH[0], number % 40))
             display.ended(_record("nli", number, State.FAILED, reason="no"), PATH, ())
 
-    thread = threading.Thread(target=feed, daemon=True)
-    thread.start()
-    for _ in range(200):
-        if display._live is not None:
-            display._live.refresh()
-        if not thread.is_alive():
-            break
-    thread.join(timeout=20)
-    assert not thread.is_alive()
+    def redraw() -> None:
+        while feeding.is_alive():
+            if display._live is not None:
+                display._live.refresh()
+
+    feeding = threading.Thread(target=feed, daemon=True)
+    redrawing = threading.Thread(target=redraw, daemon=True)
+    feeding.start()
+    redrawing.start()
+    feeding.join(timeout=20)
+    assert not feeding.is_alive(), "the events wait for the picture and the picture waits for the events"
+    redrawing.join(timeout=5)
     display.close()
 
 

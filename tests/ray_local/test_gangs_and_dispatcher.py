@@ -28,16 +28,20 @@ class Desk:
 
     def __init__(self, kind: GangKind, folder: Path) -> None:
         self.store = Store(folder / "store")
+        self.tickets: dict[str, int] = {}
         self.gangs = Gangs(kind=kind, checkpoint_interval_steps=10)
         self.handle = start_dispatcher(
             self.gangs, store=self.store.uri, cache=folder / "cache", name=f"desk-{kind}", runner=RUNNER[kind]
         )
 
     def submit(self, trial: str, stages: tuple[Stage, ...]) -> None:
-        ray.get(self.handle.submit.remote(trial, [stage.to_json() for stage in stages]))
+        self.tickets[trial] = ray.get(self.handle.submit.remote(trial, [stage.to_json() for stage in stages]))
+
+    def detach(self, trial: str) -> None:
+        ray.get(self.handle.detach.remote(trial, self.tickets.pop(trial)))
 
     def next(self, trial: str) -> list[Event]:
-        return [event_from_json(text) for text in ray.get(self.handle.next_events.remote(trial))]
+        return [event_from_json(text) for text in ray.get(self.handle.next_events.remote(trial, self.tickets[trial]))]
 
     def until_end(self, trial: str, stages: tuple[Stage, ...], *, seconds: float = 60) -> list[Event]:
         """Every event of a trial up to the end of its path, or to its failure."""
@@ -136,7 +140,7 @@ class TestGang:
         desk.submit("leaving", stages)
         until_first_checkpoint(desk, stages[0])
         began = time.monotonic()
-        ray.get(desk.handle.detach.remote("leaving"))
+        desk.detach("leaving")
         while desk.status()["cancelled"] == cancelled and time.monotonic() < began + 10:
             time.sleep(0.01)
         assert time.monotonic() - began < 2.0
@@ -187,13 +191,23 @@ class TestGang:
         assert isinstance(desk.run("onwards", stages)[-1], Done)
         assert desk.status()["executed"] == executed + 3
 
+    def test_an_old_ticket_neither_hears_nor_ends_a_trial_that_was_submitted_again(self, desk):
+        stages = path(seed=12)
+        desk.submit("again", stages)
+        old = desk.tickets["again"]
+        desk.submit("again", stages)
+        ray.get(desk.handle.detach.remote("again", old))
+        with pytest.raises(LookupError, match="must hold its latest ticket"):
+            ray.get(desk.handle.next_events.remote("again", old))
+        assert isinstance(desk.until_end("again", stages)[-1], Done)
+
     def test_whatever_waits_says_for_what(self, desk):
         stages = slow(10, steps=400)
         desk.submit("runs", stages)
         desk.submit("queues", slow(11))
         reasons = [(entry["trial"], entry["reason"]) for entry in desk.status()["waiting"]]
-        ray.get(desk.handle.detach.remote("queues"))
-        ray.get(desk.handle.detach.remote("runs"))
+        desk.detach("queues")
+        desk.detach("runs")
         assert reasons == [("runs", "for gang-0, which runs it"), ("queues", "for a free gang, 0 stages ahead")]
 
 

@@ -40,10 +40,12 @@ def real_path(seed: int) -> tuple[Stage, ...]:
     return (first, real(evaluation("lab_nli", first.digest, seed=seed), first.digest))
 
 
-def until_end(handle, trial: str, stages: tuple[Stage, ...]) -> list:
+def until_end(handle, trial: str, ticket: int, stages: tuple[Stage, ...]) -> list:
     events: list = []
-    while not (events and (isinstance(events[-1], Failed) or events[-1].digest == stages[-1].digest)):
-        events += [event_from_json(text) for text in ray.get(handle.next_events.remote(trial))]
+    while not any(
+        isinstance(event, Failed) or (isinstance(event, Done) and event.digest == stages[-1].digest) for event in events
+    ):
+        events += [event_from_json(text) for text in ray.get(handle.next_events.remote(trial, ticket))]
     return events
 
 
@@ -74,12 +76,12 @@ def test_a_killed_worker_resumes_to_the_bits_that_the_loop_alone_makes(cluster, 
     handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="real")
     try:
         stages = real_path(seed=1)
-        ray.get(handle.submit.remote("killed", [stage.to_json() for stage in stages]))
+        ticket = ray.get(handle.submit.remote("killed", [stage.to_json() for stage in stages]))
         stop = time.monotonic() + 90
         while not any(store.inflight(stages[0].digest).glob("step-*")) and time.monotonic() < stop:
             time.sleep(0.02)
         os.kill(ray.get(handle.status.remote())["processes"]["gang-0"][0], signal.SIGKILL)
-        events = until_end(handle, "killed", stages)
+        events = until_end(handle, "killed", ticket, stages)
         done = [event for event in events if isinstance(event, Done)]
         assert [event.digest for event in done] == [stage.digest for stage in stages], events[-1]
         assert 0 < done[0].steps_executed < STEPS
@@ -101,12 +103,12 @@ def test_a_gang_of_two_ranks_that_loses_one_starts_anew_and_ends_its_stage(clust
     handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="two-ranks", runner=FAKE)
     try:
         stage = training("slow_nli", "", steps=300)
-        ray.get(handle.submit.remote("killed", [stage.to_json()]))
+        ticket = ray.get(handle.submit.remote("killed", [stage.to_json()]))
         stop = time.monotonic() + 60
         while not any(store.inflight(stage.digest).iterdir()) and time.monotonic() < stop:
             time.sleep(0.02)
         os.kill(ray.get(handle.status.remote())["processes"]["gang-0"][1], signal.SIGKILL)
-        (last,) = until_end(handle, "killed", (stage,))[-1:]
+        (last,) = until_end(handle, "killed", ticket, (stage,))[-1:]
         assert isinstance(last, Done), last
         assert 0 < last.steps_executed < stage.steps
         assert ray.get(handle.status.remote())["gangs_restarted"] == 1

@@ -15,7 +15,7 @@ import torch
 
 from trainables.model.reader import Reader
 from trainables.stages import Stage
-from trainables.training import loop
+from trainables.training import attempt, loop
 from trainables.training.ranks import DistributedRanks, RankFailed
 
 
@@ -44,7 +44,13 @@ def run(job: dict, folder: Path, rank: int) -> dict:
     asked = iter(range(10**6))
 
     def cancelled() -> bool:
+        if job["fault"] == "cancelled" and rank == 1 and next(asked) >= 1:
+            raise MemoryError("planted")
         return job["fault"] == "cancel" and rank == 1 and next(asked) >= 1
+
+    def report(progress) -> None:
+        if job["fault"] == "report":  # asked of rank 0 alone
+            raise MemoryError("planted")
 
     try:
         outcome = loop.run_stage(
@@ -53,6 +59,7 @@ def run(job: dict, folder: Path, rank: int) -> dict:
             output=folder / job["name"],
             cache=folder / "cache",
             cancelled=cancelled,
+            report=report,
             ranks=DistributedRanks(),
         )
     except RankFailed as error:
@@ -68,7 +75,7 @@ def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
-    loop.SELECT_BATCH_SIZE = 8  # so that both ranks have a part of the development split
+    attempt.SELECT_BATCH_SIZE = 8  # so that both ranks have a part of the development split
     said = {}
     for job in json.loads((folder / "jobs.json").read_text()):
         if rank == 1 and job["fault"] in FAULTS:

@@ -100,7 +100,7 @@ def trace(name: str) -> list[float]:
         mock.patch.object(tokens, "lab_forms", lambda: FORMS),
         mock.patch("trainables.model.encoder.lab_forms", lambda: FORMS),
         mock.patch.object(laid_out, "_kept", type(laid_out._kept)()),
-        mock.patch("trainables.training.loop.LOSS_WINDOW_STEPS", 4),
+        mock.patch("trainables.training.attempt.LOSS_WINDOW_STEPS", 4),
     ):
         try:
             run_stage(STAGES[name], parent=None, output=Path(folder))

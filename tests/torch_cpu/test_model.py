@@ -23,7 +23,7 @@ from trainables.training.loop import run_stage
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    made = Reader(build(tiny.ENCODER, 0, 0.0), tiny.ENCODER.patches, 0, 0.0).eval()
+    made = Reader(build(tiny.ENCODER, 0, 0.0), tiny.ENCODER, 0, 0.0).eval()
     made.head(tiny.VISUAL.head, 3)
     return made
 

@@ -52,7 +52,9 @@ class Patches:
     width: int
     patch: int
     channels: int = 0
-    """Hidden channels of the convolutional stem before the projection; 0 makes the patch embedding linear."""
+    """Channels of a convolutional stem before the patches are cut; 0 leaves it out."""
+    hidden: int = 0
+    """Hidden units of each patch's embedding; 0 makes it linear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,12 @@ class Encoder:
     patches: Patches
     maximum_tokens: int = 64
     """Longest text input, in tokens, the special ones included; longer ones are cut."""
+    restart_positions: bool = False
+    """Whether the second text counts its positions from the start, as it does where the first thing is an image.
+
+    It makes hypotheses about texts and about images look alike to the trunk. Encoders pre-trained on joined texts
+    have not seen it.
+    """
 
     def __post_init__(self) -> None:
         refuse(f"encoder {self.name!r}", self._faults())

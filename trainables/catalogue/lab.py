@@ -37,8 +37,9 @@ ALIGNMENT = PlantedAlignment(
 ENCODER = Encoder(
     name="lab_small",
     text=SmallEncoder(layers=3, width=96, heads=4, feed_forward=384, positions=96, alignment=ALIGNMENT),
-    patches=Patches(height=36, width=36, patch=12),
+    patches=Patches(height=36, width=36, patch=12, hidden=192),
     maximum_tokens=64,
+    restart_positions=True,
 )
 
 ENGLISH = ("en",)

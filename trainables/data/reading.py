@@ -84,7 +84,7 @@ def _write_arrow(table: pa.Table, path: Path) -> None:
     try:
         with pa.OSFile(temporary, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 

@@ -157,7 +157,7 @@ def small_tokenizer(forms: Forms, positions: int) -> PreTrainedTokenizerBase:
     made.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always", split=False)
     made.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
+        pair="<s> $A </s> </s> $B:1 </s>:1",
         special_tokens=[("<s>", 0), ("</s>", 2)],
     )
     return PreTrainedTokenizerFast(

@@ -73,12 +73,11 @@ def _visual_nli(draw: Draw, split: str, count: int, languages: tuple[str, ...], 
 
 def _nli(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str, seed: int) -> Rows:
     for index, (scene, formula, gold) in enumerate(_claims(draw, split, count)):
-        order = draw.shuffled(PLACES)
         for language in languages:
             yield _row(
                 f"{prefix}-{index:06d}",
                 language,
-                premise=describe_in_order(scene, language, order),
+                premise=describe_in_order(scene, language, PLACES),
                 hypothesis=say(formula, language),
                 label=int(gold),
             )
@@ -117,15 +116,14 @@ def _qqp(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix:
 def _squad(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str, seed: int) -> Rows:
     for index in range(count):
         scene = draw_scene(split, draw)
-        order = draw.shuffled(PLACES)
         place = draw.one(tuple(scene.visible))
         attribute = draw.one(tuple(ATTRIBUTES))
         for language in languages:
-            answer, start = locate(scene, attribute, place, language, order)
+            answer, start = locate(scene, attribute, place, language, PLACES)
             yield _row(
                 f"{prefix}-{index:06d}",
                 language,
-                context=describe_in_order(scene, language, order),
+                context=describe_in_order(scene, language, PLACES),
                 question=ask(attribute, place, language),
                 answer_text=answer,
                 answer_start=start,
@@ -137,7 +135,6 @@ def _hellaswag(draw: Draw, split: str, count: int, languages: tuple[str, ...], p
     for index in range(count):
         right = draw_formula(draw)
         scene = draw_scene_for(right, Label.entailment, split, draw)
-        order = draw.shuffled(PLACES)
         wrong: list[Formula] = []
         while len(wrong) < 3:
             ending = _contradicted(scene, draw)
@@ -149,7 +146,7 @@ def _hellaswag(draw: Draw, split: str, count: int, languages: tuple[str, ...], p
             yield _row(
                 f"{prefix}-{index:06d}",
                 language,
-                context=describe_in_order(scene, language, order),
+                context=describe_in_order(scene, language, PLACES),
                 endings=[say(ending, language) for ending in endings],
                 label=gold,
             )
@@ -158,11 +155,10 @@ def _hellaswag(draw: Draw, split: str, count: int, languages: tuple[str, ...], p
 def _captions(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str, seed: int) -> Rows:
     for index in range(count):
         scene = draw_scene(split, draw)
-        order = draw.shuffled(PLACES)
         identity = f"{prefix}-{index:06d}"
         image = _image(scene, identity, seed)
         for language in languages:
-            yield _row(identity, language, image=image, caption=describe_in_order(scene, language, order))
+            yield _row(identity, language, image=image, caption=describe_in_order(scene, language, PLACES))
 
 
 def _parallel(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str, seed: int) -> Rows:
@@ -185,9 +181,9 @@ def _two_sides(draw: Draw, split: str, source_language: str, target_language: st
         return say(formula, source_language), say(formula, target_language)
     formula = draw_formula(draw)
     scene = draw_scene_for(formula, Label.entailment, split, draw)
-    source = describe_in_order(scene, source_language, draw.shuffled(PLACES))
+    source = describe_in_order(scene, source_language, PLACES)
     if point < 1 - PARALLEL_SHARES["description_to_statement"]:
-        return source, describe_in_order(scene, target_language, draw.shuffled(PLACES))
+        return source, describe_in_order(scene, target_language, PLACES)
     return source, say(formula, target_language)
 
 

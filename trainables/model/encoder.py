@@ -19,7 +19,8 @@ from trainables.data.tokens import Forms, lab_forms, piece, tokenizer
 from trainables.faults import Invalid
 
 #: Standard deviation of a planted word vector's components: a norm of 1 at width 100, so that a tied masked-LM head,
-#: whose input is layer-normalised, can tell words apart with frozen embeddings. XLM-R's own 0.02 leaves all logits below 2.
+#: whose input is layer-normalised, can tell words apart with frozen embeddings. XLM-R's own 0.02 leaves its logits
+#: below 2.
 PLANTED_DEVIATION = 0.1
 
 #: Positions are drawn as wide as words at half the scale: they must be heard beside words of norm 1.
@@ -87,7 +88,7 @@ def _small(encoder: Encoder, text: SmallEncoder, seed: int, dropout: float) -> P
         num_attention_heads=text.heads,
         intermediate_size=text.feed_forward,
         max_position_embeddings=text.positions + 2,  # XLM-R counts positions from 2, after the padding's
-        type_vocab_size=1,
+        type_vocab_size=2,  # what is read first and what is said of it, be the first a text or an image
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         bos_token_id=0,

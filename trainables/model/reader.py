@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from trainables.catalogue.encoder import Patches
+from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.task import Kind
 from trainables.data.batches import ABSENT, Batch
 from trainables.data.seeds import seed_of
@@ -17,6 +17,7 @@ from trainables.model import heads
 from trainables.model.encoder import position_offset
 from trainables.model.vision import Vision
 from trainables.settings import Part
+from trainables.stages import Shape
 
 #: An answer is at most so many tokens long, as in BERT's SQuAD recipe.
 LONGEST_ANSWER = 30
@@ -28,14 +29,15 @@ class Reader(nn.Module):
     Losses come as a sum over labels with their count, so that whoever adds up batches can divide exactly once.
     """
 
-    def __init__(self, trunk: PreTrainedModel, patches: Patches, seed: int, dropout: float) -> None:
+    def __init__(self, trunk: PreTrainedModel, encoder: Encoder, seed: int, dropout: float) -> None:
         super().__init__()
         self.trunk = trunk
+        self.restarts = encoder.restart_positions
         self.width = trunk.config.hidden_size
         self.dropout = dropout
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of("vision", seed))
-            self.vision = Vision(patches, self.width)
+            self.vision = Vision(encoder.patches, self.width)
         self.heads = nn.ModuleDict()
         self.head_outputs: dict[str, int] = {}
         self._seed = seed
@@ -68,11 +70,26 @@ class Reader(nn.Module):
         """The heads there are, sorted by name."""
         return [(name, self.heads[head_key(name)]) for name in sorted(self.head_outputs)]
 
+    @property
+    def temperature(self) -> nn.Parameter:
+        """The logarithm of the contrastive loss's scale."""
+        head = self.head("contrastive")
+        assert isinstance(head, heads.ContrastiveHead)
+        return head.log_scale
+
     def freeze(self, parts: tuple[Part, ...]) -> None:
         """Keep these parts as they are."""
         modules = {Part.WORD_EMBEDDINGS: self.words, Part.TRUNK: self.trunk, Part.VISION: self.vision}
         for part in parts:
             modules[part].requires_grad_(False)
+
+    def attend_as(self, shape: Shape) -> None:
+        """Choose how attention is computed: plainly in bfloat16 on a processor, by torch's fused kernel elsewhere.
+
+        The fused kernel's backward pass in bfloat16 on a processor took over half of a small model's step.
+        """
+        plain = shape.device == "cpu" and shape.precision == "bfloat16"
+        self.trunk.set_attn_implementation("eager" if plain else "sdpa")
 
     def states(self, batch: Batch, *, with_images: bool = True, with_text: bool = True) -> torch.Tensor:
         """(sequence, patch then token, width): the trunk's last hidden states.
@@ -88,10 +105,12 @@ class Reader(nn.Module):
             types.append(torch.zeros_like(positions[0]))
         columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
         if with_text:
-            text = self.words(batch.ids)
-            parts.append(text if patches is None else text + self.vision.segments[1])
-            positions.append((columns + self._offset).expand(batch.ids.shape))
+            parts.append(self.words(batch.ids))
             second = (columns >= batch.starts[:, None]).long()
+            place = columns.expand(batch.ids.shape)
+            if self.restarts:
+                place = place - second * (batch.starts[:, None] - batch.first_start)
+            positions.append(place + self._offset)
             types.append(batch.types[0] + (batch.types[1] - batch.types[0]) * second)
         mask = None
         if with_text and batch.padded:
@@ -153,11 +172,11 @@ class Reader(nn.Module):
             return functional.cross_entropy(logits, batch.labels, reduction="sum"), batch.rows
         answered = batch.labels[:, 0] != ABSENT
         gold = torch.where(answered[:, None], batch.labels + batch.starts[:, None], ABSENT)
-        both = sum(
+        start, end = (
             functional.cross_entropy(logits[..., side], gold[:, side], reduction="sum", ignore_index=ABSENT)
             for side in (0, 1)
         )
-        return both / 2, int(answered.sum())
+        return (start + end) / 2, int(answered.sum())
 
     def _masked_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         states = self.states(batch)

@@ -9,9 +9,9 @@ from trainables.catalogue.encoder import Patches
 
 
 class Vision(nn.Module):
-    """A patch embedding, a projection to the trunk's width, learned row and column positions, and two segments.
+    """A patch embedding, a projection to the trunk's width, learned row and column positions, and a segment of its own.
 
-    The text segment starts at zero, so that text beside an image is at first embedded as it always was.
+    Text beside an image is embedded as it always was.
     """
 
     def __init__(self, patches: Patches, width: int) -> None:
@@ -21,12 +21,12 @@ class Vision(nn.Module):
         self.columns = patches.width // patches.patch
         channels = patches.channels or 3
         self.stem = _stem(channels) if patches.channels else nn.Identity()
-        self.embed = nn.Linear(channels * patches.patch**2, width)
+        self.embed = _embedding(channels * patches.patch**2, width, patches.hidden)
         self.norm = nn.LayerNorm(width)
         self.project = nn.Linear(width, width)
         self.row = nn.Parameter(torch.empty(self.rows, 1, width).normal_(std=0.1))
         self.column = nn.Parameter(torch.empty(1, self.columns, width).normal_(std=0.1))
-        self.segments = nn.Parameter(torch.zeros(2, width))
+        self.segment = nn.Parameter(torch.zeros(width))
 
     @property
     def count(self) -> int:
@@ -41,10 +41,16 @@ class Vision(nn.Module):
         cut = features.reshape(number, channels, self.rows, self.patch, self.columns, self.patch)
         flat = cut.permute(0, 2, 4, 1, 3, 5).reshape(number, self.count, -1)
         places = (self.row + self.column).reshape(1, self.count, -1)
-        return self.project(self.norm(self.embed(flat))) + places + self.segments[0]
+        return self.project(self.norm(self.embed(flat))) + places + self.segment
 
 
 def _stem(channels: int) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(3, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, channels, 3, padding=1), nn.GELU()
     )
+
+
+def _embedding(inputs: int, width: int, hidden: int) -> nn.Module:
+    if not hidden:
+        return nn.Linear(inputs, width)
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.LayerNorm(hidden), nn.Linear(hidden, width))

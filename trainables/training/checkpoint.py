@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -50,8 +49,8 @@ def read_model(folder: Path | None, encoder: Encoder, *, seed: int, dropout: flo
         Invalid: where the folder holds no model, or one with an image side of another size.
     """
     if folder is None:
-        return Reader(trunks.build(encoder, seed, dropout), encoder.patches, seed, dropout)
-    reader = Reader(trunks.load(folder, dropout), encoder.patches, seed, dropout)
+        return Reader(trunks.build(encoder, seed, dropout), encoder, seed, dropout)
+    reader = Reader(trunks.load(folder, dropout), encoder, seed, dropout)
     path = folder / EXTRAS
     if not path.is_file():
         raise Invalid(str(folder), [f"it must hold {EXTRAS} beside the trunk, got none; it is no output of a stage"])
@@ -156,7 +155,7 @@ class LocalCheckpoints:
         try:
             write(aside)
             whole = self.directory / f"step-{step:09d}-{name}"
-            os.rename(aside, whole)
+            aside.rename(whole)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         for old in self.directory.glob("step-*"):

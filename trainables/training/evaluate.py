@@ -27,7 +27,7 @@ PREDICTIONS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """Scores per language and metric, and one prediction per row, as text: a label's name, an ending's number, an answer."""
+    """Scores per language and metric, and one prediction per row: a label's name, an ending's number or an answer."""
 
     scores: tuple[Score, ...]
     predictions: pa.Table

@@ -5,12 +5,6 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Sequence
-
-
-def correct(gold: Sequence[int], predicted: Sequence[int]) -> int:
-    """How many predictions equal their gold label; a multiple-choice label is the number of the ending."""
-    return sum(int(g == p) for g, p in zip(gold, predicted, strict=True))
 
 
 def normalised(answer: str) -> str:

@@ -1,0 +1,491 @@
+"""Claims about a running sweep: the same trials in any order of events, and after any kill; failures stay visible."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
+
+import pyarrow.fs as pafs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweep.conduct import Assignment, Conductor, Verdict
+from sweep.definition import Pruner, Search, Sweep
+from sweep.ledger import Ledger
+from sweep.plan import plan
+from sweep.records import Happening, Phase, State, TrialKey, What
+from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
+from trainables.catalogue.task import Role
+from trainables.scores import Cancelled, Done, Event, Failed, Progress, Score
+from trainables.stages import Evaluation, Stage
+
+SWEEP = small_sweep()
+
+
+def hashed(stage: Stage, step: int) -> float:
+    """A made-up accuracy, from 0 to 1, of a stage after a step."""
+    return int.from_bytes(hashlib.sha256(f"{stage.digest} {step}".encode()).digest()[:4]) / 2**32
+
+
+class World:
+    """Gangs and store in one: answers a path with events, one at a time, and keeps what it has finished."""
+
+    def __init__(
+        self,
+        accuracy: Callable[[Stage, int], float] = hashed,
+        fails: Callable[[Stage], bool] = lambda stage: False,
+    ) -> None:
+        self.accuracy = accuracy
+        self.fails = fails
+        self.stored: dict[str, Done] = {}
+
+    def events(self, path: tuple[Stage, ...]) -> Iterator[Event]:
+        for stage in path:
+            if stage.digest in self.stored:
+                yield replace(self.stored[stage.digest], reused=True, steps_executed=0, seconds=0.0)
+            elif self.fails(stage):
+                yield Failed(digest=stage.digest, reason="the loss was no number at step 7")
+                return
+            else:
+                yield from self.executed(stage)
+
+    def executed(self, stage: Stage) -> Iterator[Event]:
+        history = []
+        if not isinstance(stage.work, Evaluation):
+            for step in stage.work.settings.evaluated_steps():
+                history.append(Progress(digest=stage.digest, step=step, scores=self.scores(stage, step)))
+                yield history[-1]
+        done = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=1.5, history=tuple(history))
+        self.stored[stage.digest] = done
+        yield done
+
+    def scores(self, stage: Stage, step: int) -> tuple[Score, ...]:
+        return tuple(
+            Score(
+                task=task.name,
+                language="en",
+                split="dev",
+                role=Role.SELECT,
+                metric="accuracy",
+                value=self.accuracy(stage, step),
+                correct=None,
+                count=100,
+                step=step,
+            )
+            for task in stage.tasks
+            if task.split("dev")
+        )
+
+
+class MemoryLedger:
+    """A ledger that only remembers."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Happening] = {}
+
+    def record(self, happening: Happening) -> None:
+        self.entries.setdefault(happening.name, happening)
+
+    def happenings(self) -> list[Happening]:
+        return [self.entries[name] for name in sorted(self.entries)]
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Mortal:
+    """A ledger whose process dies right before or right after its `lives`-th write."""
+
+    def __init__(self, ledger: MemoryLedger | Ledger, lives: int, *, before: bool = False) -> None:
+        self.ledger, self.lives, self.before = ledger, lives, before
+
+    def record(self, happening: Happening) -> None:
+        self.lives -= 1
+        if self.lives == 0 and self.before:
+            raise Killed
+        self.ledger.record(happening)
+        if self.lives == 0:
+            raise Killed
+
+    def happenings(self) -> list[Happening]:
+        return self.ledger.happenings()
+
+
+def drive(
+    conductor: Conductor, world: World, *, width: int = 1, choose: Callable[[int], int] = lambda count: 0
+) -> None:
+    """Run trials, at most `width` at once; `choose` says whose event comes next."""
+    running: list[tuple[Assignment, Iterator[Event]]] = []
+    while True:
+        while len(running) < width and (assignment := conductor.next()) is not None:
+            running.append((assignment, world.events(assignment.path)))
+        searched = [assignment.key.cell for assignment, _ in running if assignment.key.phase is Phase.SEARCH]
+        assert len(searched) == len(set(searched)), "a cell has one open search trial"
+        if not running:
+            return
+        place = choose(len(running))
+        assignment, events = running[place]
+        if conductor.handle(assignment.key, [next(events)]) is Verdict.STOP:
+            running.pop(place)
+
+
+def conducted(sweep: Sweep = SWEEP, world: World | None = None, ledger=None, **how) -> tuple[Conductor, MemoryLedger]:
+    ledger = ledger or MemoryLedger()
+    conductor = Conductor(sweep, ledger)
+    drive(conductor, world or World(), **how)
+    return conductor, ledger
+
+
+def what_happened(ledger: MemoryLedger | Ledger) -> dict[str, dict]:
+    """The payload of every fragment, without what may differ: times, and who trained a shared stage."""
+    free = ("seconds", "reused", "steps_executed")
+    return {
+        entry.name: {name: value for name, value in entry.payload.items() if name not in free}
+        for entry in ledger.happenings()
+    }
+
+
+def by_state(conductor: Conductor) -> dict[State, int]:
+    states = [record.state for record in conductor.records.values()]
+    return {state: states.count(state) for state in set(states)}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    conductor, ledger = conducted()
+    # The claims below are about finished and pruned trials alike.
+    assert by_state(conductor)[State.PRUNED] >= 2
+    assert conductor.complete() and conductor.remaining() == 0
+    return what_happened(ledger)
+
+
+# Order
+
+
+@settings(max_examples=12, deadline=None)
+@given(width=st.sampled_from([1, 2, 5]), seed=st.integers(0, 2**32))
+def test_any_number_of_gangs_and_any_order_of_events_give_the_same_ledger(reference, width, seed):
+    random = Random(seed)
+    conductor, ledger = conducted(width=width, choose=random.randrange)
+    assert what_happened(ledger) == reference
+    assert conductor.complete()
+
+
+def test_every_cell_is_searched_before_any_has_two_trials_more_than_another():
+    order = []
+    conductor = Conductor(SWEEP, MemoryLedger())
+    world = World()
+    while (assignment := conductor.next()) is not None:
+        order.append((assignment.key.phase, assignment.key.number))
+        for event in world.events(assignment.path):
+            if conductor.handle(assignment.key, [event]) is Verdict.STOP:
+                break
+    searched = [number for phase, number in order if phase is Phase.SEARCH]
+    assert searched == sorted(searched)
+
+
+def test_the_executed_steps_of_a_sweep_that_prunes_nothing_are_those_of_the_plan():
+    sweep = replace(SWEEP, search=replace(SWEEP.search, pruner=Pruner.NONE))
+    conductor, _ = conducted(sweep)
+    assert by_state(conductor) == {State.FINISHED: 15}
+    executed = [run["steps_executed"] for record in conductor.records.values() for run in record.stage_runs]
+    assert sum(executed) == plan(sweep).steps == 810
+
+
+def test_what_is_left_to_do_falls_by_one_with_each_trial_that_ends():
+    conductor = Conductor(SWEEP, MemoryLedger())
+    left = [conductor.remaining()]
+    world = World()
+    while (assignment := conductor.next()) is not None:
+        for event in world.events(assignment.path):
+            if conductor.handle(assignment.key, [event]) is Verdict.STOP:
+                break
+        left.append(conductor.remaining())
+    assert left == list(range(15, -1, -1))
+
+
+# Kills
+
+
+def test_a_sweep_whose_process_dies_after_each_single_write_ends_as_if_it_had_not(tmp_path):
+    sweep = replace(SWEEP, cells=(BASELINE, ALONE), confirmation_seeds=(1,))
+    whole = what_happened(conducted(sweep)[1])
+    ledger = Ledger(pafs.LocalFileSystem(), str(tmp_path), "small").open()
+    world, deaths = World(), 0
+    while True:
+        try:
+            mortal = Mortal(ledger, 1)
+            conductor, _ = conducted(sweep, world, mortal, width=3, choose=Random(deaths).randrange)
+            break
+        except Killed:
+            deaths += 1
+    assert deaths == len(whole)
+    assert what_happened(ledger) == whole
+    assert conductor.complete()
+
+
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**32), width=st.integers(1, 5), lives=st.integers(5, 60), before=st.booleans())
+def test_a_sweep_killed_at_any_moments_and_begun_again_loses_repeats_and_renumbers_no_trial(
+    reference, seed, width, lives, before
+):
+    random, ledger, world = Random(seed), MemoryLedger(), World()
+    for _ in range(200):
+        mortal = Mortal(ledger, random.randint(1, lives) + before, before=before)
+        try:
+            conducted(world=world, ledger=mortal, width=width, choose=random.randrange)
+            break
+        except Killed:
+            continue
+    assert what_happened(ledger) == reference
+
+
+def test_what_was_open_at_a_kill_is_handed_out_first_under_its_old_number():
+    ledger = MemoryLedger()
+    conductor = Conductor(SWEEP, ledger)
+    opened = [conductor.next() for _ in range(3)]
+    again = Conductor(SWEEP, ledger)
+    taken_up = [again.next() for _ in range(3)]
+    assert sorted(one.key for one in taken_up) == sorted(one.key for one in opened)
+    assert {one.key: (one.path, one.values, one.seed) for one in taken_up} == {
+        one.key: (one.path, one.values, one.seed) for one in opened
+    }
+    assert again.next() is None and again.running()
+
+
+def test_a_trial_killed_between_its_bad_score_and_its_pruning_is_pruned_when_the_sweep_goes_on(reference):
+    pruned = {name for name in reference if ".pruned." in name}
+    ledger, world = MemoryLedger(), World()
+
+    class Halting(Mortal):
+        def record(self, happening):
+            if happening.what is What.PRUNED:
+                raise Killed
+            self.ledger.record(happening)
+
+    with pytest.raises(Killed):
+        conducted(world=world, ledger=Halting(ledger, 0))
+    handed_out = []
+    conductor = Conductor(SWEEP, ledger)
+    while (assignment := conductor.next()) is not None and not handed_out:
+        handed_out.append(assignment.key)
+    first = next(record for record in conductor.records.values() if record.state is State.PRUNED)
+    assert first.key not in handed_out
+    conducted(world=world, ledger=ledger)
+    assert {name for name in what_happened(ledger) if ".pruned." in name} == pruned
+
+
+def test_running_a_finished_sweep_again_hands_out_nothing_and_writes_nothing(reference):
+    _, ledger = conducted()
+    again = Conductor(SWEEP, Mortal(ledger, 1, before=True))
+    assert again.next() is None
+    assert again.remaining() == 0 and again.complete() and not again.running()
+
+
+# Failures
+
+
+def test_failing_trials_end_with_their_reason_and_the_rest_of_the_sweep_is_done():
+    conductor, ledger = conducted(world=World(fails=lambda stage: len(stage.tasks) == 2), width=2)
+    failed = [record for record in conductor.records.values() if record.state is State.FAILED]
+    assert {(record.key.cell, record.key.phase) for record in failed} == {(MIXED.name, Phase.SEARCH)}
+    assert [record.reason for record in failed] == ["the loss was no number at step 7"] * 3
+    assert all(record.score is None for record in failed)
+    confirmed = {key.cell for key in conductor.records if key.phase is Phase.CONFIRMATION}
+    assert confirmed == {BASELINE.name, ALONE.name}
+    assert not conductor.complete()
+    assert conductor.remaining() == 0 and conductor.next() is None
+    assert Conductor(SWEEP, ledger).next() is None
+
+
+def test_a_failed_confirmation_leaves_the_sweep_incomplete_and_is_not_run_again():
+    world = World(fails=lambda stage: stage.seed == 2)
+    conductor, ledger = conducted(world=world)
+    assert by_state(conductor)[State.FAILED] == 3
+    assert not conductor.complete() and conductor.remaining() == 0
+    assert Conductor(SWEEP, ledger).next() is None
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [(float("nan"), "its development score at step 20 was nan"), (float("inf"), "at step 20 was inf")],
+)
+def test_a_score_that_is_no_number_fails_the_trial_and_wins_nothing(odd, reason):
+    def accuracy(stage: Stage, step: int) -> float:
+        return odd if step == 20 and stage.seed == 0 and "visual" in stage.tasks[0].name else 0.5
+
+    conductor, _ = conducted(replace(SWEEP, cells=(BASELINE,)), World(accuracy))
+    assert {record.state for record in conductor.records.values()} == {State.FAILED}
+    assert reason in next(iter(conductor.records.values())).reason
+    assert not conductor.complete()
+
+
+def first_trial(ledger=None) -> tuple[Conductor, Assignment, MemoryLedger]:
+    ledger = ledger or MemoryLedger()
+    conductor = Conductor(replace(SWEEP, cells=(BASELINE,)), ledger)
+    return conductor, conductor.next(), ledger
+
+
+def test_a_target_that_was_not_scored_after_its_last_step_fails():
+    for steps in ((), (10,)):
+        conductor, trial, _ = first_trial()
+        target = trial.path[-1]
+        history = tuple(Progress(digest=target.digest, step=n, scores=World().scores(target, n)) for n in steps)
+        done = Done(digest=target.digest, steps_executed=20, reused=False, history=history)
+        assert conductor.handle(trial.key, [done]) is Verdict.STOP
+        assert conductor.records[trial.key].reason == (
+            "the target was not scored on its development split after its last step, 20"
+        )
+
+
+def test_a_trial_whose_stage_is_cancelled_or_whose_process_dies_fails_with_the_reason():
+    conductor, trial, _ = first_trial()
+    assert conductor.handle(trial.key, [Cancelled(digest=trial.path[0].digest, steps_executed=3)]) is Verdict.STOP
+    assert conductor.records[trial.key].reason == "its stage was cancelled while it waited for it"
+    conductor, trial, _ = first_trial()
+    conductor.lost(trial.key, "its process died")
+    conductor.lost(trial.key, "twice")
+    assert conductor.records[trial.key].reason == "its process died"
+
+
+def test_events_after_the_end_of_a_trial_are_passed_over():
+    conductor, trial, ledger = first_trial()
+    events = list(World().events(trial.path))
+    assert conductor.handle(trial.key, [*events, Failed(digest="x", reason="late")]) is Verdict.STOP
+    before = what_happened(ledger)
+    assert conductor.handle(trial.key, events) is Verdict.STOP
+    conductor.lost(trial.key, "late")
+    assert conductor.handle(TrialKey(cell="none", phase=Phase.SEARCH, number=99), events) is Verdict.STOP
+    assert what_happened(ledger) == before
+    assert conductor.records[trial.key].state is State.FINISHED
+
+
+def test_an_event_of_a_stage_that_is_not_on_the_path_is_passed_over():
+    conductor, trial, ledger = first_trial()
+    before = what_happened(ledger)
+    stranger = Progress(digest="x", step=1, scores=World().scores(trial.path[-1], 1))
+    assert conductor.handle(trial.key, [stranger, Done(digest="x", steps_executed=1, reused=False)]) is Verdict.CONTINUE
+    assert what_happened(ledger) == before
+
+
+def test_a_reported_score_that_reaches_the_conductor_stops_the_sweep_instead_of_being_recorded():
+    conductor, trial, ledger = first_trial()
+    target = trial.path[-1]
+    (score,) = World().scores(target, 10)
+    leak = Progress(digest=target.digest, step=10, scores=(replace(score, role=Role.REPORT),))
+    with pytest.raises(ValueError, match="only development scores of role 'select' may reach the search"):
+        conductor.handle(trial.key, [leak])
+    assert not any(".scored." in name for name in ledger.entries)
+
+
+def test_scores_of_an_intermediate_stage_never_become_the_trials_score():
+    conductor, _ = conducted(world=World(lambda stage, step: 0.25 if "visual" in stage.tasks[0].name else 0.99))
+    assert {score for record in conductor.records.values() for _, score in record.scored} == {0.25}
+
+
+# Larger budgets
+
+
+def test_a_larger_budget_adds_trials_keeps_numbers_and_confirms_a_new_winner():
+    world = World()
+    small = replace(SWEEP, search=Search(trials=2))
+    before, ledger = conducted(small, world)
+    assert before.complete()
+    large = replace(SWEEP, search=Search(trials=6))
+    grown = Conductor(large, ledger)
+    assert not grown.complete() and grown.remaining() >= 3 * 4
+    drive(grown, world, width=2)
+    assert grown.complete()
+    for key, record in before.records.items():
+        assert grown.records[key] == record
+    overtaken = 0
+    for cell in large.cells:
+        numbers = [key.number for key in grown.records if key.cell == cell.name and key.phase is Phase.SEARCH]
+        assert numbers == list(range(6))
+        confirmed = [r for k, r in grown.records.items() if k.cell == cell.name and k.phase is Phase.CONFIRMATION]
+        assert [record.key.number for record in confirmed] == list(range(len(confirmed)))
+        assert [record.seed for record in confirmed] == [1, 2] * (len(confirmed) // 2)
+        assert len({record.winner for record in confirmed}) == len(confirmed) // 2
+        overtaken += len(confirmed) == 4
+    assert overtaken >= 1
+    assert sorted(conducted(large)[0].records) != sorted(grown.records), "old confirmations stay in the ledger"
+
+
+def test_the_search_of_a_grown_sweep_is_that_of_one_begun_at_the_larger_size():
+    world, (_, ledger) = World(), conducted(replace(SWEEP, search=Search(trials=2)))
+    grown, _ = conducted(replace(SWEEP, search=Search(trials=5)), world, ledger)
+    fresh, _ = conducted(replace(SWEEP, search=Search(trials=5)))
+    for key, record in fresh.records.items():
+        if key.phase is Phase.SEARCH:
+            assert replace(grown.records[key], stage_runs=()) == replace(record, stage_runs=())
+
+
+def test_an_open_confirmation_of_an_overtaken_winner_is_not_taken_up():
+    ledger, world = MemoryLedger(), World()
+    sweep = replace(SWEEP, cells=(BASELINE,), search=Search(trials=1))
+    conductor = Conductor(sweep, ledger)
+    trial = conductor.next()
+    conductor.handle(trial.key, world.events(trial.path))
+    left_open = conductor.next()
+    assert left_open.key.phase is Phase.CONFIRMATION
+    grown, _ = conducted(replace(sweep, search=Search(trials=6)), world, ledger)
+    assert grown.records[left_open.key].state is State.OPEN
+    assert grown.complete() and grown.remaining() == 0
+
+
+def test_a_new_cell_joins_and_a_cell_taken_out_is_left_as_it_is():
+    world = World()
+    first, ledger = conducted(replace(SWEEP, cells=(BASELINE, ALONE)), world)
+    second, _ = conducted(replace(SWEEP, cells=(BASELINE, MIXED)), world, ledger)
+    assert {key.cell for key in second.records} == {BASELINE.name, ALONE.name, MIXED.name}
+    assert all(second.records[key] == record for key, record in first.records.items())
+    assert second.complete()
+
+
+def test_another_confirmation_seed_is_added_to_those_that_are_there():
+    world = World()
+    first, ledger = conducted(world=world)
+    more, _ = conducted(replace(SWEEP, confirmation_seeds=(1, 2, 9)), world, ledger)
+    added = [record for key, record in more.records.items() if key not in first.records]
+    assert [(record.key.cell, record.key.number, record.seed) for record in added] == [
+        ("nli", 2, 9), ("nli+qqp", 2, 9), ("none", 2, 9),
+    ]  # fmt: skip
+
+
+# Whoever watches
+
+
+class Diary:
+    """A watcher that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple] = []
+
+    def started(self, record, path):
+        self.lines.append(("started", record.key))
+
+    def progressed(self, record, place, path, progress):
+        self.lines.append(("progressed", record.key, place, progress.step))
+
+    def stage_done(self, record, place, path, done):
+        self.lines.append(("stage_done", record.key, place))
+
+    def ended(self, record, path, scores):
+        self.lines.append(("ended", record.key, record.state))
+
+    def close(self):
+        self.lines.append(("closed",))
+
+
+def test_a_watcher_hears_of_every_trial_once_from_its_start_to_its_end():
+    diary = Diary()
+    conductor = Conductor(SWEEP, MemoryLedger(), [diary])
+    drive(conductor, World(), width=2, choose=Random(3).randrange)
+    assert sorted(key for what, key, *_ in diary.lines if what == "started") == list(conductor.records)
+    ended = {key: state for what, key, *rest in diary.lines if what == "ended" for state in rest}
+    assert ended == {key: record.state for key, record in conductor.records.items()}
+    assert len(diary.lines) == len(set(diary.lines))

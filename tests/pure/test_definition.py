@@ -1,0 +1,209 @@
+"""Claims about definitions: what cannot work is refused when it is written, with all its faults and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import sweep as package
+from search_spaces import Cell, CellRole, LogRange, Simplex, Space
+from sweep.definition import Preparation, Pruner, Search, Sweep
+from sweep.presets import PRESETS
+from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
+from trainables.catalogue import lab
+from trainables.faults import Invalid, nearest
+from trainables.gangs import Gangs
+from trainables.settings import Visible
+
+
+def faults_of(**changes: object) -> tuple[str, ...]:
+    with pytest.raises(Invalid) as refused:
+        small_sweep(**changes)
+    return refused.value.faults
+
+
+def test_the_least_definition_can_be_built_from_its_defaults():
+    sweep = Sweep(name="least", target=lab.VISUAL_NLI, encoder=lab.ENCODER, cells=(BASELINE,), target_settings=SETTINGS)
+    assert sweep.baseline is BASELINE
+    assert (sweep.search.trials, sweep.search.pruner, sweep.confirmation_seeds) == (4, Pruner.MEDIAN, (1, 2, 3))
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_can_be_built_and_bears_its_name(name):
+    assert PRESETS[name]().name == name
+
+
+def test_the_public_names_are_those_that_the_package_promises():
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError, match="module 'sweep' has no attribute 'rnu'"):
+        package.rnu  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"name": "a/b"}, "name must be letters, digits, '_' and '-' (it becomes a folder), got 'a/b'"),
+        ({"name": ""}, "name must be letters, digits, '_' and '-' (it becomes a folder), got ''"),
+        ({"cells": (BASELINE, ALONE, ALONE)}, "cells must have different names, got 'nli' 2 times"),
+        ({"cells": (ALONE,)}, "exactly one cell must be the baseline (every gain is against it), got []"),
+        ({"cells": ()}, "exactly one cell must be the baseline (every gain is against it), got []"),
+        (
+            {"cells": (BASELINE, replace(BASELINE, name="again"))},
+            "exactly one cell must be the baseline (every gain is against it), got ['none', 'again']",
+        ),
+        (
+            {"cells": (BASELINE, Cell(name="itself", intermediates=(lab.VISUAL_NLI,)))},
+            "the target 'lab_visual_nli' must not be an intermediate task too, in cell 'itself'",
+        ),
+        (
+            {"intermediate_settings": None},
+            "intermediate_settings must be given, because 'nli' has an intermediate stage",
+        ),
+        (
+            {"space": Space(shares=Simplex(0.51))},
+            "the minimum share must leave room for the 2 tasks of 'nli+qqp', got 0.51; lower it to at most 0.5",
+        ),
+        ({"target": lab.SQUAD}, "target must be a classification task, got 'lab_squad' of kind span"),
+        (
+            {"target": replace(lab.VISUAL_NLI, splits=lab.VISUAL_NLI.splits[:2])},
+            "target 'lab_visual_nli' must have a test split; add one to the task",
+        ),
+        (
+            {"target": lab.NLI_SHUFFLED, "cells": (BASELINE, Cell(name="blind", role=CellRole.IMAGE_ONLY))},
+            "image-only and hypothesis-only cells need an image-text target, got kind pair_classification",
+        ),
+        (
+            {"target_settings": replace(SETTINGS, visible=Visible.IMAGE_ONLY)},
+            "target_settings.visible must be Visible.BOTH; the image-only and hypothesis-only cells change it",
+        ),
+        (
+            {"space": Space(target={"learning_rate": LogRange(1e-5, 1e-4)})},
+            "target settings are the first trial, so learning_rate must lie in LogRange(low=1e-05, high=0.0001), got "
+            "0.001; widen the domain or change the setting",
+        ),
+        (
+            {"space": Space(intermediate={"learning_rate": LogRange(1e-5, 1e-4)})},
+            "intermediate settings are the first trial, so learning_rate must lie in",
+        ),
+        (
+            {"space": Space(target={"learning_rate": LogRange(1e-4, 1.5)})},
+            "target['learning_rate'] must hold only values that a stage can use: learning_rate must be above 0 and at",
+        ),
+        (
+            {"confirmation_seeds": (1, 1)},
+            "confirmation_seeds must be different whole numbers of at least 0, got (1, 1)",
+        ),
+        ({"confirmation_seeds": (-1,)}, "confirmation_seeds must be different whole numbers of at least 0, got (-1,)"),
+        (
+            {"confirmation_seeds": (True,)},
+            "confirmation_seeds must be different whole numbers of at least 0, got (True",
+        ),
+        (
+            {"confirmation_seeds": ()},
+            "confirmation_seeds must hold at least one seed: only confirmation runs are reported",
+        ),
+        (
+            {"confirmation_seeds": (0, 1)},
+            "confirmation_seeds must be fresh: the search's seed 0 must not be among (0, 1)",
+        ),
+        (
+            {"target_settings": replace(SETTINGS, batch_size=7), "gangs": Gangs(workers=2)},
+            "target_settings: batch_size must be a multiple of workers × accumulation_steps (2 × 1), got 7",
+        ),
+        (
+            {
+                "pretrain": Preparation(
+                    task=lab.PARALLEL, settings=replace(SETTINGS, batch_size=6, accumulation_steps=2)
+                ),
+                "gangs": Gangs(workers=2),
+            },
+            "pretrain: batch_size must be a multiple of workers × accumulation_steps (2 × 2), got 6",
+        ),
+    ],
+)
+def test_a_sweep_that_cannot_work_is_refused_with_the_reason(changes, fault):
+    (found,) = faults_of(**changes)
+    assert fault in found
+
+
+def test_all_faults_of_a_sweep_are_named_at_once():
+    found = faults_of(
+        name="a b",
+        target=lab.SQUAD,
+        cells=(ALONE, ALONE, MIXED),
+        space=Space(target={"learning_rate": LogRange(1e-5, 1e-4)}, shares=Simplex(0.9)),
+        search=Search(trials=1, seed=1),
+        target_settings=replace(SETTINGS, batch_size=9),
+        gangs=Gangs(workers=2),
+    )
+    assert [fault.split(" must")[0].split(" need")[0] for fault in found] == [
+        "name",
+        "target",
+        "cells",
+        "exactly one cell",
+        "the minimum share",
+        "target settings are the first trial, so learning_rate",
+        "target_settings: batch_size",
+        "confirmation_seeds",
+    ]
+
+
+def test_wrong_kinds_of_values_are_named_at_once_before_anything_looks_inside_them():
+    found = faults_of(
+        target="lab_visual_nli",
+        encoder=None,
+        target_settings={"learning_rate": 1},
+        space={},
+        search=3,
+        gangs=2,
+        intermediate_settings=1,
+        pretrain=lab.PARALLEL,
+        align_images=False,
+        cells=[BASELINE],
+        confirmation_seeds=3,
+    )
+    assert found[0] == "target must be a value of Task, got 'lab_visual_nli'"
+    assert "intermediate_settings must be a value of Settings or None, got 1" in found
+    assert [fault.split(" must")[0] for fault in found] == [
+        "target", "encoder", "target_settings", "space", "search", "gangs", "intermediate_settings", "pretrain",
+        "align_images", "cells", "confirmation_seeds",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", range(2, 10))
+def test_the_advised_minimum_share_is_one_that_works(count):
+    tasks = tuple(replace(lab.NLI, name=f"t{number}") for number in range(count))
+    cells = (BASELINE, Cell(name="mixed", intermediates=tasks))
+    (fault,) = faults_of(cells=cells, space=Space(shares=Simplex(0.9)))
+    advised = float(fault.rpartition(" ")[2])
+    assert advised > 0.9 / count
+    assert small_sweep(cells=cells, space=Space(shares=Simplex(advised))).cells == cells
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"trials": 0}, "trials must be a whole number of at least 1, got 0"),
+        ({"trials": True}, "trials must be a whole number of at least 1, got True"),
+        ({"fan_out": 0}, "fan_out must be a whole number of at least 1, got 0"),
+        ({"startup_trials": 1.5}, "startup_trials must be a whole number of at least 1, got 1.5"),
+        ({"trials_before_pruning": 0}, "trials_before_pruning must be a whole number of at least 1, got 0"),
+        ({"steps_before_pruning": -1}, "steps_before_pruning must be a whole number of at least 0, got -1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"pruner": "median"}, "pruner must be one of Pruner.NONE, Pruner.MEDIAN, got 'median'"),
+    ],
+)
+def test_a_search_that_cannot_work_is_refused_with_the_reason(given, fault):
+    with pytest.raises(Invalid) as refused:
+        Search(**({"trials": 1} | given))
+    assert refused.value.faults == (fault,)
+
+
+def test_the_least_search_is_one_trial_of_each_cell():
+    assert Search(trials=1, fan_out=1, startup_trials=1, trials_before_pruning=1).trials == 1
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest_and_a_strange_one_with_all():
+    assert nearest("lba", ["lab", "rehearsal"]) == "did you mean 'lab'? Known: lab, rehearsal"
+    assert nearest("zzz", ["lab", "rehearsal"]) == "known: lab, rehearsal"

@@ -1,0 +1,262 @@
+"""Claims about what a sweep may vary: the ends of domains, shares that sum to 1, the parameters of each cell."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces import Cell, CellRole, Choice, LogRange, Range, Simplex, Space, transfer_grid
+from search_spaces.mixing import EVEN_DRAW, HIGHEST_DRAW, LOWEST_DRAW, shares_of
+from search_spaces.space import with_values
+from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MIXED, SETTINGS
+from trainables.catalogue import lab
+from trainables.faults import Invalid
+
+NAN, INF = float("nan"), float("inf")
+NAMES = [task.name for task in (lab.NLI, lab.QQP, lab.SQUAD)]
+SPACE = Space(
+    intermediate={"weight_decay": Range(0.0, 0.1), "learning_rate": LogRange(1e-4, 1e-2)},
+    target={"dropout": Choice((0.0, 0.1, 0.3))},
+    shares=Simplex(0.1),
+)
+
+draws_of_tasks = st.integers(1, 9).flatmap(
+    lambda count: st.lists(st.floats(LOWEST_DRAW, HIGHEST_DRAW), min_size=count, max_size=count)
+)
+
+
+# Domains
+
+
+@pytest.mark.parametrize("kind", [LogRange, Range])
+def test_both_ends_of_a_range_belong_to_it_and_nothing_beyond(kind):
+    domain = kind(1e-4, 1e-2)
+    assert 1e-4 in domain and 1e-2 in domain and 1e-3 in domain
+    for value in (math.nextafter(1e-4, 0), math.nextafter(1e-2, 1), NAN, "0.001", None):
+        assert value not in domain
+
+
+def test_a_choice_holds_its_options_alone():
+    assert 0.1 in Choice((0.1, 0.3)) and 0.2 not in Choice((0.1, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: LogRange(0.0, 1.0), "LogRange cannot be used:\n  - low must be above 0 on a log scale, got 0.0"),
+        (lambda: LogRange(1e-3, 1e-3), "low must be below high, got 0.001 and 0.001; to fix a value, put it in the"),
+        (lambda: LogRange(1e-2, 1e-3), "low must be below high, got 0.01 and 0.001"),
+        (lambda: LogRange(NAN, 1.0), "low must be a finite number, got nan"),
+        (lambda: LogRange(1.0, INF), "high must be a finite number, got inf"),
+        (lambda: Range("0", 1.0), "low must be a finite number, got '0'"),
+        (lambda: Range(True, 2.0), "low must be a finite number, got True"),
+        (lambda: Choice((0.1,)), "options must be at least two different numbers, got (0.1,)"),
+        (lambda: Choice((0.1, 0.1)), "options must be at least two different numbers, got (0.1, 0.1)"),
+        (lambda: Choice((0.1, NAN)), "options must be finite numbers, got (0.1, nan)"),
+        (lambda: Choice((0.1, "linear")), "options must be finite numbers, got (0.1, 'linear')"),
+        (lambda: Simplex(1.0), "minimum must be from 0 up to but without 1, got 1.0"),
+        (lambda: Simplex(-0.1), "minimum must be from 0 up to but without 1, got -0.1"),
+        (lambda: Simplex(NAN), "minimum must be from 0 up to but without 1, got nan"),
+    ],
+)
+def test_a_domain_that_cannot_work_is_refused_with_the_reason(make, text):
+    with pytest.raises(Invalid) as refused:
+        make()
+    assert text in str(refused.value)
+
+
+def test_the_least_minimum_is_no_minimum():
+    assert Simplex(0.0).minimum == 0.0
+
+
+# Shares
+
+
+@given(draws=draws_of_tasks, part=st.floats(0, 1))
+def test_shares_sum_to_one_and_keep_the_minimum(draws, part):
+    minimum = part / len(draws)
+    shares = shares_of({f"t{place}": draw for place, draw in enumerate(draws)}, minimum)
+    assert math.fsum(shares.values()) == pytest.approx(1, abs=1e-12)
+    assert all(math.isfinite(share) and share >= minimum for share in shares.values())
+
+
+@given(draw=st.floats(LOWEST_DRAW, HIGHEST_DRAW), count=st.integers(1, 9))
+def test_equal_draws_give_even_shares(draw, count):
+    shares = shares_of({f"t{place}": draw for place in range(count)}, 0.0)
+    assert list(shares.values()) == pytest.approx([1 / count] * count)
+
+
+@given(draws=draws_of_tasks.filter(lambda draws: len(draws) > 1))
+def test_a_smaller_draw_never_gives_a_smaller_share(draws):
+    shares = list(shares_of({f"t{place}": draw for place, draw in enumerate(draws)}, 0.0).values())
+    by_draw = sorted(range(len(draws)), key=lambda place: (draws[place], -shares[place]))
+    ordered = [shares[place] for place in by_draw]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+@pytest.mark.parametrize("draw", [0.0, 1.0, -0.5, 1.5, NAN])
+def test_a_draw_at_an_end_of_the_unit_interval_is_refused(draw):
+    with pytest.raises(ValueError, match=f"between 0 and 1, both excluded, got {draw!r} for 'b'"):
+        shares_of({"a": 0.5, "b": draw}, 0.0)
+
+
+def test_a_minimum_that_leaves_no_room_is_refused():
+    assert shares_of({"a": 0.1, "b": 0.9}, 0.5) == {"a": 0.5, "b": 0.5}
+    with pytest.raises(ValueError, match=r"minimum × tasks must be at most 1, got 0.51 × 2; lower the minimum"):
+        shares_of({"a": 0.1, "b": 0.9}, 0.51)
+
+
+# The space
+
+
+def test_each_cell_has_only_the_parameters_that_mean_something_in_it():
+    intermediate = ["intermediate.learning_rate", "intermediate.weight_decay"]
+    shares = ["share.lab_nli", "share.lab_qqp"]
+    assert list(SPACE.parameters(BASELINE)) == ["target.dropout"]
+    assert list(SPACE.parameters(ALONE)) == [*intermediate, "target.dropout"]
+    assert list(SPACE.parameters(FIXED)) == [*intermediate, "target.dropout"]
+    assert list(SPACE.parameters(MIXED)) == [*intermediate, *shares, "target.dropout"]
+    assert SPACE.parameters(MIXED)["share.lab_nli"] == Range(LOWEST_DRAW, HIGHEST_DRAW)
+    assert 0 < LOWEST_DRAW < EVEN_DRAW < HIGHEST_DRAW < 1
+
+
+def test_the_default_draws_are_the_settings_and_even_shares():
+    draws = SPACE.default_draws(MIXED, SETTINGS, SETTINGS)
+    assert draws == {
+        "intermediate.learning_rate": SETTINGS.learning_rate,
+        "intermediate.weight_decay": SETTINGS.weight_decay,
+        "share.lab_nli": EVEN_DRAW,
+        "share.lab_qqp": EVEN_DRAW,
+        "target.dropout": SETTINGS.dropout,
+    }
+    values = SPACE.values(MIXED, draws)
+    assert values["share.lab_nli"] == values["share.lab_qqp"] == pytest.approx(0.5)
+
+
+def test_values_hold_shares_also_where_none_are_searched():
+    assert SPACE.values(BASELINE, {"target.dropout": 0.1}) == {"target.dropout": 0.1}
+    assert SPACE.values(ALONE, {})["share.lab_nli"] == 1.0
+    assert SPACE.values(FIXED, {}) == {"share.lab_nli": 0.25, "share.lab_qqp": 0.75}
+
+
+@given(first=st.floats(LOWEST_DRAW, HIGHEST_DRAW), second=st.floats(LOWEST_DRAW, HIGHEST_DRAW))
+def test_searched_shares_keep_the_minimum_of_the_space(first, second):
+    values = SPACE.values(MIXED, {"share.lab_nli": first, "share.lab_qqp": second, "target.dropout": 0.3})
+    assert values["target.dropout"] == 0.3
+    assert min(values["share.lab_nli"], values["share.lab_qqp"]) >= 0.1
+
+
+def test_a_space_names_all_its_faults_at_once():
+    with pytest.raises(Invalid) as refused:
+        Space(intermediate={"learning_rat": LogRange(1e-4, 1e-2)}, target={"dropout": (0.0, 0.1), "batch_size": 3})
+    unknown, no_domain, costly, three = refused.value.faults
+    assert (
+        "intermediate must name settings that can be searched, got 'learning_rat'; did you mean 'learning_r" in unknown
+    )
+    assert no_domain == "target['dropout'] must be a LogRange, Range or Choice, got (0.0, 0.1)"
+    assert "got 'batch_size'" in costly and "got 3" in three
+
+
+def test_a_default_outside_its_domain_cannot_be_the_first_trial():
+    inside = list(Space(target={"learning_rate": LogRange(1e-3, 1e-2)}).default_faults("target", SETTINGS))
+    (fault,) = Space(target={"learning_rate": LogRange(2e-3, 1e-2)}).default_faults("target", SETTINGS)
+    assert inside == []
+    assert fault == (
+        "target settings are the first trial, so learning_rate must lie in LogRange(low=0.002, high=0.01), got 0.001; "
+        "widen the domain or change the setting"
+    )
+
+
+def test_an_end_of_a_domain_that_no_stage_can_use_is_found_before_a_trial_draws_it():
+    good = Space(target={"learning_rate": LogRange(1e-6, 1.0), "dropout": Range(0.0, 0.9)})
+    bad = Space(target={"learning_rate": LogRange(1e-6, 2.0), "dropout": Choice((0.1, 1.0))})
+    assert list(good.end_faults("target", SETTINGS)) == []
+    rate, dropout = bad.end_faults("target", SETTINGS)
+    assert rate.startswith("target['learning_rate'] must hold only values that a stage can use: learning_rate must be")
+    assert dropout.endswith("dropout must be from 0 up to but without 1, got 1.0")
+
+
+def test_values_reach_the_settings_of_their_own_stage_only():
+    values = {"intermediate.learning_rate": 0.002, "target.learning_rate": 0.003, "target.dropout": 0.3, "share.a": 1.0}
+    assert with_values(SETTINGS, values, "intermediate").learning_rate == 0.002
+    changed = with_values(SETTINGS, values, "target")
+    assert (changed.learning_rate, changed.dropout, changed.maximum_steps) == (0.003, 0.3, SETTINGS.maximum_steps)
+    assert with_values(SETTINGS, {}, "target") == SETTINGS
+
+
+# The grid
+
+
+def test_the_grid_is_the_baseline_each_task_each_mixture_each_control_and_the_blind_cells():
+    cells = transfer_grid(
+        (lab.NLI, lab.QQP), mixtures=[(lab.NLI, lab.QQP)], controls=[lab.NLI_SHUFFLED], compute_matched=True
+    )
+    assert [(cell.name, cell.role) for cell in cells] == [
+        ("none", CellRole.BASELINE),
+        ("lab_nli", CellRole.TRANSFER),
+        ("lab_qqp", CellRole.TRANSFER),
+        ("lab_nli+lab_qqp", CellRole.TRANSFER),
+        ("lab_nli_shuffled", CellRole.CONTROL),
+        ("none_compute_matched", CellRole.COMPUTE_MATCHED),
+        ("image_only", CellRole.IMAGE_ONLY),
+        ("hypothesis_only", CellRole.HYPOTHESIS_ONLY),
+    ]
+    least = transfer_grid((lab.NLI,), image_only=False, hypothesis_only=False)
+    assert [cell.name for cell in least] == ["none", "lab_nli"]
+
+
+def test_shares_are_searched_only_where_tasks_are_mixed_and_none_are_stated():
+    assert [cell.searches_shares for cell in (BASELINE, ALONE, FIXED, MIXED)] == [False, False, False, True]
+
+
+TWO = (lab.NLI, lab.QQP)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"name": "a/b", "intermediates": TWO}, "name must be letters, digits, '_', '-' and '+' (it becomes a file"),
+        ({"name": "", "intermediates": TWO}, "name must be letters, digits, '_', '-' and '+'"),
+        ({"intermediates": (lab.NLI, lab.NLI)}, "intermediate tasks must differ, got ['lab_nli', 'lab_nli']"),
+        ({}, "a cell of role transfer must have an intermediate task; for none, use CellRole.BASELINE"),
+        (
+            {"role": CellRole.BASELINE, "intermediates": TWO},
+            "a cell of role baseline must have no intermediate task, got ['lab_nli', 'lab_qqp']",
+        ),
+        (
+            {"intermediates": TWO, "shares": (("lab_nli", 0.5), ("lab_qqp", 0.4))},
+            "shares must sum to 1, got 0.9; divide each by the sum",
+        ),
+        (
+            {"intermediates": TWO, "shares": (("lab_nli", 1.0), ("lab_qqp", 0.0))},
+            "shares must be numbers above 0, got [1.0, 0.0]; leave a task out instead of giving it 0",
+        ),
+        ({"intermediates": TWO, "shares": (("lab_nli", NAN), ("lab_qqp", 1.0))}, "shares must be numbers above 0"),
+        (
+            {"intermediates": TWO, "shares": (("lab_nli", 1.0),)},
+            "shares must name each intermediate task once (['lab_nli', 'lab_qqp']), got ['lab_nli']",
+        ),
+    ],
+)
+def test_a_cell_that_cannot_work_is_refused_with_the_reason(given, text):
+    with pytest.raises(Invalid) as refused:
+        Cell(**({"name": "cell"} | given))
+    assert text in str(refused.value)
+
+
+def test_a_cell_names_all_its_faults_at_once():
+    with pytest.raises(Invalid) as refused:
+        Cell(name="a b", intermediates=(lab.NLI, lab.NLI), shares=(("lab_qqp", 0.5),))
+    assert [fault.split(" must")[0] for fault in refused.value.faults] == [
+        "name", "intermediate tasks", "shares", "shares",
+    ]  # fmt: skip
+
+
+@given(shares=st.lists(st.floats(0.01, 1.0), min_size=3, max_size=3))
+def test_shares_divided_by_their_sum_make_a_cell(shares):
+    total = math.fsum(shares)
+    stated = tuple((name, share / total) for name, share in zip(NAMES, shares, strict=True))
+    assert not Cell(name="fixed", intermediates=(lab.NLI, lab.QQP, lab.SQUAD), shares=stated).searches_shares

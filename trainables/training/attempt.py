@@ -1,0 +1,333 @@
+"""One attempt at a training stage: step after step, scores, checkpoints, output; knows no evaluation stage."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from trainables.canonical import canonical
+from trainables.catalogue.task import Role
+from trainables.data.batches import draw_hidden
+from trainables.data.mixture import order
+from trainables.data.rows import rows
+from trainables.data.seeds import seed_of
+from trainables.model.reader import Reader
+from trainables.scores import Progress, Score, TaskLoss
+from trainables.settings import Settings
+from trainables.stages import Stage, StageKind, Training
+from trainables.training.checkpoint import (
+    Checkpoints,
+    Position,
+    read_model,
+    read_running,
+    write_model,
+    write_running,
+)
+from trainables.training.evaluate import SCORED, score
+from trainables.training.feeds import feed
+from trainables.training.gradients import Drawn, Gradients, Taken
+from trainables.training.ranks import Ranks
+from trainables.training.schedule import learning_rate
+
+#: `cancelled` is read every so many steps: it may ask an actor elsewhere.
+CANCEL_INTERVAL_STEPS = 4
+#: Steps after which losses are looked at for a number that is none; each look waits for the device.
+CHECK_INTERVAL_STEPS = 50
+#: Steps of one row of losses.json.
+LOSS_WINDOW_STEPS = 50
+#: Rows of one forward pass when a development split is scored.
+SELECT_BATCH_SIZE = 256
+#: Columns of the table of losses that is kept per step.
+_LOSS, _LABELS, _NORM = range(3)
+
+
+class Diverged(ArithmeticError):
+    """A loss or a gradient stopped being a number; another learning rate, warm-up or clipping is needed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run of a stage ended.
+
+    `steps_executed` counts the steps of this attempt, from `resumed_from` on. `history` holds the reports with
+    scores, those of earlier attempts included; `scores` are an evaluation's.
+    """
+
+    steps_executed: int
+    resumed_from: int
+    was_cancelled: bool
+    history: tuple[Progress, ...] = ()
+    scores: tuple[Score, ...] = ()
+
+
+def write_json(path: Path, value: object) -> None:
+    """Canonical JSON, so that equal values are equal bytes."""
+    path.write_text(canonical(value) + "\n")
+
+
+class Attempt:
+    """One attempt at a training stage."""
+
+    def __init__(
+        self, stage: Stage, parent: Path | None, cache: Path | None, device: torch.device, ranks: Ranks
+    ) -> None:
+        assert isinstance(stage.work, Training)
+        self.stage, self.device, self.ranks = stage, device, ranks
+        self.settings = stage.work.settings
+        self.cache = cache
+        self.feeds = {
+            portion.task.name: feed(stage, portion.task, self.settings, cache)
+            for portion in stage.work.portions
+            if portion.steps
+        }
+        self.order = order({portion.task.name: portion.steps for portion in stage.work.portions}, stage.seed)
+        self.reader = read_model(
+            parent,
+            stage.encoder,
+            seed=stage.seed,
+            dropout=self.settings.dropout,
+            carry_heads=self.settings.carry_heads,
+        )
+        for name in sorted(self.feeds):
+            self.reader.head(self.feeds[name].head, self.feeds[name].outputs)
+        self.reader.to(device).train()
+        self.reader.attend_as(stage.shape)
+        self.reader.freeze(self.settings.frozen)
+        self.gradients = Gradients(self.reader, self.settings.accumulation_steps, stage.shape, device, ranks)
+        self.optimiser = _optimiser(self.reader, self.settings)
+        self.losses = torch.zeros(self.settings.maximum_steps, 3, dtype=torch.float64, device=device)
+        self.history: list[Progress] = []
+        self.checked = 0
+        self.pending: Exception | None = None
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        output: Path,
+        checkpoints: Checkpoints,
+        report: Callable[[Progress], None],
+        cancelled: Callable[[], bool],
+        report_interval_seconds: float,
+    ) -> Outcome:
+        first = self.ranks.together(lambda: self._resume(checkpoints))
+        self._refuse_apart(first)
+        nth = {name: self.order[:first].count(name) for name in self.feeds}
+        evaluated = frozenset(self.settings.evaluated_steps()) if self.stage.kind is StageKind.TRAIN else frozenset()
+        for past in self.history if self.ranks.rank == 0 else ():
+            report(past)  # whoever listens only now hears what led here
+        reported_at, reported_step = time.monotonic(), first
+        stop = False
+        done = first
+        for step in range(first, self.settings.maximum_steps):
+            name = self.order[step]
+            stop = self._step(step, nth[name], cancelled)
+            nth[name] += 1
+            done = step + 1
+            due = checkpoints.due(done) or stop
+            scored = done in evaluated
+            if due or scored or done % CHECK_INTERVAL_STEPS == 0 or done == self.settings.maximum_steps:
+                self._check_losses(done)
+            late = self.ranks.rank == 0 and time.monotonic() - reported_at >= report_interval_seconds
+            if scored or late:
+                rate = (done - reported_step) * self.settings.batch_size / max(time.monotonic() - reported_at, 1e-9)
+                progress = self._scored(done) if scored else self._progress(done, reported_step, ())
+                if self.ranks.rank == 0:
+                    told = replace(progress, examples_per_second=rate)
+                    self._later(lambda told=told: report(told))
+                reported_at, reported_step = time.monotonic(), done
+            if due:
+                self._save(checkpoints, done)
+            if stop and done < self.settings.maximum_steps:
+                return self._outcome(first, done, was_cancelled=True)
+        self.ranks.together(lambda: self._write(output))
+        return self._outcome(first, done, was_cancelled=False)
+
+    def _outcome(self, first: int, done: int, *, was_cancelled: bool) -> Outcome:
+        return Outcome(
+            steps_executed=done - first,
+            resumed_from=first,
+            was_cancelled=was_cancelled,
+            history=tuple(self.history),
+        )
+
+    def _step(self, step: int, nth: int, cancelled: Callable[[], bool]) -> bool:
+        """One optimiser step; whether any rank wants to stop after it."""
+        feed = self.feeds[self.order[step]]
+        self.optimiser.zero_grad(set_to_none=True)
+        rate = learning_rate(self.settings, step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        if self.settings.dropout:
+            torch.manual_seed(seed_of("step", self.stage.seed, step, self.ranks.rank))
+
+        def draw() -> Drawn:
+            self._raise_pending()
+            chosen, hidden = feed.sampler.rows(nth), None
+            if feed.masked:
+                seed = seed_of("mask", self.stage.seed, feed.task.name, nth)
+                hidden = draw_hidden(feed.rows, chosen, self.settings.masked_share, seed)
+            wants_stop = step % CANCEL_INTERVAL_STEPS == 0 and cancelled()
+            return Drawn(rows=chosen, hidden=hidden, wants_stop=wants_stop)
+
+        taken = self.gradients.take(feed, draw)
+        self._later(lambda: self._update(step, taken))
+        return taken.stop
+
+    def _update(self, step: int, taken: Taken) -> None:
+        norm = torch.nn.utils.clip_grad_norm_(self.gradients.parameters, self.settings.clip_norm)
+        self.optimiser.step()
+        row = self.losses[step]
+        row[_LOSS] = taken.loss
+        row[_LABELS] = taken.labels
+        row[_NORM] = norm
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Do what no other rank takes part in; with others, what it raises waits until all ranks can hear of it."""
+        try:
+            work()
+        except Exception as raised:  # kept for the next collective, or the other ranks would wait in it for ever
+            if self.ranks.size == 1:
+                raise
+            self.pending = self.pending or raised
+
+    def _raise_pending(self) -> None:
+        if self.pending is not None:
+            raise self.pending
+
+    # -- losses and scores ------------------------------------------------------------------------------------------
+
+    def _check_losses(self, done: int) -> None:
+        """Raise `Diverged` if a loss or a gradient norm since the last look is no finite number."""
+        recent = self.losses[self.checked : done]
+        bad = ~torch.isfinite(recent[:, [_LOSS, _NORM]]).all(1)
+        if bool(bad.any()):
+            step = self.checked + int(bad.nonzero()[0])
+            loss, labels, norm = self.losses[step].tolist()
+            raise Diverged(
+                f"the loss and the gradient must be finite; at step {step + 1} of {self.settings.maximum_steps}, task "
+                f"{self.order[step]!r}, the loss was {loss / max(labels, 1)} and the gradient's norm {norm}, at a "
+                f"learning rate of {learning_rate(self.settings, step):.3g}; lower learning_rate or raise warmup_steps"
+            )
+        self.checked = done
+
+    def _task_losses(self, first: int, end: int) -> tuple[TaskLoss, ...]:
+        """Mean loss per label of each task over steps first..end (end excluded)."""
+        kept = self.losses[first:end].cpu()
+        found = []
+        for name in sorted(self.feeds):
+            steps = [number for number in range(end - first) if self.order[first + number] == name]
+            if steps:
+                total, labels, _ = kept[steps].sum(0).tolist()
+                mean = total / labels if labels else 0.0
+                found.append(TaskLoss(task=name, loss=mean if math.isfinite(mean) else float("nan"), steps=len(steps)))
+        return tuple(found)
+
+    def _progress(self, done: int, since: int, scores: tuple[Score, ...]) -> Progress:
+        return Progress(
+            digest=self.stage.digest,
+            step=done,
+            losses=self._task_losses(since, done),
+            learning_rate=learning_rate(self.settings, done - 1),
+            scores=scores,
+        )
+
+    def _scored(self, done: int) -> Progress:
+        """The report with scores after `done` steps; kept in the history without its speed, which is no result."""
+        scores: list[Score] = []
+        for one in (self.feeds[name] for name in sorted(self.feeds)):
+            dev = one.task.split("dev")
+            if dev is None or one.task.kind not in SCORED:
+                continue
+            data = self.ranks.together(
+                lambda task=one.task: rows(task, "dev", None, self.stage.encoder, self.settings.visible, self.cache)
+            )
+            scores += score(
+                self.reader,
+                one.task,
+                data,
+                split="dev",
+                languages=dev.languages,
+                role=Role.SELECT,
+                step=done,
+                batch_size=SELECT_BATCH_SIZE,
+                precision=self.stage.shape.precision,
+                device=self.device,
+                ranks=self.ranks,
+            ).scores
+        since = self.history[-1].step if self.history else 0
+        progress = self._progress(done, since, tuple(scores))
+        self.history.append(progress)
+        return progress
+
+    # -- disk -------------------------------------------------------------------------------------------------------
+
+    def _resume(self, checkpoints: Checkpoints) -> int:
+        latest = checkpoints.latest()
+        if latest is None:
+            return 0
+        position = read_running(latest, digest=self.stage.digest, reader=self.reader, optimiser=self.optimiser)
+        if position is None:
+            return 0
+        self.losses.copy_(position.losses)
+        self.history = list(position.history)
+        self.checked = position.step
+        return position.step
+
+    def _refuse_apart(self, step: int) -> None:
+        """Raise where ranks would resume from different steps, which would never meet again."""
+        steps = torch.zeros(self.ranks.size)
+        steps[self.ranks.rank] = float(step)
+        self.ranks.sum_(steps)
+        if len(set(steps.tolist())) > 1:
+            raise RuntimeError(
+                f"ranks must resume from one step, got {steps.tolist()}; is every host seeing the same directory?"
+            )
+
+    def _save(self, checkpoints: Checkpoints, done: int) -> None:
+        def write(folder: Path) -> None:
+            write_running(
+                folder,
+                digest=self.stage.digest,
+                reader=self.reader,
+                optimiser=self.optimiser,
+                position=Position(step=done, losses=self.losses, history=tuple(self.history)),
+            )
+
+        def save() -> None:
+            self._raise_pending()
+            if self.ranks.rank == 0:
+                checkpoints.save(done, write)
+
+        self.ranks.together(save)
+
+    def _write(self, output: Path) -> None:
+        self._raise_pending()
+        if self.ranks.rank != 0:
+            return
+        write_model(self.reader, self.stage.encoder, output)
+        write_json(output / "scores.json", {"history": self.history, "scores": ()})
+        ends = range(LOSS_WINDOW_STEPS, self.settings.maximum_steps + LOSS_WINDOW_STEPS, LOSS_WINDOW_STEPS)
+        windows = [
+            {
+                "step": min(end, self.settings.maximum_steps),
+                "losses": self._task_losses(end - LOSS_WINDOW_STEPS, min(end, self.settings.maximum_steps)),
+            }
+            for end in ends
+        ]
+        write_json(output / "losses.json", windows)
+
+
+def _optimiser(reader: Reader, settings: Settings) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and other vectors do not decay, as in BERT's recipe."""
+    trained = [parameter for parameter in reader.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [one for one in trained if one.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [one for one in trained if one.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)

@@ -1,0 +1,68 @@
+"""What a stage minimises on each of its tasks, and which rows come when; runs no step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.catalogue.task import Kind, Task
+from trainables.data.batches import Sampler
+from trainables.data.rows import Rows, rows, subset
+from trainables.faults import Invalid
+from trainables.settings import Alignment, Settings
+from trainables.stages import Stage, StageKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """One task of the mixture: its rows, what is minimised on them, and which of them come when."""
+
+    task: Task
+    rows: Rows
+    sampler: Sampler
+    contrastive: bool
+    masked: bool
+    head: str
+    outputs: int
+
+
+def feed(stage: Stage, task: Task, settings: Settings, cache: Path | None) -> Feed:
+    """The training rows of one task of a stage, and how the stage uses them.
+
+    Raises:
+        Invalid: where the stage cannot use the task.
+    """
+    data = rows(task, "train", None, stage.encoder, settings.visible, cache)
+    contrastive = False
+    if stage.kind is StageKind.ALIGN_IMAGES:
+        if task.kind not in (Kind.CAPTION, Kind.IMAGE_TEXT):
+            raise Invalid(f"task {task.name!r}", [f"align_images needs images with texts, got kind {task.kind}"])
+        if task.kind is Kind.IMAGE_TEXT:
+            data = _entailed(task, data)
+        contrastive = settings.alignment is Alignment.CONTRASTIVE
+    masked = not contrastive and (data.labels is None or stage.kind is StageKind.ALIGN_IMAGES)
+    if stage.kind in (StageKind.PRETRAIN, StageKind.ALIGN_WORDS) and task.kind is not Kind.MASKED_LM:
+        raise Invalid(f"task {task.name!r}", [f"{stage.kind} needs parallel sentences, got kind {task.kind}"])
+    if not len(data):
+        raise Invalid(f"task {task.name!r}", ["its train split must have rows, got none"])
+    head = "contrastive" if contrastive else "masked_lm" if masked else task.head
+    return Feed(
+        task=task,
+        rows=data,
+        sampler=Sampler(data.lengths, settings.batch_size, stage.seed, task.name),
+        contrastive=contrastive,
+        masked=masked,
+        head=head,
+        outputs=0 if contrastive or masked else len(task.labels),
+    )
+
+
+def _entailed(task: Task, data: Rows) -> Rows:
+    if "entailment" not in task.labels:
+        raise Invalid(
+            f"task {task.name!r}", [f"its labels must name 'entailment' to align images by it, got {task.labels}"]
+        )
+    assert data.labels is not None
+    return subset(data, np.flatnonzero(data.labels == task.labels.index("entailment")).tolist())
