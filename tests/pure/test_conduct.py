@@ -120,7 +120,7 @@ def drive(
 ) -> None:
     """Run trials, at most `width` at once; `choose` says whose event comes next."""
     running: list[tuple[Assignment, Iterator[Event]]] = []
-    while True:
+    for _ in range(5000):  # many times what any sweep here needs
         while len(running) < width and (assignment := conductor.next()) is not None:
             running.append((assignment, world.events(assignment.path)))
         searched = [assignment.key.cell for assignment, _ in running if assignment.key.phase is Phase.SEARCH]
@@ -131,6 +131,7 @@ def drive(
         assignment, events = running[place]
         if conductor.handle(assignment.key, [next(events)]) is Verdict.STOP:
             running.pop(place)
+    raise AssertionError("the sweep does not end")
 
 
 def conducted(sweep: Sweep = SWEEP, world: World | None = None, ledger=None, **how) -> tuple[Conductor, MemoryLedger]:
@@ -302,6 +303,20 @@ def test_failing_trials_end_with_their_reason_and_the_rest_of_the_sweep_is_done(
     assert Conductor(SWEEP, ledger).next() is None
 
 
+def test_one_failed_search_trial_leaves_the_sweep_incomplete_although_its_cell_is_confirmed():
+    default = SWEEP.target_settings.learning_rate
+    conductor, _ = conducted(
+        replace(SWEEP, cells=(BASELINE,)),
+        World(lambda stage, step: 0.5, lambda stage: stage.seed == 0 and rate(stage) != default),
+    )
+    assert by_state(conductor) == {State.FINISHED: 1 + 2, State.FAILED: 2}
+    assert not conductor.complete() and conductor.remaining() == 0
+
+
+def rate(stage: Stage) -> float:
+    return 0.0 if isinstance(stage.work, Evaluation) else stage.work.settings.learning_rate
+
+
 def test_a_failed_confirmation_leaves_the_sweep_incomplete_and_is_not_run_again():
     world = World(fails=lambda stage: stage.seed == 2)
     conductor, ledger = conducted(world=world)
@@ -382,8 +397,11 @@ def test_a_reported_score_that_reaches_the_conductor_stops_the_sweep_instead_of_
     assert not any(".scored." in name for name in ledger.entries)
 
 
-def test_scores_of_an_intermediate_stage_never_become_the_trials_score():
-    conductor, _ = conducted(world=World(lambda stage, step: 0.25 if "visual" in stage.tasks[0].name else 0.99))
+def test_scores_of_an_earlier_stage_never_become_the_trials_score():
+    # Images may be aligned on the target's own examples; its development split is then scored there too.
+    align = replace(SWEEP.align_images, task=SWEEP.target)
+    world = World(lambda stage, step: 0.25 if stage.steps == SWEEP.target_settings.maximum_steps else 0.99)
+    conductor, _ = conducted(replace(SWEEP, align_images=align), world)
     assert {score for record in conductor.records.values() for _, score in record.scored} == {0.25}
 
 

@@ -12,7 +12,7 @@ from trainables.data.rows import ABSENT, Rows
 from trainables.data.seeds import seed_of
 
 #: Batches that are sorted by length together. More waste less padding and mix lengths less.
-_POOL = 16
+_POOL = 4
 
 
 @dataclass

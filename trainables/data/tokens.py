@@ -170,6 +170,7 @@ def small_tokenizer(forms: Forms, positions: int) -> PreTrainedTokenizerBase:
         unk_token="<unk>",
         mask_token=MASK,
         model_max_length=positions,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
 
 

@@ -18,13 +18,16 @@ from trainables.data.seeds import seed_of
 from trainables.data.tokens import Forms, lab_forms, piece, tokenizer
 from trainables.faults import Invalid
 
-#: Standard deviation of a planted word vector's components: a norm of 1 at width 100, so that a tied masked-LM head,
-#: whose input is layer-normalised, can tell words apart with frozen embeddings. XLM-R's own 0.02 leaves its logits
-#: below 2.
-PLANTED_DEVIATION = 0.1
+#: Standard deviation of a planted word vector's components: a norm of 3 at width 100. The tied masked-LM head's input
+#: is layer-normalised, so this is what makes its logits large enough to name one of a thousand words while the word
+#: embeddings are frozen. XLM-R's own 0.02 leaves them below 2.
+PLANTED_DEVIATION = 0.3
 
-#: Positions are drawn as wide as words at half the scale: they must be heard beside words of norm 1.
-POSITION_DEVIATION = 0.05
+#: A fifth of a word vector: positions must be heard beside words, and no louder.
+POSITION_DEVIATION = 0.06
+
+#: Which of two texts a word stands in matters as much as the word: at 0.02 hundreds of steps go by before it is heard.
+TYPE_DEVIATION = 0.3
 
 
 def build(encoder: Encoder, seed: int, dropout: float) -> PreTrainedModel:
@@ -88,6 +91,7 @@ def _small(encoder: Encoder, text: SmallEncoder, seed: int, dropout: float) -> P
         num_attention_heads=text.heads,
         intermediate_size=text.feed_forward,
         max_position_embeddings=text.positions + 2,  # XLM-R counts positions from 2, after the padding's
+        initializer_range=0.6 / text.width**0.5,  # BERT's 0.02 is this at width 900
         type_vocab_size=2,  # what is read first and what is said of it, be the first a text or an image
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
@@ -103,6 +107,7 @@ def _small(encoder: Encoder, text: SmallEncoder, seed: int, dropout: float) -> P
         with torch.no_grad():
             trunk.embeddings.position_embeddings.weight.normal_(std=POSITION_DEVIATION)
             trunk.embeddings.position_embeddings.weight[config.pad_token_id].zero_()
+            trunk.embeddings.token_type_embeddings.weight.normal_(std=TYPE_DEVIATION)
             planted = planted_vectors(vocabulary, lab_forms(), text.alignment, text.width)
             trunk.embeddings.word_embeddings.weight.copy_(torch.from_numpy(planted))
             trunk.embeddings.word_embeddings.weight[config.pad_token_id].zero_()

@@ -59,8 +59,9 @@ class ContrastiveHead(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """images: (i, width), texts: (t, width), both of norm 1 → logits (i, t)."""
-        return images @ texts.T * self.log_scale.exp().clamp(max=100.0)
+        """images: (i, patch, width), texts: (t, width), all of norm 1 → logits (i, t): the nearest patch of each image."""
+        nearest = (images @ texts.T).amax(1)
+        return nearest * self.log_scale.exp().clamp(max=100.0)
 
 
 def make(name: str, *, seed: int, width: int, outputs: int, dropout: float, embedding_width: int) -> nn.Module:
@@ -87,7 +88,7 @@ def make(name: str, *, seed: int, width: int, outputs: int, dropout: float, embe
             raise LookupError(f"a head must be pair.*, multiple_choice, span, masked_lm or contrastive, got {name!r}")
         for module in head.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=0.6 / module.in_features**0.5)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
     return head

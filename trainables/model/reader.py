@@ -186,8 +186,12 @@ class Reader(nn.Module):
         return functional.cross_entropy(logits, batch.originals, reduction="sum"), len(batch.originals)
 
     def vectors(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """(row, width) twice, of norm 1: each image alone and each text alone, through the trunk."""
-        images = self.states(batch, with_text=False).mean(1)
+        """(row, patch, width) and (row, width), of norm 1: the patches of each image alone and each text alone.
+
+        Both go through the trunk. Patches keep a vector each: a text names a part of its image, which a mean over all
+        patches dilutes.
+        """
+        images = self.states(batch, with_text=False)
         states = self.states(batch, with_images=False)
         texts = heads.mean(states, self._text_tokens(batch, 0))
         return functional.normalize(images.float(), dim=-1), functional.normalize(texts.float(), dim=-1)

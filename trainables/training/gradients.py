@@ -128,23 +128,25 @@ class Gradients:
         end, total = begin + len(mine), sum(len(part) for part in group)
         everyone = np.concatenate(group)
 
-        def encode() -> tuple[torch.Tensor, torch.Tensor] | None:
+        def encode() -> torch.Tensor | None:
+            """(row, patch then text, width)"""
             if not len(mine):
                 return None
             with self._autocast():
-                return self.reader.vectors(self._batch(feed, mine, None))
+                images, texts = self.reader.vectors(self._batch(feed, mine, None))
+            return torch.cat((images, texts.unsqueeze(1)), dim=1)
 
         vectors = self.ranks.together(encode)
-        gathered = torch.zeros(2, total, self.reader.width, device=self.device)
+        gathered = torch.zeros(total, self.reader.vision.count + 1, self.reader.width, device=self.device)
         if vectors is not None:
-            gathered[:, begin:end] = torch.stack(vectors).detach()
+            gathered[begin:end] = vectors.detach()
         self.ranks.sum_(gathered)
 
         def contrast() -> torch.Tensor:
-            images, texts = gathered
+            everything = gathered
             if vectors is not None:
-                images = torch.cat((images[:begin], vectors[0], images[end:]))
-                texts = torch.cat((texts[:begin], vectors[1], texts[end:]))
+                everything = torch.cat((gathered[:begin], vectors, gathered[end:]))
+            images, texts = everything[:, :-1], everything[:, -1]
             numbers = [feed.rows.image_numbers, feed.rows.text_numbers]
             same = [torch.from_numpy(each[everyone]).to(self.device) for each in numbers if each is not None]
             with self._autocast():

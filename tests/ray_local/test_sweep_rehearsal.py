@@ -1,0 +1,226 @@
+"""Claims about whole sweeps on Ray, rehearsed: the same for any gangs and after any kill, and honest of failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from search_spaces import Cell
+from sweep import GangKind, Gangs, Pruner, Results, Search, plan, run
+from sweep.cli import main
+from sweep.launch import COUNTS_FILE
+from sweep.records import State
+from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
+from trainables.catalogue import lab
+
+ROOT = Path(__file__).parents[2]
+ONE, TWO = Gangs(kind=GangKind.REHEARSAL), Gangs(kind=GangKind.REHEARSAL, count=2)
+FAILING = Cell(name="failing", intermediates=(replace(lab.QQP, name="this_fails"),))
+
+#: Kept small, since every trial passes through Ray Tune: two cells, one of them with a mixture to search.
+SMALL = replace(small_sweep(), cells=(BASELINE, MIXED), confirmation_seeds=(1,), gangs=TWO)
+UNPRUNED = replace(SMALL, search=replace(SMALL.search, pruner=Pruner.NONE), gangs=ONE)
+WITH_FAILURE = replace(UNPRUNED, cells=(*SMALL.cells, FAILING))
+
+#: Slow enough to be killed in the middle: 0.2 s to 1 s for each stage.
+SLOW = replace(
+    SMALL,
+    cells=(BASELINE, ALONE),
+    search=replace(SMALL.search, trials=2),
+    gangs=replace(TWO, rehearsal_step_seconds=0.01),
+)
+
+DEFINITION = "from tests.ray_local.test_sweep_rehearsal import {0}\nsweep = {0}\n"
+
+
+def tables(results: Results, folder: Path) -> dict[str, bytes]:
+    """The exported tables, by file name."""
+    return {Path(path).name: Path(path).read_bytes() for path in results.export(str(folder))}
+
+
+def counts(results: Results) -> dict[str, int]:
+    return json.loads((Path(results.storage) / "sweeps" / results.name / COUNTS_FILE).read_text())
+
+
+def executed(results: Results) -> int:
+    """Optimiser steps that the ledger says were run; of a pruned trial's target, those up to its pruning."""
+    records = results.standing().records.values()
+    finished = sum(run["steps_executed"] for record in records for run in record.stage_runs)
+    return finished + sum(record.scored[-1][0] for record in records if record.state is State.PRUNED)
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def two_gangs(cluster, tmp_path_factory) -> Results:
+    """A sweep of two cells, with pruning, on two gangs."""
+    return run(SMALL, tmp_path_factory.mktemp("two_gangs"))
+
+
+@pytest.fixture(scope="module")
+def with_failures(cluster, tmp_path_factory) -> Results:
+    """The same on one gang, with a third cell whose intermediate task fails; without pruning."""
+    return run(WITH_FAILURE, tmp_path_factory.mktemp("failures"))
+
+
+@pytest.mark.timeout(180)
+def test_a_sweep_ends_complete_with_a_gain_for_every_cell_and_language(two_gangs):
+    assert two_gangs.complete
+    rows = two_gangs.per_language(cells=["nli+qqp"]).to_pylist()
+    assert {row["language"] for row in rows} >= set(lab.LANGUAGES)
+    assert all(row["accuracy"] is not None and row["gain"] is not None for row in rows)
+
+
+@pytest.mark.timeout(180)
+def test_one_gang_and_two_export_the_same_bytes(two_gangs, tmp_path):
+    one = run(replace(SMALL, gangs=ONE), tmp_path / "storage")
+    assert tables(one, tmp_path / "one") == tables(two_gangs, tmp_path / "two")
+    assert (counts(one)["gangs_started"], counts(two_gangs)["gangs_started"]) == (1, 2)
+
+
+@pytest.mark.timeout(180)
+def test_search_failures_and_confirmation_start_no_gang_anew(with_failures, two_gangs):
+    assert counts(with_failures) | {"executed": 0, "reused": 0} == {
+        "gangs_started": 1,
+        "gangs_restarted": 0,
+        "executed": 0,
+        "reused": 0,
+        # Trials 0 and 1 of the failing cell share the setting that fails; each tries it.
+        "failed": 3,
+        "cancelled": 0,
+        "lost": 0,
+    }
+    assert (counts(two_gangs)["gangs_started"], counts(two_gangs)["gangs_restarted"]) == (2, 0)
+
+
+@pytest.mark.timeout(180)
+def test_a_failing_cell_ends_as_failed_with_its_reason_and_the_others_are_whole(with_failures):
+    assert not with_failures.complete
+    standing = with_failures.standing()
+    assert [standing.complete(cell.name) for cell in standing.cells] == [True, True, False]
+    failed = [record for record in standing.records.values() if record.key.cell == "failing"]
+    assert [record.state for record in failed] == [State.FAILED] * 3
+    assert all("task 'this_fails' fails, as its name says" in record.reason for record in failed)
+    rows = with_failures.per_language(cells=["failing"]).to_pylist()
+    assert rows and all(row["accuracy"] is None and row["absent_reason"] for row in rows)
+
+
+@pytest.mark.timeout(180)
+def test_without_pruning_the_ledger_counts_the_steps_of_the_plan(with_failures):
+    assert executed(with_failures) == plan(UNPRUNED).steps
+
+
+@pytest.mark.timeout(180)
+def test_with_pruning_the_steps_run_and_saved_are_those_of_the_plan(two_gangs):
+    saved = sum(record.steps_saved for record in two_gangs.standing().records.values())
+    assert saved > 0
+    assert executed(two_gangs) + saved == plan(SMALL).steps
+
+
+@pytest.mark.timeout(180)
+def test_a_larger_budget_on_the_same_storage_runs_no_finished_stage_again(cluster, tmp_path):
+    little = replace(SMALL, cells=(BASELINE, ALONE), search=Search(trials=1))
+    first = run(little, tmp_path)
+    before = first.standing().records
+    grown = run(replace(little, search=Search(trials=2)), tmp_path)
+    assert grown.complete
+    after = grown.standing().records
+    assert all(after[key] == record for key, record in before.items())
+    new = [stage for key, record in after.items() if key not in before for stage in record.stage_runs]
+    done = {stage["digest"] for record in before.values() for stage in record.stage_runs}
+    assert {stage["digest"] for stage in new if stage["digest"] in done}
+    assert all(stage["reused"] and stage["steps_executed"] == 0 for stage in new if stage["digest"] in done)
+
+
+@pytest.mark.timeout(180)
+def test_run_exits_with_one_where_a_cell_failed_and_says_how_to_look(with_failures, tmp_path, capsys):
+    definition = tmp_path / "mine.py"
+    definition.write_text(DEFINITION.format("WITH_FAILURE"))
+    assert main(["run", str(definition), "--storage", with_failures.storage]) == 1
+    assert "Not everything planned is there: see `sweep status`" in capsys.readouterr().err
+
+
+# In processes of their own
+
+COMMAND = """
+import sys
+from sweep.cli import main
+code = main(["run", *sys.argv[1:]])
+print("ray loaded:", "ray" in sys.modules)
+sys.exit(code)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    """`sweep run` as a process of its own."""
+    definition = folder / "mine.py"
+    definition.write_text(DEFINITION.format("SLOW"))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(definition), "--storage", str(folder / "storage")],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def fragments(folder: Path) -> int:
+    return len(list((folder / "storage/sweeps/small/ledger").glob("*.parquet")))
+
+
+def kill_at(process: subprocess.Popen, folder: Path, count: int) -> None:
+    """SIGKILL as soon as the ledger has so many fragments."""
+    while fragments(folder) < count:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cluster, tmp_path_factory) -> dict[str, bytes]:
+    """The tables of the slow sweep, from a run that was never killed and did not dawdle."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return tables(run(replace(SLOW, gangs=ONE), folder / "storage"), folder / "tables")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """The folder of a sweep that was killed three times and then ran to its end."""
+    folder = tmp_path_factory.mktemp("killed")
+    for count in sorted(random.Random(7).sample(range(2, 30), 3)):
+        kill_at(start(folder), folder, count)
+    process = start(folder)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_a_sweep_killed_three_times_exports_the_bytes_of_one_that_never_was(killed, uninterrupted):
+    exported = everything(killed / "storage/sweeps/small/tables")
+    assert exported == uninterrupted
+
+
+@pytest.mark.timeout(300)
+def test_a_finished_sweep_that_is_run_again_loads_no_ray_and_changes_no_byte(killed):
+    before = everything(killed / "storage")
+    process = start(killed)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert said.endswith("ray loaded: False\n")
+    assert everything(killed / "storage") == before
