@@ -91,7 +91,11 @@ def _run(options: argparse.Namespace) -> int:
         print(f"wrote {path}")
     print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
     if not results.complete:
-        print("Not everything planned is there: see `sweep status`, and the same command continues.", file=sys.stderr)
+        print(
+            "Not everything planned is there: see `sweep status`. The same command goes on with what is open; a failed trial "
+            "stays failed under this name, and its finished stages are found again by a sweep of another name.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -149,7 +149,12 @@ def _place(storage: str) -> tuple[pafs.FileSystem, str]:
 
     if "://" not in storage:
         return pafs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
-    filesystem, path = pafs.FileSystem.from_uri(storage)
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(storage)
+    except (ValueError, NotImplementedError, OSError) as error:  # pyarrow's own errors are kinds of these
+        raise LookupError(
+            f"the storage must be a folder or a URI that pyarrow.fs knows, got {storage!r}: {error}"
+        ) from error
     return filesystem, path.rstrip("/")
 
 

@@ -375,6 +375,7 @@ def start_local_ray(*, cpus: int, gpus: int = 0) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(
+        address="local",  # never somebody else's cluster on this machine
         num_cpus=cpus,
         num_gpus=gpus,
         include_dashboard=False,

@@ -181,9 +181,9 @@ def test_a_plan_without_pruning_does_not_speak_of_it():
     assert "pruning" not in plan_text(plan(sweep)) and "pruning" in plan_text(plan(small_sweep()))
 
 
-def test_the_lab_plan_has_nine_cells_and_no_line_wider_than_a_terminal():
+def test_the_lab_plan_has_eight_cells_and_no_line_wider_than_a_terminal():
     text = plan_text(plan(PRESETS["lab"]()))
-    assert len(PRESETS["lab"]().cells) == 9
+    assert len(PRESETS["lab"]().cells) == 8
     assert max(len(line) for line in text.splitlines()) <= 120
     assert "4 shares" in text
 

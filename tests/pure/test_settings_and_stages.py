@@ -270,6 +270,7 @@ CHANGES = {
         "frozen": (Part.TRUNK,),
         "precision": Precision.BFLOAT16,
         "evaluation_interval_steps": 11,
+        "length_pool_batches": 2,
         "carry_heads": False,
         "visible": Visible.IMAGE_ONLY,
         "alignment": Alignment.CONTRASTIVE,

@@ -141,8 +141,9 @@ def test_accumulation_changes_nothing_but_memory(run, kind, of, changes):
     whole, divided = (
         run(tiny.training(of, kind=kind, dropout=0.0, accumulation_steps=parts, **changes))[1] for parts in (1, 4)
     )
-    # AdamW divides by the root of the squared gradient: where that is near 0, rounding of 1e-7 shows as 1e-5
-    assert tiny.close(tiny.weights(whole), tiny.weights(divided), 2e-4)
+    # AdamW divides by the root of the squared gradient: the few weights whose gradient is rounding alone take full
+    # steps of either sign
+    assert tiny.share_apart(tiny.weights(whole), tiny.weights(divided), 2e-4) < 1e-3
 
 
 @pytest.mark.parametrize("part", list(Part))

@@ -111,6 +111,13 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
+def share_apart(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], tolerance: float) -> float:
+    """The share of all weights that are further apart than the tolerance."""
+    assert left.keys() == right.keys()
+    apart = torch.cat([((left[name] - right[name]).abs() > tolerance).flatten() for name in left])
+    return float(apart.float().mean())
+
+
 def close(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor], tolerance: float) -> bool:
     """Within an absolute tolerance.
 

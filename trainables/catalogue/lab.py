@@ -26,7 +26,6 @@ UNALIGNED = ("sw",)
 WELL_ALIGNED = ("en", *ALIGNMENT_GROUPS["closest"][1], *ALIGNMENT_GROUPS["near"][1])
 
 LANGUAGES = tuple(sorted(["en", *UNALIGNED, *(code for _, codes in ALIGNMENT_GROUPS.values() for code in codes)]))
-ALIGNED_LANGUAGES = tuple(code for code in LANGUAGES if code not in UNALIGNED)
 
 ALIGNMENT = PlantedAlignment(
     distance=(("en", 0.0), *sorted((code, far) for far, codes in ALIGNMENT_GROUPS.values() for code in codes)),
@@ -74,21 +73,18 @@ def visual_nli(*, train: int = 1000, dev: int = 600, test: int = 300) -> Task:
 
 
 VISUAL_NLI = visual_nli()
-NLI = _task("lab_nli", "nli", Kind.PAIR, _splits(20_000, 400, 400), labels=NLI_LABELS, twin_of="mnli")
+NLI = _task("lab_nli", "nli", Kind.PAIR, _splits(16_000, 300, 300), labels=NLI_LABELS, twin_of="mnli")
 QQP = _task(
-    "lab_qqp", "qqp", Kind.PAIR, _splits(20_000, 400, 400), labels=("not_duplicate", "duplicate"), twin_of="qqp"
+    "lab_qqp", "qqp", Kind.PAIR, _splits(16_000, 300, 300), labels=("not_duplicate", "duplicate"), twin_of="qqp"
 )
-SQUAD = _task("lab_squad", "squad", Kind.SPAN, _splits(20_000, 400, 400), twin_of="squad_v1")
-HELLASWAG = _task("lab_hellaswag", "hellaswag", Kind.CHOICE, _splits(10_000, 400, 400), twin_of="hellaswag")
-NLI_SHUFFLED = _task("lab_nli_shuffled", "nli_shuffled", Kind.PAIR, _splits(20_000, 400, 400), labels=NLI_LABELS)
+SQUAD = _task("lab_squad", "squad", Kind.SPAN, _splits(16_000, 300, 300), twin_of="squad_v1")
+HELLASWAG = _task("lab_hellaswag", "hellaswag", Kind.CHOICE, _splits(10_000, 300, 300), twin_of="hellaswag")
+NLI_SHUFFLED = _task("lab_nli_shuffled", "nli_shuffled", Kind.PAIR, _splits(16_000, 300, 300), labels=NLI_LABELS)
 
-#: What `pretrain` reads: a sentence in one language beside the description of the same scene in another.
-PARALLEL = _task(
-    "lab_parallel",
-    "parallel",
-    Kind.MASKED_LM,
-    (Split(name="train", languages=ALIGNED_LANGUAGES, rows=60_000 // len(ALIGNED_LANGUAGES)),),
-)
+#: What `pretrain` reads: two sentences about one scene. English alone: the other languages enter through the planted
+#: vectors of their words, so that how far each is aligned stays what was planted. With all fourteen aligned languages
+#: in it, 1,500 steps did not teach the encoder to look a word up in the other sentence; in English 500 did.
+PARALLEL = _task("lab_parallel", "parallel", Kind.MASKED_LM, (Split(name="train", languages=ENGLISH, rows=30_000),))
 
 #: What `align_images` reads: images with their English descriptions.
 CAPTIONS = _task("lab_captions", "captions", Kind.CAPTION, (Split(name="train", languages=ENGLISH, rows=12_000),))

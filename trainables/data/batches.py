@@ -11,15 +11,12 @@ from trainables.catalogue.task import Kind
 from trainables.data.rows import ABSENT, Rows
 from trainables.data.seeds import seed_of
 
-#: Batches that are sorted by length together. More waste less padding and mix lengths less.
-_POOL = 4
-
 
 @dataclass
 class Sampler:
     """Which rows step after step of one task sees: epoch after epoch, each a seeded permutation of all rows.
 
-    Rows are drawn without end; every `_POOL` batches of them are sorted by length, cut and shuffled as whole
+    Rows are drawn without end; every `pool` batches of them are sorted by length, cut and shuffled as whole
     batches. Where a batch lies depends on nothing but (seed, task, step), so a resumed stage needs no position.
     """
 
@@ -27,20 +24,21 @@ class Sampler:
     batch_size: int
     seed: int
     task: str
+    pool: int = 1
     _pool: tuple[int, np.ndarray] = field(default=(-1, np.empty(0, dtype=np.int64)))
 
     def rows(self, step: int) -> np.ndarray:
         """(batch,) The rows of the step-th batch of this task, counted from 0."""
-        pool, within = divmod(step, _POOL)
-        if self._pool[0] != pool:
-            self._pool = (pool, self._drawn(pool))
+        which, within = divmod(step, self.pool)
+        if self._pool[0] != which:
+            self._pool = (which, self._drawn(which))
         return self._pool[1][within]
 
-    def _drawn(self, pool: int) -> np.ndarray:
-        size = _POOL * self.batch_size
+    def _drawn(self, which: int) -> np.ndarray:
+        size = self.pool * self.batch_size
         count = len(self.lengths)
-        first_epoch, skipped = divmod(pool * size, count)
-        epochs = range(first_epoch, (pool * size + size - 1) // count + 1)
+        first_epoch, skipped = divmod(which * size, count)
+        epochs = range(first_epoch, (which * size + size - 1) // count + 1)
         stream = np.concatenate(
             [
                 np.random.default_rng(seed_of("epoch", self.seed, self.task, epoch)).permutation(count)
@@ -48,8 +46,8 @@ class Sampler:
             ]
         )
         drawn = stream[skipped : skipped + size]
-        ordered = drawn[np.argsort(self.lengths[drawn], kind="stable")].reshape(_POOL, self.batch_size)
-        return ordered[np.random.default_rng(seed_of("pool", self.seed, self.task, pool)).permutation(_POOL)]
+        ordered = drawn[np.argsort(self.lengths[drawn], kind="stable")].reshape(self.pool, self.batch_size)
+        return ordered[np.random.default_rng(seed_of("pool", self.seed, self.task, which)).permutation(self.pool)]
 
 
 def shard(rows: np.ndarray, parts: int) -> list[np.ndarray]:

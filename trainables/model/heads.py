@@ -59,7 +59,7 @@ class ContrastiveHead(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def forward(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        """images: (i, patch, width), texts: (t, width), all of norm 1 → logits (i, t): the nearest patch of each image."""
+        """images: (i, patch, width), texts: (t, width), of norm 1 → logits (i, t), by each image's nearest patch."""
         nearest = (images @ texts.T).amax(1)
         return nearest * self.log_scale.exp().clamp(max=100.0)
 

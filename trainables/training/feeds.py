@@ -51,7 +51,7 @@ def feed(stage: Stage, task: Task, settings: Settings, cache: Path | None) -> Fe
     return Feed(
         task=task,
         rows=data,
-        sampler=Sampler(data.lengths, settings.batch_size, stage.seed, task.name),
+        sampler=Sampler(data.lengths, settings.batch_size, stage.seed, task.name, settings.length_pool_batches),
         contrastive=contrastive,
         masked=masked,
         head=head,

@@ -1,0 +1,27 @@
+"""Every benchmark that needs no GPU, one after another; measures nothing itself.
+
+    python -m tests.benchmarks.all          # about seven minutes
+
+Exits 1 if any of them does not exit with 0, as one does that missed a goal.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("bench_start", "bench_overhead", "bench_loop")
+
+
+def main() -> int:
+    missed = []
+    for name in BENCHMARKS:
+        print(f"\n== {name} ==\n", flush=True)
+        if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"]).returncode:
+            missed.append(name)
+    print(f"\ngoals missed in: {', '.join(missed)}" if missed else "\nevery goal met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
