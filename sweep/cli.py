@@ -92,8 +92,8 @@ def _run(options: argparse.Namespace) -> int:
     print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
     if not results.complete:
         print(
-            "Not everything planned is there: see `sweep status`. The same command goes on with what is open; a failed trial "
-            "stays failed under this name, and its finished stages are found again by a sweep of another name.",
+            "Not everything planned is there: see `sweep status`. The same command goes on with what is open; a failed "
+            "trial stays failed under this name, and its finished stages are found again by a sweep of another name.",
             file=sys.stderr,
         )
         return 1
