@@ -68,10 +68,20 @@ class Search:
 
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
-    """A stage that every path shares: one task under one setting."""
+    """A stage that every path shares.
+
+    With tasks `beside`, each of them gets as many steps as `task`: aligning images on captions alone makes the trunk
+    forget how to look a word up in a text, and parallel sentences beside them keep it.
+    """
 
     task: Task
     settings: Settings
+    beside: tuple[Task, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks of the stage."""
+        return (self.task, *self.beside)
 
 
 @dataclass(frozen=True, kw_only=True)

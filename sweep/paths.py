@@ -63,18 +63,11 @@ class _Path:
         self.stages: list[Stage] = []
 
     def prepare(self, kind: StageKind, preparation: Preparation, seed: int) -> None:
-        steps = preparation.settings.maximum_steps
-        work = Training(settings=preparation.settings, portions=(Portion(task=preparation.task, steps=steps),))
-        self._append(kind, work, seed, preparation.settings)
+        even = {task.name: 1 / len(preparation.tasks) for task in preparation.tasks}
+        self._mix(kind, preparation.settings, preparation.tasks, even, seed)
 
     def train(self, settings: Settings, tasks: tuple[Task, ...], shares: Mapping[str, float], seed: int) -> None:
-        steps = mixture.portions(shares, settings.maximum_steps)
-        portions = tuple(
-            Portion(task=task, steps=steps[task.name])
-            for task in sorted(tasks, key=lambda task: task.name)
-            if steps[task.name]
-        )
-        self._append(StageKind.TRAIN, Training(settings=settings, portions=portions), seed, settings)
+        self._mix(StageKind.TRAIN, settings, tasks, shares, seed)
 
     def evaluate(self, visible: Visible, seed: int) -> None:
         target = self.sweep.target
@@ -82,6 +75,14 @@ class _Path:
         assert split is not None  # the definition was refused otherwise
         work = Evaluation(task=target, split="test", languages=split.languages, visible=visible)
         self._append(StageKind.EVALUATE, work, seed, self.sweep.target_settings)
+
+    def _mix(
+        self, kind: StageKind, settings: Settings, tasks: tuple[Task, ...], shares: Mapping[str, float], seed: int
+    ) -> None:
+        steps = mixture.portions(shares, settings.maximum_steps)
+        ordered = sorted(tasks, key=lambda task: task.name)
+        portions = tuple(Portion(task=task, steps=steps[task.name]) for task in ordered if steps[task.name])
+        self._append(kind, Training(settings=settings, portions=portions), seed, settings)
 
     def _append(self, kind: StageKind, work: Training | Evaluation, seed: int, settings: Settings) -> None:
         gangs = self.sweep.gangs

@@ -20,7 +20,11 @@ def resolved(sweep: Sweep) -> Sweep:
         Invalid: naming every missing file, or every fault of their rows.
     """
     preparations = {
-        name: dataclasses.replace(preparation, task=fingerprint.resolve(preparation.task))
+        name: dataclasses.replace(
+            preparation,
+            task=fingerprint.resolve(preparation.task),
+            beside=tuple(fingerprint.resolve(task) for task in preparation.beside),
+        )
         for name in ("pretrain", "align_images")
         if isinstance(preparation := getattr(sweep, name), Preparation)
     }
@@ -41,7 +45,7 @@ def _resolved_cell(cell: Cell) -> Cell:
 
 def _row_faults(sweep: Sweep) -> list[str]:
     tasks: dict[str, Task] = {sweep.target.name: sweep.target}
-    tasks |= {p.task.name: p.task for p in (sweep.pretrain, sweep.align_images) if p}
+    tasks |= {task.name: task for p in (sweep.pretrain, sweep.align_images) if p for task in p.tasks}
     tasks |= {task.name: task for cell in sweep.cells for task in cell.intermediates}
     faults = []
     for task in tasks.values():

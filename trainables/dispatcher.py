@@ -374,6 +374,8 @@ def start_local_ray(*, cpus: int, gpus: int = 0) -> None:
     """
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Trials and gangs are more processes than processors on purpose; the raylet warns of each beyond three times this.
+    os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
     ray.init(
         address="local",  # never somebody else's cluster on this machine
         num_cpus=cpus,

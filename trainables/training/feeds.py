@@ -37,11 +37,14 @@ def feed(stage: Stage, task: Task, settings: Settings, cache: Path | None) -> Fe
     data = rows(task, "train", None, stage.encoder, settings.visible, cache)
     contrastive = False
     if stage.kind is StageKind.ALIGN_IMAGES:
-        if task.kind not in (Kind.CAPTION, Kind.IMAGE_TEXT):
-            raise Invalid(f"task {task.name!r}", [f"align_images needs images with texts, got kind {task.kind}"])
+        if task.kind not in (Kind.CAPTION, Kind.IMAGE_TEXT, Kind.MASKED_LM):
+            raise Invalid(
+                f"task {task.name!r}",
+                [f"align_images needs images with texts, or parallel sentences beside them, got kind {task.kind}"],
+            )
         if task.kind is Kind.IMAGE_TEXT:
             data = _entailed(task, data)
-        contrastive = settings.alignment is Alignment.CONTRASTIVE
+        contrastive = settings.alignment is Alignment.CONTRASTIVE and task.kind is not Kind.MASKED_LM
     masked = not contrastive and (data.labels is None or stage.kind is StageKind.ALIGN_IMAGES)
     if stage.kind in (StageKind.PRETRAIN, StageKind.ALIGN_WORDS) and task.kind is not Kind.MASKED_LM:
         raise Invalid(f"task {task.name!r}", [f"{stage.kind} needs parallel sentences, got kind {task.kind}"])
