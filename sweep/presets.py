@@ -39,7 +39,9 @@ def lab() -> Sweep:
         encoder=catalogue.ENCODER,
         cells=lab_cells(),
         pretrain=Preparation(task=catalogue.PARALLEL, settings=_settings(2e-3, 700, masked_share=0.4)),
-        align_images=Preparation(task=catalogue.CAPTIONS, settings=_settings(2e-3, 400, masked_share=0.5)),
+        align_images=Preparation(
+            task=catalogue.CAPTIONS, beside=(catalogue.PARALLEL,), settings=_settings(2e-3, 500, masked_share=0.5)
+        ),
         intermediate_settings=_settings(1e-3, 240),
         target_settings=_settings(1e-3, 80, evaluation_interval_steps=40),
         space=Space(
@@ -59,7 +61,9 @@ def lab_full() -> Sweep:
         demo,
         name="lab_full",
         pretrain=Preparation(task=catalogue.PARALLEL, settings=_settings(2e-3, 1500, masked_share=0.4)),
-        align_images=Preparation(task=catalogue.CAPTIONS, settings=_settings(2e-3, 800, masked_share=0.5)),
+        align_images=Preparation(
+            task=catalogue.CAPTIONS, beside=(catalogue.PARALLEL,), settings=_settings(2e-3, 1200, masked_share=0.5)
+        ),
         intermediate_settings=_settings(1e-3, 1200),
         target_settings=_settings(1e-3, 150, evaluation_interval_steps=50),
         search=replace(demo.search, trials=6),
