@@ -79,13 +79,17 @@ def _sentence(text: str) -> str:
 def _run(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from sweep.launch import run
+    from sweep.launch import Interrupted, run
     from sweep.show import table_lines
 
     definition = load(options.sweep)
     if options.gangs is not None:
         definition = replace(definition, gangs=replace(definition.gangs, count=options.gangs))
-    results = run(definition, storage=options.storage)
+    try:
+        results = run(definition, storage=options.storage)
+    except Interrupted as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 1
     print(table_lines(results))
     for path in results.export():
         print(f"wrote {path}")

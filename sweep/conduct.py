@@ -88,11 +88,15 @@ class Conductor:
         self._happenings = {entry.name: entry for entry in ledger.happenings()}
         self.records = trial_records(self._happenings.values())
         self._running: dict[TrialKey, _Running] = {}
+        self.broken = ""
+        """Why no more trials are handed out; empty while all is well."""
 
     # What is next
 
     def next(self) -> Assignment | None:
         """The next trial to run, or None where every trial that could run is running or has ended."""
+        if self.broken:
+            return None
         for record in list(self.records.values()):
             if record.state is State.OPEN and record.key not in self._running and self._planned(record):
                 path = self._path(record.key, record.values, record.seed)
@@ -129,6 +133,17 @@ class Conductor:
                 }
                 count += len(set(self.sweep.confirmation_seeds) - confirmed) if best else 0
         return count
+
+    def stale(self) -> list[str]:
+        """Why trials of the ledger are not those that this sweep would run now: other stages stand behind them."""
+        return [
+            f"trial {record.key} must be made of the stages that it was begun with; other library versions, another "
+            "precision or another device than then, or a cell that changed its meaning, make others. Go back, or give "
+            "the sweep another name"
+            for record in self.records.values()
+            if self._planned(record)
+            and record.stages != tuple(stage.digest for stage in self._path(record.key, record.values, record.seed))
+        ][:5]
 
     def running(self) -> bool:
         """Whether a trial that was handed out has yet to end."""
@@ -217,6 +232,8 @@ class Conductor:
                 self._progressed(key, event)
             elif isinstance(event, Done):
                 self._stage_done(key, event)
+            elif isinstance(event, Failed) and event.of_machine:
+                self.lost(key, event.reason)
             elif isinstance(event, Failed):
                 self._end(key, What.FAILED, {"reason": event.reason})
             elif isinstance(event, Cancelled):
@@ -224,9 +241,11 @@ class Conductor:
         return Verdict.CONTINUE if key in self._running else Verdict.STOP
 
     def lost(self, key: TrialKey, reason: str) -> None:
-        """Record that a running trial ended without saying how."""
-        if key in self._running:
-            self._end(key, What.FAILED, {"reason": reason})
+        """Leave a running trial open, for its process or its machine is gone, and hand out no more: the next would fare
+        alike. The same sweep run again takes it up.
+        """
+        if self._running.pop(key, None) is not None:
+            self.broken = self.broken or f"{key}: {reason}"
 
     def _progressed(self, key: TrialKey, progress: Progress) -> None:
         running = self._running[key]

@@ -45,6 +45,10 @@ COUNTS = ("gangs_started", "gangs_restarted", "executed", "reused", "failed", "c
 _TRIALS_PER_GANG = 2
 
 
+class Interrupted(RuntimeError):
+    """The machine under a sweep failed, not the sweep: nothing is lost, and running it again goes on."""
+
+
 def run(sweep: Sweep, storage: str | Path = "sweeps", *, console: Console | None = None) -> Results:
     """Run a sweep, or what is left of it, and return its results. Blocks until the work is done.
 
@@ -53,6 +57,7 @@ def run(sweep: Sweep, storage: str | Path = "sweeps", *, console: Console | None
 
     Raises:
         Invalid: before anything starts, if the definition, its data, the storage or the machine cannot do.
+        Interrupted: if trial processes or gangs could not be kept alive.
     """
     sweep = resolved(sweep)
     refuse("the gangs of this sweep", _machine_faults(sweep))
@@ -64,10 +69,15 @@ def run(sweep: Sweep, storage: str | Path = "sweeps", *, console: Console | None
     watchers = conductor.watchers = _watchers(conductor, store, console)
     try:
         if conductor.remaining():
+            refuse(f"sweep {sweep.name!r}", conductor.stale())
             _keep_counts(_conduct(conductor, place), sweep, store)
     finally:
         for watcher in watchers:
             watcher.close()
+    if conductor.broken:
+        raise Interrupted(
+            f"the sweep stopped early: {conductor.broken}. What was open stays open; run it again to go on"
+        )
     return Results(place, sweep.name)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from sweep.records import Happening, Phase, TrialKey, What
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 
@@ -69,7 +72,18 @@ class Ledger:
         """All that has been recorded, sorted by name; a sweep that never ran has none."""
         info = self.filesystem.get_file_info(pafs.FileSelector(self.directory, allow_not_found=True))
         paths = sorted(entry.path for entry in info if entry.path.endswith(".parquet"))
-        return [happening for path in paths for happening in self._read(path)]
+        return [happening for path in paths for happening in self._readable(path)]
+
+    def _readable(self, path: str) -> list[Happening]:
+        """What a fragment says. One that a power cut left torn says nothing and makes room for what is done again."""
+        try:
+            return self._read(path)
+        except (pa.ArrowInvalid, ValueError, KeyError) as error:
+            _log.warning(
+                "the ledger's fragment %s cannot be read (%s); it is taken away and its work done again", path, error
+            )
+            self.filesystem.delete_file(path)
+            return []
 
     def _read(self, path: str) -> list[Happening]:
         with self.filesystem.open_input_file(path) as file:

@@ -59,7 +59,7 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
     fixed = {name: value for name, value in definition.items() if name not in _MAY_GROW}
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
-    shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "kind")}
+    shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "gpus_per_worker", "kind")}
     cells = {f"cell {cell['name']!r}": cell for cell in definition["cells"]}
     return fixed | search | shape | cells
 

@@ -116,7 +116,11 @@ def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution]) 
     score = record.score if record.score is not None and math.isfinite(record.score) else None
     if state is TrialState.COMPLETE and score is None:
         state = TrialState.FAIL
-    known = {name: record.draws[name] for name in distributions if name in record.draws}
+    known = {
+        name: record.draws[name]
+        for name, distribution in distributions.items()
+        if name in record.draws and _holds(distribution, record.draws[name])
+    }
     return optuna.trial.create_trial(
         state=state,
         value=score if state is TrialState.COMPLETE else None,
@@ -124,6 +128,11 @@ def _frozen(record: TrialRecord, distributions: Mapping[str, BaseDistribution]) 
         distributions={name: distributions[name] for name in known},
         intermediate_values=scored,
     )
+
+
+def _holds(distribution: BaseDistribution, value: float) -> bool:
+    """Whether a value drawn earlier lies in a space that may have been edited since."""
+    return distribution._contains(distribution.to_internal_repr(value))
 
 
 def _distribution(domain: Domain) -> BaseDistribution:

@@ -327,7 +327,7 @@ class Board:
 
     def _fail_all(self, reason: str) -> Iterator[Decision]:
         for work in tuple(self._work.values()):
-            yield from self._fail(work, Failed(digest=work.stage.digest, reason=reason))
+            yield from self._fail(work, Failed(digest=work.stage.digest, reason=reason, of_machine=True))
         for gang in self._gangs:
             self._gangs[gang] = ""
 

@@ -78,6 +78,8 @@ class Failed:
     digest: str
     reason: str
     steps_executed: int = 0
+    of_machine: bool = False
+    """Whether it was the machine that failed and not the stage: the trials stay open, to be taken up again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -357,14 +357,26 @@ def test_a_target_that_was_not_scored_after_its_last_step_fails():
         )
 
 
-def test_a_trial_whose_stage_is_cancelled_or_whose_process_dies_fails_with_the_reason():
+def test_a_trial_whose_machine_fails_stays_open_and_no_other_is_handed_out():
+    for fail in (
+        lambda conductor, trial: conductor.lost(trial.key, "its process died"),
+        lambda conductor, trial: conductor.handle(
+            trial.key, [Failed(digest=trial.path[0].digest, reason="its process died", of_machine=True)]
+        ),
+    ):
+        conductor, trial, ledger = first_trial()
+        fail(conductor, trial)
+        assert conductor.records[trial.key].state is State.OPEN
+        assert "its process died" in conductor.broken
+        assert conductor.next() is None and not conductor.running()
+        again = Conductor(conductor.sweep, ledger).next()
+        assert again is not None and again.key == trial.key
+
+
+def test_a_trial_whose_stage_is_cancelled_fails_with_the_reason():
     conductor, trial, _ = first_trial()
     assert conductor.handle(trial.key, [Cancelled(digest=trial.path[0].digest, steps_executed=3)]) is Verdict.STOP
     assert conductor.records[trial.key].reason == "its stage was cancelled while it waited for it"
-    conductor, trial, _ = first_trial()
-    conductor.lost(trial.key, "its process died")
-    conductor.lost(trial.key, "twice")
-    assert conductor.records[trial.key].reason == "its process died"
 
 
 def test_events_after_the_end_of_a_trial_are_passed_over():
