@@ -339,7 +339,7 @@ def worker_environment(gangs: Gangs) -> dict[str, str]:
         "MKL_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        # oneDNN keeps a compiled kernel for each of the last 1,024 shapes, and padding makes many: after 120 small steps
+        # oneDNN keeps a compiled kernel for each of the last 1,024 shapes, and padding makes many: after 120 steps
         # 0.4 GB more than with 32 kept, at the same speed and loss, and it grows.
         "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
         # Without this cuBLAS refuses the deterministic algorithms that equal digests rely on.
