@@ -154,6 +154,13 @@ class Sweep:
         for split in ("train", "dev", "test"):
             if self.target.split(split) is None:
                 yield f"target {self.target.name!r} must have a {split} split; add one to the task"
+        for split in ("train", "dev"):
+            part = self.target.split(split)
+            if part is not None and part.languages != ("en",):
+                yield (
+                    f"the {split} split of target {self.target.name!r} must be English alone (the study is of transfer "
+                    f"from English, and no other label may reach the search), got {' '.join(part.languages)}"
+                )
 
     def _cell_faults(self) -> Iterator[str]:
         for name, times in Counter(cell.name for cell in self.cells).items():

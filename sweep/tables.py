@@ -487,7 +487,9 @@ def _row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: 
         remarks.append("no predictions stored: " + interval.remark)
     else:
         remarks.append("no interval: one seed and no predictions stored")
-    row |= _gain(standing, cell, languages, answers)
+    gain, gain_remark = _gain(standing, cell, languages, answers)
+    row |= gain
+    remarks.append(gain_remark)
     remarks += _warnings(standing, cell, languages, answers)
     row["remark"] = "; ".join(remark for remark in remarks if remark)
     return row
@@ -514,25 +516,30 @@ def _paired(mine: dict[int, _Outcome], theirs: dict[int, _Outcome]) -> tuple[np.
     return (aligned[1][: len(seeds)], aligned[1][len(seeds) :]) if aligned else None
 
 
-def _gain(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: _Answers) -> dict[str, Any]:
+def _gain(
+    standing: Standing, cell: CellInfo, languages: Sequence[str], answers: _Answers
+) -> tuple[dict[str, Any], str]:
+    """The gain's columns, and a remark where it rests on less than the row says."""
     baseline = standing.baseline
     if baseline is None:
-        return {"gain_absent_reason": "the sweep has no baseline"}
+        return {"gain_absent_reason": "the sweep has no baseline"}, ""
     if cell == baseline:
-        return {"gain_absent_reason": "this is the baseline"}
+        return {"gain_absent_reason": "this is the baseline"}, ""
     mine = _outcomes(standing, cell, languages, answers)
     theirs = _outcomes(standing, baseline, languages, answers)
     seeds = sorted(set(mine) & set(theirs))
     if not seeds:
-        return {"gain_absent_reason": f"the baseline {baseline.name!r} has no run of the same seeds in this language"}
+        reason = f"the baseline {baseline.name!r} has no run of the same seeds in this language"
+        return {"gain_absent_reason": reason}, ""
+    fewer = f"gain over {len(seeds)} of {len(mine)} seeds" if len(seeds) < len(mine) else ""
     paired = _paired(mine, theirs)
     if paired is not None:
         interval = statistics.paired_gain(paired[0] - paired[1])
     elif len(seeds) > 1:
         interval = statistics.over_seeds([mine[seed].value - theirs[seed].value for seed in seeds])
     else:
-        return {"gain": mine[seeds[0]].value - theirs[seeds[0]].value}
-    return {"gain": interval.mean, "gain_low": interval.low, "gain_high": interval.high}
+        return {"gain": mine[seeds[0]].value - theirs[seeds[0]].value}, fewer
+    return {"gain": interval.mean, "gain_low": interval.low, "gain_high": interval.high}, fewer
 
 
 def _warnings(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: _Answers) -> Iterator[str]:

@@ -12,6 +12,7 @@ from sweep.definition import Preparation, Pruner, Search, Sweep
 from sweep.presets import PRESETS
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab
+from trainables.catalogue.task import Split
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
 from trainables.settings import Visible
@@ -207,3 +208,11 @@ def test_the_least_search_is_one_trial_of_each_cell():
 def test_a_misspelt_name_is_answered_with_the_nearest_and_a_strange_one_with_all():
     assert nearest("lba", ["lab", "rehearsal"]) == "did you mean 'lab'? Known: lab, rehearsal"
     assert nearest("zzz", ["lab", "rehearsal"]) == "known: lab, rehearsal"
+
+
+def test_a_target_trained_or_selected_on_another_language_is_refused():
+    german = Split(name="dev", languages=("de",), rows=4)
+    target = lab.visual_nli()
+    other = replace(target, splits=tuple(german if split.name == "dev" else split for split in target.splits))
+    with pytest.raises(Invalid, match="dev split of target 'lab_visual_nli' must be English alone"):
+        replace(PRESETS["lab"](), target=other)

@@ -18,7 +18,6 @@ def parquet_task(
     folder: str | Path,
     *,
     languages: Sequence[str],
-    train_language: str = "en",
     labels: Sequence[str] = NLI_LABELS,
     train: str = "train.parquet",
     dev: str = "dev.parquet",
@@ -27,7 +26,7 @@ def parquet_task(
 ) -> Task:
     """A visual NLI task whose three splits are Parquet files in one folder.
 
-    `languages` are those of the test split; training and development are in `train_language`. The files are checked
+    `languages` are those of the test split; training and development are English. The files are checked
     when a sweep is planned or run.
     """
     base = Path(folder).expanduser()
@@ -36,8 +35,8 @@ def parquet_task(
         kind=Kind.IMAGE_TEXT,
         labels=tuple(labels),
         splits=(
-            Split(name="train", languages=(train_language,)),
-            Split(name="dev", languages=(train_language,)),
+            Split(name="train", languages=("en",)),
+            Split(name="dev", languages=("en",)),
             Split(name="test", languages=tuple(languages)),
         ),
         source=ParquetSource(train=str(base / train), dev=str(base / dev), test=str(base / test)),
