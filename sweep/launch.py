@@ -113,7 +113,7 @@ def _run(
     conductor.take_up(failed=retry_failed, outdated=renew)
     if conductor.remaining():
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
-    display, watchers = _watchers(conductor, store, console)
+    display, watchers = _watchers(conductor, store, place, console)
     conductor.watchers = watchers
     try:
         if display is not None:
@@ -185,19 +185,24 @@ def _connected() -> bool:
 
 
 def _watchers(
-    conductor: Conductor, store: Store, console: Console | None
+    conductor: Conductor, store: Store, place: str, console: Console | None
 ) -> tuple[Display | None, tuple[Watcher, ...]]:
     """Whoever watches, and the display among them; nobody where there is nothing to do."""
+    from sweep.power import power_text
     from sweep.show import Display
     from sweep.tensorboard import SweepWriter
+    from sweep.tensorboard_pictures import Painter, definition_text
 
     if not conductor.remaining():
         return None, ()
     sweep = conductor.sweep
     display = Display(plan(sweep), console=console, records=conductor.records.values())
     display.start()
-    directory = store.local_path(f"sweeps/{sweep.name}/tensorboard")
-    return display, (display, Careless(SweepWriter(directory, sweep))) if directory is not None else (display,)
+    results = Results(place, sweep.name)
+    logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
+    text = definition_text(results.stated(), power_text(sweep))
+    writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
+    return display, (display, Careless(writer), Painter(results, store.filesystem, logdir))
 
 
 def _conduct(conductor: Conductor, storage: str, store: Store, display: Display) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def plots(tables: Mapping[str, pa.Table], trials: pa.Table, mixtures: Mapping[st
     rows = {name: table.to_pylist() for name, table in tables.items()}
     searched = [row for row in trials.to_pylist() if row["phase"] == "search"]
     drawn = [
-        _matrix(rows["per_language"]),
+        matrix(rows["per_language"]),
         _bars(rows["per_language"]),
         _groups(rows["per_group"]),
         _optimism(rows["selection"]),
@@ -118,7 +118,8 @@ def _plot(name: str, title: str, caption: str, width: float, height: float) -> P
 # The answer
 
 
-def _matrix(rows: Sequence[Row]) -> Plot | None:
+def matrix(rows: Sequence[Row]) -> Plot | None:
+    """The transfer matrix, from rows of `per_language`; None without any gain."""
     languages = sorted({row["language"] for row in rows}, key=lambda name: (name.startswith(MEAN), name))
     return _heat_map(
         "transfer_matrix",
