@@ -98,7 +98,9 @@ class EventFiles:
         if run not in self._open:
             buffer, records = _begun(wall_time=time.time())
             # As TensorBoard's own writer names them: it reads the files of a run in the order of their names.
-            name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_COUNTER)}"
+            name = (
+                f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_COUNTER):06d}"
+            )
             self._open[run] = _Open(f"{self.folder}/{run}/{name}", buffer, records)
         return self._open[run]
 

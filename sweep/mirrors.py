@@ -113,6 +113,7 @@ class Mirrored(LoggerCallback):
         if shown is None:
             return
         for step, found in shown.numbers(map(event_from_json, result.get("events", ()))):
+            shown.reached = max(shown.reached, step)
             told = {**found, "timesteps_total": step, "training_iteration": step}
             self._try(lambda told=told: self._inner.log_trial_result(iteration, shown, told))
 
@@ -123,7 +124,7 @@ class Mirrored(LoggerCallback):
             return
         score = self._conductor.record_of(key_of(trial.config)).score
         if score is not None:
-            told = {"score": float(score), "timesteps_total": shown.last, "training_iteration": shown.last}
+            told = {"score": float(score), "timesteps_total": shown.reached, "training_iteration": shown.reached}
             self._try(lambda: self._inner.log_trial_result(0, shown, told))
         self._try(lambda: self._inner.log_trial_end(shown, failed))
 
@@ -150,10 +151,10 @@ class _Shown:
     def __init__(self, trial: Any, config: Mapping[str, Any]) -> None:
         self._trial, self.config = trial, dict(config)
         self._offsets: dict[str, int] = {}
-        self.last = 0
+        self.reached, self._whole = 0, 0
         for stage in map(Stage.from_json, trial.config["path"]):
-            self._offsets[stage.digest] = self.last
-            self.last += stage.steps
+            self._offsets[stage.digest] = self._whole
+            self._whole += stage.steps
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._trial, name)
@@ -172,7 +173,7 @@ class _Shown:
                     yield offset + report.step, dict(_of_report(report))
                 scores = {f"lang/{s.language}/{s.metric}": s.value for s in event.scores if s.value is not None}
                 if scores:
-                    yield self.last, scores
+                    yield self._whole, scores
 
 
 def _of_report(report: Progress) -> Iterator[tuple[str, float]]:
