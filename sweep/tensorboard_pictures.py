@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: The text of the example items. TensorBoard lets one tag of a run be a text or an image, not both.
+WORDS_TAG = "examples_in_words"
+
 #: Example items that are shown.
 ITEMS = 6
 
@@ -114,10 +117,10 @@ def pictures(results: Results) -> Iterator[Any]:
         yield image_summary("transfer_matrix", drawn.png())
     found = examples(results)
     if isinstance(found, str):
-        yield text_summary("examples", found)
+        yield text_summary(WORDS_TAG, found)
     else:
         text, picture = found
-        yield text_summary("examples", text)
+        yield text_summary(WORDS_TAG, text)
         if picture is not None:
             yield image_summary("examples", picture)
 
