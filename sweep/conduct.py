@@ -14,10 +14,11 @@ from search_spaces.transfer_grid import Cell
 from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
-from sweep.paths import Path, examples_of, made_with, path_of, teacher
+from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, teacher
 from sweep.points import search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
+from sweep.search import Budget
 from sweep.selection_score import SelectionScore
 from sweep.standing import Standing
 from trainables.catalogue.task import Role
@@ -142,6 +143,21 @@ class Conductor:
                 point = study.Proposal(draws=best.draws, values=best.values)
                 return self._begin(key, point, seed, {"winner": best.key.number})
         return None
+
+    def foreseen(self) -> list[Path]:
+        """Stages that confirmations to come are certain to need, whoever wins: a gang without work may begin them.
+
+        None where a ceiling on steps or hours decides what is begun.
+        """
+        if self.sweep.budget != Budget():
+            return []
+        ended = Counter(
+            record.seed
+            for record in self.records.values()
+            if record.key.phase is Phase.CONFIRMATION and record.state is not State.OPEN and self._planned(record)
+        )
+        seeds = [seed for seed in self.sweep.confirmation_seeds if ended[seed] < len(self.sweep.cells)]
+        return [path for seed in seeds if (path := beginning_of(self.sweep, seed=seed))]
 
     def remaining(self) -> int:
         """Trials that are yet to end; a cell still being searched counts its confirmations as one per seed."""

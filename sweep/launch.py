@@ -223,6 +223,8 @@ def _conduct(conductor: Conductor, storage: str, store: Store, display: Display)
             )
 
             dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
+            foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
+            dispatcher.foresee.remote(foreseen)
             told: set[str] = set()
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 

@@ -28,10 +28,7 @@ def path_of(sweep: Sweep, cell: Cell, values: Mapping[str, float], *, phase: Pha
     stage over the test split; a search path never touches it.
     """
     path = _Path(sweep)
-    if sweep.pretrain:
-        path.prepare(StageKind.PRETRAIN, sweep.pretrain, sweep.search.seed)
-    if not sweep.align_after_intermediate:
-        path.align_images(seed)
+    path.begin(seed)
     if cell.align_words and sweep.align_words_settings:
         path.prepare(
             StageKind.ALIGN_WORDS, Preparation(task=cell.align_words, settings=sweep.align_words_settings), seed
@@ -48,6 +45,13 @@ def path_of(sweep: Sweep, cell: Cell, values: Mapping[str, float], *, phase: Pha
         path.train(target_settings(sweep, cell, values), (learned,), {learned.name: 1.0}, seed)
     if phase is Phase.CONFIRMATION:
         path.evaluate(_VISIBLE.get(cell.role, Visible.BOTH), seed)
+    return tuple(path.stages)
+
+
+def beginning_of(sweep: Sweep, *, seed: int) -> Path:
+    """The stages that the path of every trial with this seed begins with, whatever its cell and values."""
+    path = _Path(sweep)
+    path.begin(seed)
     return tuple(path.stages)
 
 
@@ -103,6 +107,12 @@ class _Path:
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.stages: list[Stage] = []
+
+    def begin(self, seed: int) -> None:
+        if self.sweep.pretrain:
+            self.prepare(StageKind.PRETRAIN, self.sweep.pretrain, self.sweep.search.seed)
+        if not self.sweep.align_after_intermediate:
+            self.align_images(seed)
 
     def prepare(self, kind: StageKind, preparation: Preparation, seed: int) -> None:
         even = {task.name: 1 / len(preparation.tasks) for task in preparation.tasks}

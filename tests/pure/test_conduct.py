@@ -19,7 +19,7 @@ from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.plan import plan
 from sweep.records import Happening, Phase, State, TrialKey, What
-from sweep.search import NoPruning, Search
+from sweep.search import Budget, NoPruning, Search
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
 from trainables.catalogue.task import Role
 from trainables.scores import Done, Event, Failed, Progress, Score
@@ -489,6 +489,23 @@ def test_another_confirmation_seed_is_added_to_those_that_are_there():
     assert [(record.key.cell, record.key.number, record.seed) for record in added] == [
         ("nli", 2, 9), ("nli+qqp", 2, 9), ("none", 2, 9),
     ]  # fmt: skip
+
+
+def test_what_is_foreseen_begins_every_confirmation_that_is_yet_to_come_and_nothing_else():
+    conductor = Conductor(SWEEP, MemoryLedger())
+    foreseen = conductor.foreseen()
+    assert [{stage.seed for stage in path[1:]} for path in foreseen] == [{1}, {2}]
+    drive(conductor, World())
+    confirmed = [record for key, record in conductor.records.items() if key.phase is Phase.CONFIRMATION]
+    begun = {tuple(stage.digest for stage in path) for path in foreseen}
+    assert {record.stages[: len(foreseen[0])] for record in confirmed} == begun
+    assert conductor.foreseen() == []
+    grown = Conductor(replace(SWEEP, confirmation_seeds=(1, 2, 9)), conductor.ledger)
+    assert [path[-1].seed for path in grown.foreseen()] == [9]
+
+
+def test_nothing_is_foreseen_where_a_budget_decides_what_is_begun():
+    assert Conductor(replace(SWEEP, budget=Budget(optimiser_steps=10**6)), MemoryLedger()).foreseen() == []
 
 
 def test_a_budget_that_is_lowered_while_a_trial_is_open_strands_nothing():
