@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ray_local.stage_paths import path, task, training
@@ -90,7 +90,6 @@ def test_a_score_counts_predictions_and_gold_is_equal_across_languages(tmp_path)
     assert (by_item == 1).all()
 
 
-@settings(deadline=None)
 @given(stop=st.integers(0, 40), interval=st.integers(1, 50))
 def test_a_stage_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path_factory, stop, interval):
     folder = tmp_path_factory.mktemp("stopped")
