@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from trainables.canonical import canonical, decode, digest, encode
+from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Role, Task
@@ -121,7 +121,7 @@ class Stage:
         else:
             for portion in work["portions"]:
                 portion["task"] = as_read(portion["task"], ("train", "dev"))
-        return digest([VERSIONS[self.kind], value])
+        return digest_of_form([VERSIONS[self.kind], value])
 
     @property
     def steps(self) -> int:
