@@ -25,11 +25,12 @@ def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-def encode(value: Any) -> Any:
+def encode(value: Any, *, keep: tuple[type, ...] = ()) -> Any:
     """The JSON-ready form of a value: dataclasses become objects with a `type`, enums their value, tuples lists.
 
     Equal numbers have one form, since `weight_decay=0` and `weight_decay=0.0` are equal settings: a whole float
-    becomes an integer, and `decode` gives it back as what its field says.
+    becomes an integer, and `decode` gives it back as what its field says. Instances of `keep` stay as they are, for a
+    caller that has their forms already.
 
     Raises:
         TypeError: for a value that has no canonical form.
@@ -37,18 +38,20 @@ def encode(value: Any) -> Any:
     kind = type(value)
     if kind in _LEAVES:
         return value
+    if kind in keep:
+        return value
     if dataclasses.is_dataclass(kind):
         form: dict[str, Any] = {"type": kind.__name__}
         for name in _field_names(kind):
             item = getattr(value, name)
-            form[name] = item if type(item) in _LEAVES else encode(item)
+            form[name] = item if type(item) in _LEAVES else encode(item, keep=keep)
         return form
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple | list):
-        return [item if type(item) in _LEAVES else encode(item) for item in value]
+        return [item if type(item) in _LEAVES else encode(item, keep=keep) for item in value]
     if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {str(key): encode(item, keep=keep) for key, item in value.items()}
     if isinstance(value, float):
         return _encode_float(value)
     if value is None or isinstance(value, bool | int | float | str):
