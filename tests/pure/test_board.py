@@ -475,4 +475,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = of_examples(1.6, stateful_step_count=40)
+TestAnyOrder.settings = of_examples(1, stateful_step_count=40)
