@@ -30,6 +30,7 @@ from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
 from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
+from tests.examples import of_examples
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import MIXED, small_sweep
 
@@ -119,6 +120,7 @@ def test_mcnemar_is_statsmodels(a: int, b: int):
     assert statistics.mcnemar(a, b) == pytest.approx(theirs)
 
 
+@of_examples(0.2)
 @given(st.lists(st.sampled_from([0.0, 1e-300, 0.01, 0.02, 1.0]) | st.floats(0, 1), min_size=1, max_size=20))
 def test_corrections_are_those_of_statsmodels_to_the_last_bit(p_values: list[float]):
     from statsmodels.stats.multitest import multipletests
