@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
-from trainables.canonical import canonical, decode, digest, encode
+from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Role, Task
@@ -111,17 +111,19 @@ class Stage:
     @cached_property
     def digest(self) -> str:
         """The name of this stage and of its output: 24 hexadecimal digits, the same on every machine."""
-        value = without_places(encode(self))
+        value = without_places(encode(self, keep=(Task, Encoder)))
+        value["encoder"] = _form(_Same(self.encoder))
         work = value["work"]
         if isinstance(self.work, Evaluation):
             del work["role"]
-            work["task"] = as_read(work["task"], (self.work.split,))
-            for split in work["task"]["splits"]:
-                del split["languages"]  # those that are scored are stated
+            task = as_read(_form(_Same(self.work.task)), (self.work.split,))
+            # The languages that are scored are stated.
+            splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
+            work["task"] = {**task, "splits": splits}
         else:
-            for portion in work["portions"]:
-                portion["task"] = as_read(portion["task"], ("train", "dev"))
-        return digest([VERSIONS[self.kind], value])
+            for form, portion in zip(work["portions"], self.work.portions, strict=True):
+                form["task"] = as_read(_form(_Same(portion.task)), ("train", "dev"))
+        return digest_of_form([VERSIONS[self.kind], value])
 
     @property
     def steps(self) -> int:
@@ -147,6 +149,25 @@ class Stage:
             ValueError: where the text is no stage.
         """
         return decode(Stage, json.loads(text))
+
+
+class _Same:
+    """A value that is equal to nothing but itself: of equal values, `True` and `1` have different forms."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
+@lru_cache(maxsize=256)
+def _form(same: _Same) -> dict[str, Any]:
+    """The form of a task or an encoder, which thousands of stages of a sweep have in common; not to be written to."""
+    return without_places(encode(same.value))
 
 
 def without_places(value: Any) -> Any:

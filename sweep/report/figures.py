@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -79,6 +80,11 @@ class Plot:
 
     def svg(self) -> str:
         """The figure as an SVG file; equal figures are equal text."""
+        return self._svg
+
+    @cached_property
+    def _svg(self) -> str:
+        """Drawn once: a page and a file beside it have the same figure, and drawing is what a report takes long for."""
         return self._saved("svg", metadata={"Date": None, "Creator": None}).decode()
 
     def png(self) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ray_local.stage_paths import path, task, training
@@ -35,7 +35,7 @@ def rehearse(stages, folder, *, cancelled=lambda: False, interval=1000, heard=No
     return outcome
 
 
-def accuracies(folder, *, first="text_nli", seeds=range(12)) -> dict[str, float]:
+def accuracies(folder, *, first="text_nli", seeds=range(6)) -> dict[str, float]:
     """Mean accuracy per language over seeds."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
@@ -90,7 +90,6 @@ def test_a_score_counts_predictions_and_gold_is_equal_across_languages(tmp_path)
     assert (by_item == 1).all()
 
 
-@settings(deadline=None)
 @given(stop=st.integers(0, 40), interval=st.integers(1, 50))
 def test_a_stage_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path_factory, stop, interval):
     folder = tmp_path_factory.mktemp("stopped")

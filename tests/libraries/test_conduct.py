@@ -11,7 +11,7 @@ from random import Random
 
 import pyarrow.fs as pafs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.conduct import Assignment, Conductor, Verdict
@@ -20,6 +20,7 @@ from sweep.ledger import Ledger
 from sweep.plan import plan
 from sweep.records import Happening, Phase, State, TrialKey, What
 from sweep.search import Budget, NoPruning, Search
+from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
 from trainables.catalogue.task import Role
 from trainables.scores import Done, Event, Failed, Progress, Score
@@ -177,7 +178,7 @@ def reference():
 # Order
 
 
-@settings(max_examples=12, deadline=None)
+@of_examples(0.24)
 @given(width=st.sampled_from([1, 2, 5]), seed=st.integers(0, 2**32))
 def test_any_number_of_gangs_and_any_order_of_events_give_the_same_ledger(reference, width, seed):
     random = Random(seed)
@@ -239,7 +240,7 @@ def test_a_sweep_whose_process_dies_after_each_single_write_ends_as_if_it_had_no
     assert conductor.complete()
 
 
-@settings(max_examples=8, deadline=None)
+@of_examples(0.16)
 @given(seed=st.integers(0, 2**32), width=st.integers(1, 5), lives=st.integers(5, 60), before=st.booleans())
 def test_a_sweep_killed_at_any_moments_and_begun_again_loses_repeats_and_renumbers_no_trial(
     reference, seed, width, lives, before
