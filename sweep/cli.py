@@ -68,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="make anew, under their numbers, the trials that other library versions, precision or device made",
     )
+    run.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="show it in wandb[:PROJECT] or mlflow[:TRACKING_URI] too (extras of the same names)",
+    )
     run.epilog = (
         "Exits with 0 only if every planned trial and confirmation is there, and with 3 if all that is missing is what "
         "the budget does not pay for; the same command continues. "
@@ -124,7 +131,13 @@ def _run(options: argparse.Namespace) -> int:
     if options.gangs is not None:
         definition = replace(definition, gangs=replace(definition.gangs, count=options.gangs))
     try:
-        results = run(definition, storage=options.storage, retry_failed=options.retry_failed, renew=options.renew)
+        results = run(
+            definition,
+            storage=options.storage,
+            retry_failed=options.retry_failed,
+            renew=options.renew,
+            mirrors=options.mirror,
+        )
     except Interrupted as error:
         print(f"sweep: {error}: {_again(options)}", file=sys.stderr)
         options.stopped = True

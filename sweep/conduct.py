@@ -105,6 +105,10 @@ class Conductor:
         """The sweep's plan beside what has happened so far."""
         return Standing.of(self.sweep, self.records, self._withheld)
 
+    def record_of(self, key: TrialKey) -> TrialRecord:
+        """What the ledger has of one trial."""
+        return self._record_of(key)
+
     # What is next
 
     def next(self) -> Assignment | None:

@@ -34,6 +34,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+_TOWARDS_PARTS = 0.35
+"""How far from Satterthwaite's half-width to that of the two parts; chosen by coverage over the settings above."""
+
 _BISECTIONS = 40
 """Halvings of the unit interval in the search for an error rate: to 1e-12."""
 
@@ -67,7 +70,8 @@ class Layouts:
         half = _student(self.degrees, tail) * self.standard_error
         if self.seeds > 1:
             seeds, items = _student(self.seeds - 1, tail), _student(self.items - 1, tail)
-            half = np.maximum(half, np.sqrt(seeds**2 * self.seed_part + items**2 * self.item_part))
+            parts = np.sqrt(seeds**2 * self.seed_part + items**2 * self.item_part)
+            half = half + _TOWARDS_PARTS * np.maximum(0.0, parts - half)
         return np.maximum(half, 1 - tail ** (1 / self.items)) if self.bounded else half
 
     def p_value(self) -> NDArray[np.float64]:

@@ -76,6 +76,7 @@ def run(
     console: Console | None = None,
     retry_failed: bool = False,
     renew: bool = False,
+    mirrors: Sequence[str] = (),
 ) -> Results:
     """Run a sweep, or what is left of it, and return its results. Blocks until the work is done.
 
@@ -85,6 +86,8 @@ def run(
     With `retry_failed`, trials that failed are tried again; with `renew`, those that other library versions, another
     precision or another device made are made anew. Both keep their numbers, values and seeds.
 
+    `mirrors` show the sweep elsewhere as well while it runs: `wandb[:PROJECT]` or `mlflow[:TRACKING_URI]`.
+
     The first Ctrl-C, or SIGTERM, lets every gang finish its step and write a checkpoint; the second stops at once.
 
     Raises:
@@ -92,6 +95,10 @@ def run(
             another process runs this sweep.
         Interrupted: if it was stopped, or if trial processes or gangs could not be kept alive.
     """
+    if mirrors:
+        from sweep.mirrors import mirror_faults
+
+        refuse("the mirrors", mirror_faults(mirrors))
     found = looked_up(sweep, fetch=True)
     refuse(f"the data of sweep {sweep.name!r}", found.unable)
     sweep = found.present
@@ -101,11 +108,18 @@ def run(
     store.check_writable()
     _refuse_unwritable(found, store)
     with held(store.filesystem, store.root, sweep.name):
-        return _run(found, store, place, console, retry_failed=retry_failed, renew=renew)
+        return _run(found, store, place, console, mirrors, retry_failed=retry_failed, renew=renew)
 
 
 def _run(
-    found: Found, store: Store, place: str, console: Console | None, *, retry_failed: bool, renew: bool
+    found: Found,
+    store: Store,
+    place: str,
+    console: Console | None,
+    mirrors: Sequence[str],
+    *,
+    retry_failed: bool,
+    renew: bool,
 ) -> Results:
     sweep = found.present
     ledger = PatientLedger(_ledger(found, store))
@@ -113,7 +127,7 @@ def _run(
     conductor.take_up(failed=retry_failed, outdated=renew)
     if conductor.remaining():
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
-    display, watchers = _watchers(conductor, store, console)
+    display, watchers = _watchers(conductor, store, place, console)
     conductor.watchers = watchers
     try:
         if display is not None:
@@ -125,7 +139,7 @@ def _run(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
                 )
             provenance.keep(store.filesystem, store.root, sweep.name)
-            _keep_counts(_conduct(conductor, place, store, display), sweep, store)
+            _keep_counts(_conduct(conductor, place, store, display, mirrors), sweep, store)
     finally:
         for watcher in watchers:
             watcher.close()
@@ -185,22 +199,29 @@ def _connected() -> bool:
 
 
 def _watchers(
-    conductor: Conductor, store: Store, console: Console | None
+    conductor: Conductor, store: Store, place: str, console: Console | None
 ) -> tuple[Display | None, tuple[Watcher, ...]]:
     """Whoever watches, and the display among them; nobody where there is nothing to do."""
+    from sweep.power import power_text
     from sweep.show import Display
     from sweep.tensorboard import SweepWriter
+    from sweep.tensorboard_pictures import Painter, definition_text
 
     if not conductor.remaining():
         return None, ()
     sweep = conductor.sweep
     display = Display(plan(sweep), console=console, records=conductor.records.values())
     display.start()
-    directory = store.local_path(f"sweeps/{sweep.name}/tensorboard")
-    return display, (display, Careless(SweepWriter(directory, sweep))) if directory is not None else (display,)
+    results = Results(place, sweep.name)
+    logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
+    text = definition_text(results.stated(), power_text(sweep))
+    writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
+    return display, (display, Careless(writer), Painter(results, store.filesystem, logdir))
 
 
-def _conduct(conductor: Conductor, storage: str, store: Store, display: Display) -> dict[str, Any]:
+def _conduct(
+    conductor: Conductor, storage: str, store: Store, display: Display, mirrors: Sequence[str]
+) -> dict[str, Any]:
     """Run what is left, and give the dispatcher's last status."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
@@ -246,7 +267,7 @@ def _conduct(conductor: Conductor, storage: str, store: Store, display: Display)
                 try:
                     ended = -1
                     while not conductor.broken and ended < (ended := conductor.ended()):
-                        _tune(conductor, name, scratch)
+                        _tune(conductor, name, scratch, mirrors)
                     return ray.get(dispatcher.status.remote())
                 finally:
                     live.close()
@@ -280,7 +301,7 @@ class Leaves:
     def close(self) -> None: ...
 
 
-def _tune(conductor: Conductor, dispatcher: str, scratch: str) -> None:
+def _tune(conductor: Conductor, dispatcher: str, scratch: str, mirrors: Sequence[str]) -> None:
     from ray import tune
 
     from sweep.tune_adapters import LedgerScheduler, LedgerSearcher
@@ -301,10 +322,18 @@ def _tune(conductor: Conductor, dispatcher: str, scratch: str) -> None:
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=3),
-            callbacks=[],
+            callbacks=_callbacks(mirrors, conductor),
         ),
     )
     tuner.fit()
+
+
+def _callbacks(mirrors: Sequence[str], conductor: Conductor) -> list[Any]:
+    if not mirrors:
+        return []
+    from sweep.mirrors import callback, mirror
+
+    return [callback(mirror(text), conductor) for text in mirrors]
 
 
 def config_of(key: TrialKey, path: Sequence[Any], dispatcher: str) -> dict[str, Any]:

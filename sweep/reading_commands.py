@@ -1,4 +1,4 @@
-"""The commands that read finished sweeps: report, compare, export and import; parse words and call the library."""
+"""The commands that read sweeps: report, compare, tensorboard, export and import; parse words and call the library."""
 
 from __future__ import annotations
 
@@ -26,10 +26,24 @@ def add_reading(commands: Any) -> None:
     both.add_argument("--other-storage", metavar="DIR", help="where B lies (default: the same storage)")
     both.add_argument("--format", choices=("table", "csv", "json"), default="table")
     both.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="rows with that value only")
-    out = _command(commands, "export", _export, "write a sweep for other tools: its tables, its studies for Optuna")
+    board = _command(
+        commands, "tensorboard", _tensorboard, "serve a sweep's TensorBoard from any storage, until Ctrl-C"
+    )
+    board.add_argument("sweep", metavar="NAME_OR_FILE", help="a sweep that was run or runs, or its definition file")
+    board.add_argument(
+        "--every-trial", action="store_true", help="the HParams page of every trial, thousands too, without curves"
+    )
+    board.add_argument("--port", type=int, default=6006, help="0 for any that is free (default: %(default)s)")
+    board.add_argument("--host", default="localhost", help="0.0.0.0 to be seen from elsewhere (default: %(default)s)")
+    out = _command(commands, "export", _export, "write a sweep for other tools: tables, Optuna, the Hugging Face hub")
     out.add_argument("sweep", metavar="NAME_OR_FILE", help="a sweep that was run, or its definition file")
     out.add_argument("--tables", metavar="DIR", help="the tables as Parquet and CSV, those of the report too")
     out.add_argument("--optuna", metavar="FILE", help="an Optuna journal, a study per cell: optuna-dashboard FILE")
+    out.add_argument("--hf-dataset", metavar="DIR", help="all tables as a data set that datasets.load_dataset reads")
+    out.add_argument(
+        "--encoder", metavar="DIR", help="the best encoder for AutoModel.from_pretrained, with a model card"
+    )
+    out.add_argument("--cell", help="the cell that --encoder takes it from (default: the best by English dev)")
     load = _command(commands, "import", _import, "load published accuracies as a sweep, for tables and reports")
     load.add_argument("file", metavar="CSV", help="a column 'model' and a column per language; percent or shares")
     load.add_argument("--name", required=True, help="name of the sweep that they become")
@@ -73,17 +87,40 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def _tensorboard(options: argparse.Namespace) -> int:
+    from sweep.cli import results_of
+    from sweep.tensorboard_view import serve
+
+    try:
+        serve(
+            results_of(options.sweep, options.storage),
+            every_trial=options.every_trial,
+            port=options.port,
+            host=options.host,
+        )
+    except KeyboardInterrupt:
+        print("TensorBoard has ended", file=sys.stderr)
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
+    from sweep import export_hub
     from sweep.cli import results_of
     from sweep.export import journal
 
-    if not (options.tables or options.optuna):
-        raise LookupError("say what to export: --tables DIR, --optuna FILE")
+    if not (options.tables or options.optuna or options.hf_dataset or options.encoder):
+        raise LookupError("say what to export: --tables DIR, --optuna FILE, --hf-dataset DIR, --encoder DIR")
+    if options.cell and not options.encoder:
+        raise LookupError("--cell says which encoder to export, so it needs --encoder DIR")
     results = results_of(options.sweep, options.storage)
     paths = list(results.export(options.tables, everything=True)) if options.tables else []
     if options.optuna:
         journal(results, options.optuna)
         paths.append(options.optuna)
+    if options.hf_dataset:
+        paths += export_hub.data_set(results, options.hf_dataset)
+    if options.encoder:
+        paths += export_hub.encoder(results, options.encoder, options.cell)
     for path in paths:
         print(f"wrote {path}")
     return 0

@@ -56,14 +56,14 @@ class Results:
         from sweep import tables
 
         standing = self.standing()
-        return tables.select(tables.scores(standing, self._store.scores), standing, cell=cells, language=languages)
+        return tables.select(tables.scores(standing, self.store.scores), standing, cell=cells, language=languages)
 
     def predictions(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
         """Every answer of the reported runs, one per row; see `sweep.columns.PREDICTIONS`."""
         from sweep import tables
 
         standing = self.standing()
-        found = tables.predictions(standing, self._store.predictions)
+        found = tables.predictions(standing, self.store.predictions)
         return tables.select(found, standing, cell=cells, language=languages)
 
     def per_language(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
@@ -164,8 +164,8 @@ class Results:
             filesystem,
             folder,
             {
-                "scores": tables.scores(standing, self._store.scores),
-                "predictions": tables.predictions(standing, self._store.predictions),
+                "scores": tables.scores(standing, self.store.scores),
+                "predictions": tables.predictions(standing, self.store.predictions),
                 "per_language": per_language(standing, self.answers(standing)),
                 "trials": tables.trials(standing),
                 "mixtures": tables.mixtures(standing),
@@ -190,7 +190,7 @@ class Results:
         """What the reported runs of a standing got right, item by item."""
         from sweep.outcomes import Answers
 
-        return Answers(standing, self._store.scores, self._store.predictions)
+        return Answers(standing, self.store.scores, self.store.predictions)
 
     def standing(self) -> Standing:
         """The sweep's plan and its trials, read anew from the ledger."""
@@ -229,7 +229,8 @@ class Results:
         return f"{self._root}/sweeps/{self.name}"
 
     @cached_property
-    def _store(self) -> Store:
+    def store(self) -> Store:
+        """The outputs of the stages that the sweep ran."""
         from trainables.store import Store
 
         return Store(self.storage)

@@ -1,15 +1,22 @@
-"""A running sweep as TensorBoard runs, one folder per trial; watches the trials and changes nothing."""
+"""A running sweep as TensorBoard runs, one folder per trial and one for all; watches and changes nothing.
+
+TensorBoard asks for the curves of every run that it is shown: with three thousand runs its page of curves stood still
+for half a minute. So at most `RUNS` folders of search trials stay, those of the best of each cell, and the run `sweep`
+has a point of every trial. `sweep.tensorboard_view` makes the HParams page of every trial from the ledger.
+"""
 
 from __future__ import annotations
 
-import io
-import os
+import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.fs as pafs
+
 from search_spaces.domains import Choice
+from sweep.event_files import EventFiles
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from trainables.stages import Stage, StageKind, Training
 
@@ -23,9 +30,15 @@ EXPERIMENT = "events.out.tfevents.0000000000.experiment"
 #: Hyperparameter that holds the name of the cell, beside those that are searched.
 CELL = "cell"
 
+#: The run that is of the sweep as a whole. A cell of that name would have its runs in folders below it.
+WHOLE = "sweep"
+
+#: Folders of ended search trials that stay, over all cells; each cell keeps at least its best one.
+RUNS = 200
+
 
 class SweepWriter:
-    """Writes `<cell>/search-<number>` and `<cell>/confirmation-<number>` under `logdir`.
+    """Writes `<cell>/search-<number>`, `<cell>/confirmation-<number>` and `sweep` under `logdir`.
 
     Steps run on along a trial's path: those of the target follow those of the intermediate stage. A search trial is
     one session of the HParams page, named by its folder; taken up again after a kill, it goes on in a second file of
@@ -35,103 +48,123 @@ class SweepWriter:
     TensorBoard shows only those hyperparameters that the experiment declares, or else those of the first run alone.
     So all values that any trial of any cell can have are declared before the first. When an edited definition changes
     them, a TensorBoard that is open must be started again.
+
+    The steps of the run `sweep` are numbers of trials, and seeds where it shows confirmations. `records` are the
+    trials that had ended before, `text` is what its page of texts says of the definition, in Markdown.
     """
 
-    def __init__(self, logdir: str | Path, sweep: Sweep) -> None:
-        self.logdir = str(logdir)
+    def __init__(
+        self,
+        logdir: str | Path,
+        sweep: Sweep,
+        records: Iterable[TrialRecord] = (),
+        *,
+        filesystem: pafs.FileSystem | None = None,
+        text: str = "",
+    ) -> None:
+        self._files = EventFiles(filesystem or pafs.LocalFileSystem(), str(logdir))
         self._target = sweep.target.name
-        self._writers: dict[TrialKey, Any] = {}
-        self._declare([cell.name for cell in sweep.cells], _ranges(sweep))
+        self._kept_per_cell = max(1, RUNS // max(1, len(sweep.cells)))
+        self._kept: dict[str, list[tuple[bool, float, int]]] = {}
+        self._best: dict[str, float] = {}
+        for record in records:
+            if record.key.phase is Phase.SEARCH and record.state is not State.OPEN:
+                self._rank(record)
+        self._files.put_once(f"{WHOLE}/{EXPERIMENT}", experiment([cell.name for cell in sweep.cells], _ranges(sweep)))
+        if text:
+            self._files.add(WHOLE, text_summary("definition", text))
+            self._files.close(WHOLE)
 
     def started(self, record: TrialRecord, path: Sequence[Stage]) -> None:
         """Open the trial's folder: its values, and the shares of its mixtures."""
+        run = run_name(record.key)
         if record.key.phase is Phase.SEARCH:
-            self._summary(record.key, _session_start(record))
+            self._files.add(run, session_start(record))
         for place, stage in enumerate(path[:-1]):
             if stage.kind is StageKind.TRAIN and isinstance(stage.work, Training) and place != _target_place(path):
                 total = stage.work.settings.maximum_steps
                 for portion in stage.work.portions:
-                    self._scalar(record.key, f"share/{portion.task.name}", portion.steps / total, _offset(path, place))
-        self._writer(record.key).flush()
+                    for step in (_offset(path, place), _offset(path, place) + stage.steps):
+                        self._files.add(run, scalar(f"share/{portion.task.name}", portion.steps / total), step)
+        self._files.flush(run)
 
     def progressed(self, record: TrialRecord, place: int, path: Sequence[Stage], progress: Progress) -> None:
         """Losses, learning rate and development scores of one report."""
-        key, step = record.key, _offset(path, place) + progress.step
+        run, step = run_name(record.key), _offset(path, place) + progress.step
         if progress.losses:
             steps = sum(loss.steps for loss in progress.losses)
             mean = sum(loss.loss * loss.steps for loss in progress.losses) / max(1, steps)
-            self._scalar(key, "loss", mean, step)
-            self._scalar(key, "learning_rate", progress.learning_rate, step)
+            self._files.add(run, scalar("loss", mean), step)
+            self._files.add(run, scalar("learning_rate", progress.learning_rate), step)
             for loss in progress.losses:
-                self._scalar(key, f"loss/{loss.task}", loss.loss, step)
+                self._files.add(run, scalar(f"loss/{loss.task}", loss.loss), step)
         for score in progress.scores:
             if score.value is not None:
                 name = score.language if score.task == self._target else f"{score.task}/{score.language}"
-                self._scalar(key, f"dev/{name}", score.value, step)
-        self._writer(key).flush()
+                self._files.add(run, scalar(f"dev/{name}", score.value), step)
+        self._files.flush(run)
 
     def stage_done(self, record: TrialRecord, place: int, path: Sequence[Stage], done: Done) -> None:
         """Nothing: what a stage scored has come as progress."""
 
     def ended(self, record: TrialRecord, path: Sequence[Stage], scores: Sequence[Score]) -> None:
         """The selected score or the accuracy per language, and how the trial ended; closes its folder."""
-        key, last = record.key, _offset(path, len(path))
+        key, run, last = record.key, run_name(record.key), _offset(path, len(path))
         if key.phase is Phase.SEARCH:
-            if record.score is not None:
-                self._scalar(key, "score", record.score, last)
-            if record.state is State.PRUNED:
-                pruned_at = record.scored[-1][0] if record.scored else 0
-                self._scalar(key, "pruned_at_step", pruned_at, last)
-            self._summary(key, _session_end(record.state))
-        for score in scores:
-            if score.value is not None:
-                self._scalar(key, f"lang/{score.language}/{score.metric}", score.value, last)
-        self._writer(key).close()
-        del self._writers[key]
+            for summary in session_end(record):
+                self._files.add(run, summary, last)
+        found = [score for score in scores if score.value is not None]
+        for score in found:
+            self._files.add(run, scalar(f"lang/{score.language}/{score.metric}", score.value or 0.0), last)
+        self._files.close(run)
+        if key.phase is Phase.SEARCH:
+            self._searched(record)
+        elif found:
+            values = [score.value or 0.0 for score in found if score.metric == found[0].metric]
+            self._files.add(WHOLE, scalar(f"confirmed/{key.cell}", sum(values) / len(values)), record.seed)
+        self._files.flush(WHOLE)
 
     def close(self) -> None:
         """Close the folders of the trials that are still open; they go on when the sweep does."""
-        while self._writers:
-            self._writers.popitem()[1].close()
+        self._files.close_all()
 
-    def _declare(self, cells: Sequence[str], parameters: Mapping[str, tuple[float, float]]) -> None:
-        """Write the experiment, unless the same one is there already."""
-        from tensorboard.compat import tf
-        from tensorboard.compat.proto import event_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
+    def _searched(self, record: TrialRecord) -> None:
+        """A point of the whole sweep's run; then the folder of the least of the cell goes, if there are too many."""
+        cell, number = record.key.cell, record.key.number
+        score = last_score(record)
+        dropped = self._rank(record)
+        if score is not None:
+            self._files.add(WHOLE, scalar(f"score/{cell}", score), number)
+            for name, value in record.values.items():
+                if name.startswith("share."):
+                    self._files.add(WHOLE, scalar(f"share/{cell}/{name.removeprefix('share.')}", value), number)
+        if cell in self._best:
+            self._files.add(WHOLE, scalar(f"best/{cell}", self._best[cell]), number)
+        for gone in dropped:
+            self._files.delete(run_name(TrialKey(cell=cell, phase=Phase.SEARCH, number=gone)))
 
-        buffer = io.BytesIO()
-        records = RecordWriter(buffer)
-        # Without a time of writing, equal experiments are equal bytes.
-        records.write(event_pb2.Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
-        summary = _experiment(cells, parameters)
-        records.write(event_pb2.Event(wall_time=0, summary=summary).SerializeToString())
-        tf.io.gfile.makedirs(self.logdir)
-        path = os.path.join(self.logdir, EXPERIMENT)  # noqa: PTH118 - a logdir may be a URI
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path, "rb") as file:
-                if file.read() == buffer.getvalue():
-                    return
-        with tf.io.gfile.GFile(path, "wb") as file:
-            file.write(buffer.getvalue())
+    def _rank(self, record: TrialRecord) -> list[int]:
+        """Take an ended search trial among its cell's; numbers of those that have to go for it."""
+        cell, score = record.key.cell, last_score(record)
+        if record.state is State.FINISHED and score is not None:
+            self._best[cell] = max(score, self._best.get(cell, score))
+        mine = [one for one in self._kept.get(cell, []) if one[2] != -record.key.number]
+        mine.append((record.state is State.FINISHED, -1.0 if score is None else score, -record.key.number))
+        mine.sort(reverse=True)
+        self._kept[cell] = mine[: self._kept_per_cell]
+        return [-number for _, _, number in mine[self._kept_per_cell :]]
 
-    def _writer(self, key: TrialKey) -> Any:
-        if key not in self._writers:
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-            self._writers[key] = EventFileWriter(f"{self.logdir}/{key.cell}/{key.phase}-{key.number}")
-        return self._writers[key]
+def run_name(key: TrialKey) -> str:
+    """The folder of a trial."""
+    return f"{key.cell}/{key.phase}-{key.number}"
 
-    def _scalar(self, key: TrialKey, tag: str, value: float, step: int) -> None:
-        from tensorboard.compat.proto import summary_pb2
 
-        summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)])
-        self._summary(key, summary, step)
-
-    def _summary(self, key: TrialKey, summary: Any, step: int = 0) -> None:
-        from tensorboard.compat.proto import event_pb2
-
-        self._writer(key).add_event(event_pb2.Event(wall_time=time.time(), step=step, summary=summary))
+def last_score(record: TrialRecord) -> float | None:
+    """The score of an ended search trial: the selected one, or the last before it was stopped; None if it failed."""
+    if record.score is not None:
+        return record.score
+    return record.scored[-1][1] if record.scored and record.state is State.PRUNED else None
 
 
 def _offset(path: Sequence[Stage], place: int) -> int:
@@ -152,7 +185,8 @@ def _ranges(sweep: Sweep) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _experiment(cells: Sequence[str], parameters: Mapping[str, tuple[float, float]]) -> Any:
+def experiment(cells: Sequence[str], parameters: Mapping[str, tuple[float, float]]) -> Any:
+    """The declaration of the HParams page: its columns, with the lowest and highest value of each parameter."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     cell = api_pb2.HParamInfo(name=CELL, type=api_pb2.DATA_TYPE_STRING, differs=True)
@@ -178,7 +212,8 @@ def _experiment(cells: Sequence[str], parameters: Mapping[str, tuple[float, floa
     return _hparams(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
 
 
-def _session_start(record: TrialRecord) -> Any:
+def session_start(record: TrialRecord) -> Any:
+    """That a search trial has begun, with its values."""
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
     start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
@@ -188,12 +223,44 @@ def _session_start(record: TrialRecord) -> Any:
     return _hparams(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=start))
 
 
-def _session_end(state: State) -> Any:
+def session_end(record: TrialRecord) -> Iterator[Any]:
+    """How a search trial ended: the selected score, the step at which it was stopped, its state."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-    status = api_pb2.STATUS_FAILURE if state is State.FAILED else api_pb2.STATUS_SUCCESS
+    if record.score is not None:
+        yield scalar("score", record.score)
+    if record.state is State.PRUNED:
+        yield scalar("pruned_at_step", record.scored[-1][0] if record.scored else 0)
+    status = api_pb2.STATUS_FAILURE if record.state is State.FAILED else api_pb2.STATUS_SUCCESS
     end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    return _hparams(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    yield _hparams(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))
+
+
+def scalar(tag: str, value: float) -> Any:
+    """A summary of one number."""
+    from tensorboard.compat.proto import summary_pb2
+
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)])
+
+
+def text_summary(tag: str, markdown: str) -> Any:
+    """A summary for the page of texts."""
+    from tensorboard.compat.proto import summary_pb2
+    from tensorboard.plugins.text import metadata
+    from tensorboard.util import tensor_util
+
+    about = metadata.create_summary_metadata(display_name=tag, description="")
+    value = summary_pb2.Summary.Value(tag=tag, metadata=about, tensor=tensor_util.make_tensor_proto(markdown))
+    return summary_pb2.Summary(value=[value])
+
+
+def image_summary(tag: str, png: bytes) -> Any:
+    """A summary for the page of images."""
+    from tensorboard.compat.proto import summary_pb2
+
+    width, height = struct.unpack(">II", png[16:24])
+    image = summary_pb2.Summary.Image(encoded_image_string=png, width=width, height=height, colorspace=4)
+    return summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, image=image)])
 
 
 def _hparams(tag: str, data: Any) -> Any:

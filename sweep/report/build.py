@@ -17,6 +17,7 @@ from sweep.report.answer import answer, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
+from sweep.sources import in_words, sources
 from sweep.standing import Standing
 
 #: More failures than that are in the table of trials alone.
@@ -390,8 +391,11 @@ def _provenance(material: Material) -> Section:
             "what": "selected by",
             "value": "mean English development accuracy of the target; test never seen by the search",
         },
-        {"what": "search", "value": _short(definition.get("search"))},
-        *({"what": f"data: {name}", "value": value} for name, value in _data(definition)),
+        {"what": "search", "value": in_words(definition.get("search"))},
+        *(
+            {"what": f"data: {one.task}", "value": f"{one.origin}; licence {one.licence}"}
+            for one in sources(definition)
+        ),
     ]
     for name in ("python", "system", "processor", "processors", "memory_gib", "gpus", "transfer_sweep", "commit"):
         values = list(dict.fromkeys(str(run.get(name, "")) for run in material.runs))
@@ -403,31 +407,6 @@ def _provenance(material: Material) -> Section:
     columns = (Column("what", plain("what"), numeric=False), Column("value", plain("value"), numeric=False))
     table = PrintedTable(name="provenance", caption="What made these numbers", columns=columns, rows=tuple(lines))
     return Section(name="provenance", title="Provenance", tables=(table,))
-
-
-def _data(definition: Any) -> list[tuple[str, str]]:
-    """Every task of a definition with its source, wherever in the definition it stands."""
-    found: dict[str, str] = {}
-
-    def walk(value: Any) -> None:
-        if isinstance(value, Mapping):
-            if value.get("type") == "Task" or {"name", "source", "licence"} <= set(value):
-                source = {name: part for name, part in value["source"].items() if part not in ("", None)}
-                found[str(value["name"])] = f"{_short(source)}; licence {value['licence']}"
-            for part in value.values():
-                walk(part)
-        elif isinstance(value, list):
-            for part in value:
-                walk(part)
-
-    walk(definition)
-    return sorted(found.items())
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in sorted(value.items()) if name != "type")
-    return str(value or "not stated")
 
 
 def _absences(rows: Sequence[Row]) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -82,19 +82,21 @@ class Plot:
         """The figure as an SVG file; equal figures are equal text."""
         return self._svg
 
+    def png(self) -> bytes:
+        """The figure as a PNG file of 150 points per inch, on white."""
+        return self._saved("png", dpi=150, facecolor="white", metadata={"Software": None})
+
     @cached_property
     def _svg(self) -> str:
         """Drawn once: a page and a file beside it have the same figure, and drawing is what a report takes long for."""
         return self._saved("svg", metadata={"Date": None, "Creator": None}).decode()
 
-    def png(self) -> bytes:
-        """The figure as a PNG file of 150 points per inch, on white."""
-        return self._saved("png", dpi=150, facecolor="white", metadata={"Software": None})
-
     def _saved(self, kind: str, **options: Any) -> bytes:
         buffer = io.BytesIO()
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}):
             self.figure.savefig(buffer, format=kind, **{"transparent": kind == "svg", **options})
+        # Laid out once: the places of a figure's parts are the same in every file, and to find them takes longest.
+        self.figure.set_layout_engine("none")
         return buffer.getvalue()
 
 
@@ -103,7 +105,7 @@ def plots(tables: Mapping[str, pa.Table], trials: pa.Table, mixtures: Mapping[st
     rows = {name: table.to_pylist() for name, table in tables.items()}
     searched = [row for row in trials.to_pylist() if row["phase"] == "search"]
     drawn = [
-        _matrix(rows["per_language"]),
+        matrix(rows["per_language"]),
         _bars(rows["per_language"]),
         _groups(rows["per_group"]),
         _optimism(rows["selection"]),
@@ -124,7 +126,8 @@ def _plot(name: str, title: str, caption: str, width: float, height: float) -> P
 # The answer
 
 
-def _matrix(rows: Sequence[Row]) -> Plot | None:
+def matrix(rows: Sequence[Row]) -> Plot | None:
+    """The transfer matrix, from rows of `per_language`; None without any gain."""
     languages = sorted({row["language"] for row in rows}, key=lambda name: (name.startswith(MEAN), name))
     return _heat_map(
         "transfer_matrix",
@@ -370,15 +373,18 @@ def _parallel(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
         colours, scale = _score_colours(trials)
-        for row in sorted(trials, key=lambda row: row["score"]):
+        ordered = sorted(trials, key=lambda row: row["score"])
+        for place, row in enumerate(ordered):
             shares = [row[f"value.share.{task}"] for task in tasks]
-            (line,) = axes.plot(range(len(tasks)), shares, color=colours(row["score"]), marker=".", lw=1.6)
+            width = 1 + 2 * place / max(1, len(ordered) - 1)
+            (line,) = axes.plot(range(len(tasks)), shares, color=colours(row["score"]), marker=".", lw=width)
             plot.mark(line, Mark(_shares_text(row, tasks), cell))
         axes.set_xticks(range(len(tasks)), tasks)
         axes.set_ylabel("share of the steps")
         axes.set_ylim(0, None)
         plot.figure.colorbar(scale, ax=axes, label="English dev accuracy")
-    return Plot(**{**vars(plot), "caption": "Each line is a trial; darker is better. Shares of a trial sum to 1."})
+    caption = "Each line is a trial; the redder and wider, the better. Shares of a trial sum to 1."
+    return replace(plot, caption=caption)
 
 
 def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]) -> Plot:
@@ -391,26 +397,29 @@ def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row])
                 ends = [corners[one] * level + corners[(one + turn) % 3] * (1 - level) for turn in (1, 2)]
                 axes.plot(*np.array(ends).T, color=GRID, lw=0.5)
         colours, scale = _score_colours(trials)
+        least, most = scale.get_clim()
+
+        def worth(row: Row) -> float:
+            return (row["score"] - least) / (most - least) if most > least else 1.0
+
         for row in trials:
             place = np.array([row[f"value.share.{task}"] for task in tasks]) @ corners
-            (point,) = axes.plot(*place, "o", color=colours(row["score"]), mec=INK, mew=0.5, ms=7)
+            (point,) = axes.plot(*place, "o", color=colours(row["score"]), mec=INK, mew=0.5, ms=5 + 4 * worth(row))
             plot.mark(point, Mark(_shares_text(row, tasks), cell))
         for task, (x, y), side in zip(tasks, corners, ("right", "left", "center"), strict=True):
             axes.text(x, y + (0.04 if y else -0.06), task, ha={"right": "left", "left": "right"}.get(side, side))
         axes.set_aspect("equal")
         axes.set_axis_off()
         plot.figure.colorbar(scale, ax=axes, label="English dev accuracy", shrink=0.7)
-    caption = "Each point is a trial: the nearer to a corner, the more of that task; darker is better."
-    return Plot(**{**vars(plot), "caption": caption})
+    caption = "Each point is a trial: the nearer to a corner, the more of that task; the redder and larger, the better."
+    return replace(plot, caption=caption)
 
 
 def _score_colours(trials: Sequence[Row]) -> tuple[Callable[[float], Any], Any]:
     scores = [row["score"] for row in trials]
-    # Light yellow vanishes on white, so the scale ends before it.
-    shades = matplotlib.colormaps["cividis_r"](np.linspace(0.12, 1, 256))
-    scale = matplotlib.cm.ScalarMappable(
-        matplotlib.colors.Normalize(min(scores), max(scores)), matplotlib.colors.ListedColormap(shades)
-    )
+    # Both ends can be seen on a white page and on a dark one.
+    shades = matplotlib.colors.LinearSegmentedColormap.from_list("worth", [GREY, RED])
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(min(scores), max(scores)), shades)
     return scale.to_rgba, scale
 
 

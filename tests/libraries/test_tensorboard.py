@@ -15,7 +15,7 @@ from search_spaces.space import Space
 from search_spaces.transfer_grid import Cell, CellRole
 from sweep.definition import Sweep
 from sweep.records import Phase, State, TrialKey, TrialRecord
-from sweep.tensorboard import EXPERIMENT, SweepWriter
+from sweep.tensorboard import EXPERIMENT, WHOLE, SweepWriter
 from tests.pure import fake_sweep as fake
 from trainables.catalogue.task import Kind, LabSource, Role, Split, Task
 from trainables.scores import Progress, Score, TaskLoss
@@ -226,12 +226,12 @@ def test_a_trial_taken_up_again_goes_on_in_its_own_run(ask):
 
 def test_the_experiment_is_written_once_and_replaced_when_the_space_changes(tmp_path):
     _writer(tmp_path)
-    before = (tmp_path / EXPERIMENT).read_bytes()
+    before = (tmp_path / WHOLE / EXPERIMENT).read_bytes()
     _writer(tmp_path)
-    assert (tmp_path / EXPERIMENT).read_bytes() == before
+    assert (tmp_path / WHOLE / EXPERIMENT).read_bytes() == before
     SweepWriter(tmp_path, _sweep(Choice((0.001, 0.002))))
-    assert (tmp_path / EXPERIMENT).read_bytes() != before
-    assert len(list(tmp_path.iterdir())) == 1
+    assert (tmp_path / WHOLE / EXPERIMENT).read_bytes() != before
+    assert len(list((tmp_path / WHOLE).iterdir())) == 1
 
 
 def test_writing_loads_neither_torch_nor_tensorflow(tmp_path):

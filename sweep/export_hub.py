@@ -1,0 +1,227 @@
+"""A sweep as folders of the Hugging Face hub: tables as a data set, the best encoder as a model; uploads nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.transfer_grid import CellRole
+from sweep import tables
+from sweep.languages import language_name
+from sweep.per_language import BLIND, per_language
+from sweep.records import TrialRecord
+from sweep.report.texts import Column, Row, plain, with_interval
+from sweep.sources import Source, sources
+from trainables.store import Absent
+
+if TYPE_CHECKING:
+    from sweep.results import Results
+
+#: The one split of every table. The hub's library keeps the word "all" for itself, and nothing here is a "train" split.
+SPLIT = "results"
+
+#: What an encoder's folder takes from the output of a stage: all that `from_pretrained` reads, and the rest of the
+#: model, which this package reads.
+_KEPT = ("*.json", "*.safetensors", "*.model", "*.txt")
+_LEFT = ("losses.json", "scores.json")
+
+
+def data_set(results: Results, directory: str) -> list[str]:
+    """Write every table as a configuration of a data set that `datasets.load_dataset(directory, TABLE)` reads.
+
+    Raises:
+        LookupError: where the folder is there and not empty.
+    """
+    folder = _new(directory)
+    found = {
+        "scores": results.scores(),
+        "predictions": results.predictions(),
+        "trials": results.trials(),
+        "mixtures": results.mixtures(),
+        **results.findings(),
+    }
+    written = []
+    for name, table in sorted(found.items()):
+        (folder / name).mkdir(parents=True)
+        path = folder / name / f"{SPLIT}.parquet"
+        path.write_bytes(tables.parquet_bytes(table).to_pybytes())
+        written.append(str(path))
+    stated = results.stated()
+    card = folder / "README.md"
+    card.write_text(_data_card(results, stated, {name: len(table) for name, table in found.items()}), "utf-8")
+    return [*written, str(card)]
+
+
+def _data_card(results: Results, stated: Mapping[str, Any], rows: Mapping[str, int]) -> str:
+    from huggingface_hub import DatasetCardData
+
+    data = DatasetCardData(
+        language=list(stated["languages"]),
+        license="other",
+        license_name="of-the-data-below",
+        pretty_name=f"Sweep {results.name}",
+        config_names=None,
+        configs=[
+            {
+                "config_name": name,
+                "data_files": [{"split": SPLIT, "path": f"{name}/{SPLIT}.parquet"}],
+                **({"default": True} if name == "per_language" else {}),
+            }
+            for name in sorted(rows)
+        ],
+    )
+    lines = [
+        f"# Sweep {results.name}",
+        f'Results of a transfer-sweep on {stated["target"]}: `load_dataset(FOLDER, TABLE, split="{SPLIT}")`.',
+        "\n".join(
+            ["| table | rows |", "|---|---|", *(f"| {name} | {count} |" for name, count in sorted(rows.items()))]
+        ),
+        "Every column's meaning and unit is in the metadata of its Arrow field. `predictions` holds answers of the "
+        "test split, with its gold labels: keep it from what a model is trained on.",
+        "## Data behind it",
+        _sources(sources(stated.get("definition", {}))),
+    ]
+    return f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(lines) + "\n"
+
+
+def encoder(results: Results, directory: str, cell: str | None = None) -> list[str]:
+    """Write the best encoder as a folder that `AutoModel.from_pretrained` loads, with a model card.
+
+    Of the confirmed runs of the cell, or of the cell with the best mean where none is stated, it is the one with the
+    best English development score: no test label chooses.
+
+    Raises:
+        LookupError: for an unknown cell, a sweep without a confirmed run, weights that are gone, or a folder that is
+            not empty.
+    """
+    standing = results.standing()
+    if cell is not None:
+        standing.cell(cell)
+    candidates = [one for one in standing.cells if one.name == cell or (cell is None and one.role not in _NO_ANSWER)]
+    runs = {one.name: [r for r in standing.confirmations(one.name) if r.score is not None] for one in candidates}
+    means = {name: sum(r.score or 0.0 for r in mine) / len(mine) for name, mine in runs.items() if mine}
+    if not means:
+        raise LookupError(f"{results.name!r} must have a confirmed run to export an encoder of; see `sweep status`")
+    best = max(means, key=lambda name: means[name])
+    run = max(runs[best], key=lambda one: one.score or 0.0)
+    try:
+        weights = results.store.fetch(run.target)
+    except Absent as error:
+        raise LookupError(f"the weights of {run.key} must be in the storage: {error}") from error
+    folder = _new(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for pattern in _KEPT:
+        for file in sorted(weights.glob(pattern)):
+            if file.name not in _LEFT:
+                shutil.copyfile(file, folder / file.name)
+                written.append(str(folder / file.name))
+    table = per_language(standing, results.answers(standing)).to_pylist()
+    card = folder / "README.md"
+    card.write_text(_model_card(results, run, [row for row in table if row["cell"] == best]), "utf-8")
+    return [*written, str(card)]
+
+
+#: Cells whose encoders nobody asks for.
+_NO_ANSWER = (*BLIND, CellRole.CONTROL)
+
+
+def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    stated = results.stated()
+    definition = stated.get("definition", {})
+    mine = {**definition, "cells": [one for one in definition.get("cells", ()) if one.get("name") == run.key.cell]}
+    data = sources(mine)
+    scored = [row for row in rows if row["accuracy"] is not None]
+    base = definition.get("encoder", {}).get("text", {}).get("repository")
+    licences = sorted({one.licence for one in data})
+    card = ModelCardData(
+        language=list(stated["languages"]),
+        license="other",
+        license_name="of-its-data-and-base-model",
+        library_name="transformers",
+        pipeline_tag="feature-extraction",
+        base_model=base,
+        model_name=f"{results.name}, {run.key.cell}",
+        eval_results=[
+            EvalResult(
+                task_type="text-classification",
+                dataset_type=stated["target"],
+                dataset_name=f"{stated['target']}, {row['language']}",
+                dataset_config=row["language"],
+                dataset_split="test",
+                metric_type="accuracy",
+                metric_value=round(row["accuracy"], 4),
+            )
+            for row in scored
+        ],
+    )
+    base_text = f"[{base}](https://huggingface.co/{base})" if base else str(definition.get("encoder", {}).get("name"))
+    parts = [
+        f"# {results.name}: the encoder of {run.key.cell}",
+        f"A text encoder after {_training(rows)}, then target training on {stated['target']}. Base: {base_text}. "
+        f"Seed {run.seed}; chosen by English development accuracy ({run.score:.3f}) alone.",
+        "```python\nfrom transformers import AutoModel, AutoTokenizer\n\n"
+        "encoder = AutoModel.from_pretrained(FOLDER)\ntokenizer = AutoTokenizer.from_pretrained(FOLDER)\n```",
+        "`AutoModel` loads the encoder. Its heads and its image side are in `extras.safetensors`, which transfer-sweep "
+        "reads: without them it classifies nothing.",
+        "## Scores",
+        f"On the test split, over {max((row['seeds'] for row in scored), default=0)} seeds, of which this encoder is "
+        "one; 95% intervals over seeds and items.",
+        _markdown(_SCORE_COLUMNS, scored),
+        *_remarks(rows),
+        "## Languages",
+        "Trained on data of the languages that the table below states; tested in "
+        f"{', '.join(language_name(code) for code in stated['languages'])}.",
+        "## Data",
+        _sources(data),
+        "## Licence",
+        f"Weights follow the licences of the base model and of the data: {'; '.join(licences) or 'not stated'}. "
+        "This card does not decide which use they allow.",
+    ]
+    return f"---\n{card.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
+
+
+_SCORE_COLUMNS = (
+    Column("language", plain("language"), numeric=False),
+    Column("accuracy [95%]", with_interval("accuracy", signed=False)),
+    Column("gain over no intermediate training [95%]", with_interval("gain", signed=True)),
+    Column("items", plain("items")),
+)
+
+
+def _training(rows: Sequence[Row]) -> str:
+    found = next((row["intermediates"] for row in rows if row["intermediates"]), "")
+    return f"intermediate training on {found.replace('+', ', ')}" if found else "no intermediate training"
+
+
+def _remarks(rows: Sequence[Row]) -> Iterator[str]:
+    said = sorted(
+        {row["remark"] for row in rows if row["remark"]} | {r["absent_reason"] for r in rows if r["absent_reason"]}
+    )
+    if said:
+        yield "\n".join(f"- {text}" for text in said)
+
+
+def _markdown(columns: Sequence[Column], rows: Sequence[Row]) -> str:
+    head = "| " + " | ".join(column.head for column in columns) + " |"
+    rule = "|" + "|".join("---:" if column.numeric else "---" for column in columns) + "|"
+    return "\n".join([head, rule, *("| " + " | ".join(c.shows(row) for c in columns) + " |" for row in rows)])
+
+
+def _sources(found: Sequence[Source]) -> str:
+    lines = [
+        f"| {one.task} | {', '.join(one.languages) or '.'} | {one.origin.replace('|', '/')} | {one.licence} |"
+        for one in found
+    ]
+    return "\n".join(["| task | training data in | source | licence |", "|---|---|---|---|", *lines])
+
+
+def _new(directory: str) -> Path:
+    folder = Path(directory)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LookupError(f"the folder must be new or empty, got {directory!r}; name another, or empty it")
+    return folder
