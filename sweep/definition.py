@@ -276,14 +276,14 @@ class Sweep:
                 f"selector must not be Selector.ORACLE where the target {self.target.name!r} keeps no target-language "
                 "labels apart from those reported; use with_oracle(target)"
             )
-        if self.selector is Selector.SOURCE_DEV:
-            for cell in self.cells:
-                learned = cell.learned_from
-                if learned and source_languages(learned) != (ENGLISH,) and source_dev(learned) is None:
-                    yield (
-                        f"selector Selector.SOURCE_DEV needs a development split in {' '.join(source_languages(learned))} "
-                        f"for cell {cell.name!r}, which {learned.name!r} has not; choose another"
-                    )
+        for cell in self.cells if self.selector is Selector.SOURCE_DEV else ():
+            learned = cell.learned_from
+            languages = source_languages(learned) if learned else (ENGLISH,)
+            if learned and languages != (ENGLISH,) and source_dev(learned) is None:
+                yield (
+                    f"selector Selector.SOURCE_DEV needs a development split in {' '.join(languages)} for cell "
+                    f"{cell.name!r}, which {learned.name!r} has not; choose another"
+                )
 
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""

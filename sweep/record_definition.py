@@ -20,8 +20,7 @@ from trainables.stages import as_read
 FILE = "definition.json"
 
 #: Fields whose change asks for more work but makes nothing that is there wrong.
-#: Another selector chooses among the checkpoints that are there: runs are evaluated again, and nothing is trained.
-_MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "selector", "space", "storage_limit_bytes")
+_MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
 def refuse_other(

@@ -11,9 +11,7 @@ from trainables.selectors import Selector
 from trainables.settings import Settings
 
 
-def selected_score(
-    sweep: Sweep, settings: Settings, scored: Sequence[tuple[int, SelectionScore]]
-) -> SelectionScore:
+def selected_score(sweep: Sweep, settings: Settings, scored: Sequence[tuple[int, SelectionScore]]) -> SelectionScore:
     """Of a run with these (step, score) pairs, in order of steps and down to its last.
 
     With `Selector.ENGLISH_DEV` the best among the checkpoints that selectors choose from, else that of the last step:

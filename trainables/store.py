@@ -65,7 +65,7 @@ class Results:
     scores: tuple[Score, ...] = ()
     predictions: StoredFile | None = None
     checkpoints: tuple[CheckpointScores, ...] = ()
-    """Of an evaluation that scored several of a run's checkpoints; for tables alone, and no part of what a trial hears."""
+    """Of an evaluation that scored several of a run's checkpoints; for tables alone: no trial hears of them."""
 
     def done(self) -> Done:
         """The event that tells a trial of a stage whose results are known."""

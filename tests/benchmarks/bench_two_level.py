@@ -22,8 +22,7 @@ from dataclasses import replace
 import numpy as np
 
 from search_spaces import LogRange, Range, Space
-from sweep.expected_gain import costs
-from sweep.points import intermediate
+from sweep.points import intermediate, stage_costs
 from sweep.records import TrialRecord
 from sweep.search import ExpectedGain, NoPruning, Search, Tpe
 from tests.benchmarks.searched import interval, searched
@@ -65,7 +64,7 @@ def run(formula: Callable[[Mapping[str, float]], float], seed: int, search: Sear
         intermediate_settings=replace(SETTINGS, maximum_steps=60),
         search=replace(search, seed=100 + seed),
     )
-    opening, target = costs(sweep, ALONE)
+    opening, target = stage_costs(sweep, ALONE)
     assert opening == 3 * target
     budget = PLAIN_TRIALS * (opening + target)
     random = np.random.default_rng(seed)

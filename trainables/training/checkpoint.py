@@ -91,7 +91,9 @@ def lay_over(reader: Reader, tensors: dict[str, torch.Tensor]) -> None:
     for name, value in tensors.items():
         if name not in known or known[name].shape != value.shape:
             shape = tuple(known[name].shape) if name in known else None
-            raise ValueError(f"{name} of a checkpoint must have the shape {shape} of its run's output, got {value.shape}")
+            raise ValueError(
+                f"{name} of a checkpoint must have the shape {shape} of its run's output, got {value.shape}"
+            )
     with torch.no_grad():
         for name, value in tensors.items():
             known[name].copy_(value)

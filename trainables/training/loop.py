@@ -138,9 +138,7 @@ def _evaluate(
             write_json(output / "scores.json", {"history": (), "scores": scored.scores})
 
     ranks.together(write)
-    return Outcome(
-        steps_executed=0, resumed_from=0, was_cancelled=False, scores=scored.scores, checkpoints=checkpoints
-    )
+    return Outcome(steps_executed=0, resumed_from=0, was_cancelled=False, scores=scored.scores, checkpoints=checkpoints)
 
 
 def _of_checkpoints(
