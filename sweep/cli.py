@@ -262,10 +262,12 @@ def _some_rows(results, options: argparse.Namespace) -> str:  # type: ignore[no-
 
 
 def _chosen(results) -> str:  # type: ignore[no-untyped-def]
-    """What the selectors come to, in a sentence; empty where no run kept more than its last step."""
+    """What the selectors come to, and how much was reused, in a line each where there is something to say."""
+    from sweep.reuse import reuse_text
     from sweep.selectors import selector_text
 
-    return selector_text(results.standing(), results.selectors().to_pylist())
+    said = (selector_text(results.standing(), results.selectors().to_pylist()), reuse_text(results))
+    return "\n".join(text for text in said if text)
 
 
 def _status(options: argparse.Namespace) -> int:
