@@ -1,4 +1,4 @@
-"""How many optimiser steps shared stages have saved a sweep so far, beside what its plan said; counts no plan itself."""
+"""How many optimiser steps shared stages have saved a sweep so far, beside what its plan said; plans nothing."""
 
 from __future__ import annotations
 

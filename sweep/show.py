@@ -129,7 +129,7 @@ def status_lines(results: Results) -> str:
     if standing.ran_out:
         ending = f"the budget has run out ({standing.budget}): a larger one goes on with what is missing"
     saved = reuse_text(results)
-    return "\n".join([*_blocks(head, lines, 0), f"{standing.sweep}: {ending}", *([saved] if saved else [])])
+    return "\n".join([*_blocks(head, lines, 0), *([saved] if saved else []), f"{standing.sweep}: {ending}"])
 
 
 def _status(standing: Standing, cell: str) -> list[str]:

@@ -17,6 +17,7 @@ from sweep.report.answer import answer, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
+from sweep.reuse import achieved
 from sweep.selectors import by_selector
 from sweep.standing import Standing
 
@@ -374,7 +375,7 @@ def _cost(standing: Standing) -> PrintedTable:
         Column("steps run", _count("steps")),
         Column("hours of gangs", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
     )
-    saved = total["asked"] / total["steps"] if total["steps"] else 1
+    saved = achieved(standing.records.values()).factor
     caption = f"Stages: {saved:.1f} times the steps would have been run without sharing" if saved > 1.05 else "Stages"
     return PrintedTable(name="cost", caption=caption, columns=columns, rows=tuple(lines))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from search_spaces import Cell
@@ -227,3 +230,26 @@ def test_a_finished_sweep_that_is_run_again_loads_no_ray_and_changes_no_byte(kil
     assert process.returncode == 0, said
     assert said.endswith("ray loaded: False\n")
     assert everything(killed / "storage") == before
+
+
+def test_trials_of_milliseconds_pass_through_a_few_processes_instead_of_starting_one_each(cluster, tmp_path):
+    found: set[int] = set()
+    ended = threading.Event()
+
+    def look():
+        while not ended.wait(0.2):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if child.cmdline()[0].startswith(("ray::TransferTrial", "ray::ResourceTrainable")):
+                        found.add(child.pid)
+
+    cells = (BASELINE, *(replace(ALONE, name=f"nli_{n}") for n in range(5)))
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        results = run(replace(UNPRUNED, name="kept", cells=cells, gangs=TWO), tmp_path)
+    finally:
+        ended.set()
+        looking.join()
+    assert results.complete and len(results.standing().records) == 24
+    assert 1 <= len(found) <= 6
