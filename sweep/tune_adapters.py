@@ -27,8 +27,8 @@ class _Unsaved:
         return {name: value for name, value in self.__dict__.items() if name != "_conductor"}
 
 
-#: A process of a trial is up after this long even on a busy machine. Tune gives a trial that waits for a new process that of another
-#: trial which ends first, and throws the new one away.
+#: A trial's process is up after this long, also on a busy machine. Tune gives a trial that waits for a new process that
+#: of another trial which ends first, and throws the new one away.
 START_SECONDS = 10.0
 
 

@@ -253,3 +253,32 @@ def test_trials_of_milliseconds_pass_through_a_few_processes_instead_of_starting
         looking.join()
     assert results.complete and len(results.standing().records) == 24
     assert 1 <= len(found) <= 6
+
+
+ON_PROCESSORS = """
+import sys
+from dataclasses import replace
+from sweep import run
+from tests.ray_local.test_sweep_rehearsal import SMALL
+from trainables.dispatcher import start_local_ray
+if __name__ == "__main__":
+    processors, gangs, storage = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    start_local_ray(cpus=processors)
+    results = run(replace(SMALL, gangs=replace(SMALL.gangs, count=gangs)), storage)
+    sys.exit(0 if results.complete else 1)
+"""
+
+
+@pytest.mark.parametrize(("processors", "gangs"), [(1, 1), (2, 1), (4, 4)])
+def test_a_sweep_ends_on_one_two_and_four_processors_and_with_fewer_gangs_than_trials(
+    two_gangs, tmp_path, processors, gangs
+):
+    script = tmp_path / "on_processors.py"
+    script.write_text(ON_PROCESSORS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    words = [sys.executable, str(script), str(processors), str(gangs), str(tmp_path / "storage")]
+    ended = subprocess.run(words, env=environment, cwd=tmp_path, timeout=280, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    mine = Results.open(str(tmp_path / "storage"))
+    assert tables(mine, tmp_path / "mine") == tables(two_gangs, tmp_path / "theirs")
