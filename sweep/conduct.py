@@ -19,6 +19,7 @@ from sweep.points import search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
 from sweep.search import Budget
+from sweep.selected import selected_score
 from sweep.selection_score import SelectionScore
 from sweep.standing import Standing
 from trainables.catalogue.task import Role
@@ -486,10 +487,12 @@ class Conductor:
             reason = f"the target was not scored on its development split after its last step, {target.steps}"
             self._end(key, What.FAILED, {"reason": reason})
             return
-        payload = {"score": record.scored[-1][1], "target": target.digest, "evaluation": evaluation}
+        assert isinstance(target.work, Training)  # `_target_place` finds no other
+        score = selected_score(self.sweep, target.work.settings, record.scored)
+        payload = {"score": score, "target": target.digest, "evaluation": evaluation}
         if evaluation:
-            told = (score for score in running.scores if score.metric == "accuracy")
-            payload["accuracy"] = {score.language: score.value for score in told}
+            told = (one for one in running.scores if one.metric == "accuracy" and one.role is Role.REPORT)
+            payload["accuracy"] = {one.language: one.value for one in told}
         self._end(key, What.FINISHED, payload)
 
     def _end(self, key: TrialKey, what: What, payload: dict[str, object]) -> None:

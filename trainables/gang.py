@@ -283,6 +283,7 @@ def _ended(
         seconds=seconds,
         history=tuple(outcome.history),
         scores=tuple(outcome.scores),
+        checkpoints=tuple(outcome.checkpoints),
         admitted=lambda: mailbox.accepts(attempt),
     )
     if manifest is None:

@@ -15,6 +15,7 @@ from trainables.catalogue.encoder import Encoder
 from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
 from trainables.model import encoder as trunks
+from trainables.model.lora_folded import folded
 from trainables.model.reader import Reader, head_key
 from trainables.scores import Progress
 
@@ -60,6 +61,42 @@ def read_model(folder: Path | None, encoder: Encoder, *, seed: int, dropout: flo
     for name, outputs in sizes.items() if carry_heads else ():
         reader.head(name, outputs).load_state_dict(_under(f"heads.{head_key(name)}.", extras))
     return reader
+
+
+def write_trained(reader: Reader, path: Path) -> None:
+    """The trained parameters as the output of the stage would have them if it ended now; the rest are its output's."""
+    adapted = folded(reader.trunk)
+    tensors = {f"trunk.{name}": value.cpu().contiguous() for name, value in adapted.items()}
+    for name, parameter in reader.named_parameters():
+        if parameter.requires_grad and not (adapted and name.startswith("trunk.")):
+            tensors[name] = parameter.detach().cpu().contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".writing-{path.name}")
+    save_file(tensors, aside)
+    aside.rename(path)
+
+
+def read_trained(path: Path) -> dict[str, torch.Tensor]:
+    """What `write_trained` wrote."""
+    return load_file(path)
+
+
+def lay_over(reader: Reader, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a model the parameters of one of its checkpoints.
+
+    Raises:
+        ValueError: where one does not fit; the model is then as it was.
+    """
+    known = dict(reader.named_parameters())
+    for name, value in tensors.items():
+        if name not in known or known[name].shape != value.shape:
+            shape = tuple(known[name].shape) if name in known else None
+            raise ValueError(
+                f"{name} of a checkpoint must have the shape {shape} of its run's output, got {value.shape}"
+            )
+    with torch.no_grad():
+        for name, value in tensors.items():
+            known[name].copy_(value)
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
