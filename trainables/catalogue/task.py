@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from trainables.catalogue.files import TextFiles, XvnliSource
+from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, XvnliSource
 from trainables.faults import Invalid, refuse
 
 
@@ -194,7 +194,7 @@ class PublishedSource:
     fingerprint: str = ""
 
 
-Source = LabSource | ParquetSource | PublishedSource | TextFiles | XvnliSource
+Source = LabSource | ParquetSource | PublishedSource | SentenceFiles | TextFiles | WordFiles | XvnliSource
 
 
 @dataclass(frozen=True, kw_only=True)
