@@ -21,7 +21,8 @@ def _parquet(files: tuple[Path, ...]) -> pa.Table:
 
 def _csv(files: tuple[Path, ...]) -> pa.Table:
     options = csv.ParseOptions(newlines_in_values=True)
-    strings = csv.ConvertOptions(strings_can_be_null=False)
+    texts = ("id", "context", "question", *(f"answer{number}" for number in range(4)))  # numbers among them are texts
+    strings = csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=False)
     return pa.concat_tables([csv.read_csv(path, parse_options=options, convert_options=strings) for path in files])
 
 
