@@ -368,6 +368,23 @@ class TestBadInput:
         files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet")
         assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0]
 
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (
+                {"version": "1.1", "documents": []},
+                "it must hold 'data' where SQuAD 1.1 has it, found version, documents",
+            ),
+            ({"data": [{"paragraphs": [{"context": "a", "questions": []}]}]}, "hold 'qas' .* found context, questions"),
+            ({"data": [["a"]]}, "must hold 'paragraphs' where SQuAD 1.1 has it, found list"),
+        ],
+    )
+    def test_questions_in_another_json(self, mirror, content, told):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text(json.dumps(content))
+        with pytest.raises(Invalid, match=told):
+            read(resolve(XQUAD), "test", ("de",), None)
+
     def test_two_sentences_of_one_id(self, mirror):
         folder = mirror / "bucc2018" / "de-en"
         folder.mkdir(parents=True)
