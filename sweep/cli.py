@@ -199,18 +199,21 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
 
 def _plan_together(suite: Suite) -> int:
     from sweep.plan import plan
+    from sweep.plan_text import remarks_text
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
     found = [looked_up(sweep, fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
     print(suite_text(suite, tuple(plan(one.sweep) for one in found), absent))
+    if remarks := {name: told for one in found for name, told in one.remarks.items()}:
+        print(remarks_text(remarks))
     return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
     from sweep.plan import plan
-    from sweep.plan_text import absent_text, plan_text
+    from sweep.plan_text import absent_text, plan_text, remarks_text
     from sweep.power import power_text
     from sweep.resolve import looked_up
 
@@ -219,6 +222,8 @@ def _plan(options: argparse.Namespace) -> int:
     print(plan_text(planned))
     if found.absent:
         print(absent_text(found.absent))
+    if found.remarks:
+        print(remarks_text(found.remarks))
     if power := power_text(planned.sweep):
         print(power)
     if options.simulate:

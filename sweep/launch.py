@@ -134,6 +134,8 @@ def _run(
             ledger.say, ledger.stopped = display.say, lambda: conductor.broken
             for cell, reason in found.absent_cells.items():
                 display.say(f"{cell} does not run: {reason}")
+            for task, remark in found.remarks.items():
+                display.say(f"{task}: {remark}")
             for text, count in conductor.outdated().items():
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
@@ -163,7 +165,7 @@ def _refuse_unwritable(found: Found, store: Store) -> None:
 def _ledger(found: Found, store: Store) -> Ledger:
     """The ledger of the sweep, beside its definition."""
     sweep = found.sweep
-    record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells)
+    record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
     return Ledger(store.filesystem, store.root, sweep.name).open()
 
 

@@ -45,9 +45,14 @@ def refuse_other(
 
 
 def keep(
-    sweep: Sweep, filesystem: pafs.FileSystem, root: str, absent: Mapping[str, str] = MappingProxyType({})
+    sweep: Sweep,
+    filesystem: pafs.FileSystem,
+    root: str,
+    absent: Mapping[str, str] = MappingProxyType({}),
+    remarks: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write the definition with the reasons of its absent cells, or refuse it as `refuse_other` does.
+    """Write the definition with the reasons of its absent cells and what is to be known of the data that cells read,
+    or refuse it as `refuse_other` does.
 
     Raises:
         Invalid: naming every field that differs.
@@ -55,7 +60,9 @@ def keep(
     refuse_other(sweep, filesystem, root, absent)
     path, new = _path(sweep, root), encode(sweep)
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    text = json.dumps({**described(sweep, absent), "definition": new}, sort_keys=True, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {**described(sweep, absent, remarks), "definition": new}, sort_keys=True, indent=1, ensure_ascii=False
+    )
     put_whole(filesystem, path, text.encode())
 
 
@@ -63,7 +70,11 @@ def _path(sweep: Sweep, root: str) -> str:
     return f"{root.rstrip('/')}/sweeps/{sweep.name}/{FILE}"
 
 
-def described(sweep: Sweep, absent: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+def described(
+    sweep: Sweep,
+    absent: Mapping[str, str] = MappingProxyType({}),
+    remarks: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """What a reader needs of a definition without this package."""
     test = sweep.target.split("test")
     parameters = {name for cell in sweep.cells for name in sweep.space.parameters(cell)}
@@ -82,6 +93,7 @@ def described(sweep: Sweep, absent: Mapping[str, str] = MappingProxyType({})) ->
                 "intermediates": [task.name for task in cell.intermediates],
                 "trials": search_trials(sweep, cell),
                 "absent": absent.get(cell.name, ""),
+                "remark": remarks.get(cell.name, ""),
             }
             for cell in sweep.cells
         ],
