@@ -240,7 +240,7 @@ def test_trials_of_milliseconds_pass_through_a_few_processes_instead_of_starting
         while not ended.wait(0.2):
             for child in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    if child.cmdline()[0].startswith(("ray::TransferTrial", "ray::ResourceTrainable")):
+                    if " ".join(child.cmdline()).startswith(("ray::TransferTrial", "ray::ResourceTrainable")):
                         found.add(child.pid)
 
     cells = (BASELINE, *(replace(ALONE, name=f"nli_{n}") for n in range(5)))
