@@ -152,9 +152,12 @@ class Conductor:
     def foreseen(self) -> list[Path]:
         """Stages that confirmations to come are certain to need, whoever wins: a gang without work may begin them.
 
-        None where a ceiling on steps or hours decides what is begun.
+        None where a ceiling on steps, hours or bytes decides what is begun and what is kept. A search trial that comes
+        while a gang is at one of them waits for it: the work is owed in any case. Its steps are in the ledger once a
+        trial has asked for it.
         """
-        if self.sweep.budget != Budget():
+        ceilings = (self.sweep.gangs.gang_hours, self.sweep.storage_limit_bytes)
+        if self.sweep.budget != Budget() or not all(math.isinf(ceiling) for ceiling in ceilings):
             return []
         ended = Counter(
             record.seed

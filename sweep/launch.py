@@ -217,8 +217,13 @@ def _watchers(
     results = Results(place, sweep.name)
     logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
     text = definition_text(results.stated(), power_text(sweep))
-    writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
-    return display, (display, Careless(writer), Painter(results, store.filesystem, logdir))
+    try:
+        writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
+    except OSError as error:
+        display.say(f"this run writes nothing for TensorBoard: {error}")
+        return display, (display,)
+    painter = Painter(results, store.filesystem, logdir, stopped=lambda: bool(conductor.broken))
+    return display, (display, Careless(writer), painter)
 
 
 def _conduct(

@@ -15,11 +15,15 @@ from sweep.ledger import put_whole
 from sweep.points import search_trials
 from trainables.canonical import encode
 from trainables.faults import refuse
+from trainables.selectors import Selector
 from trainables.stages import as_read
 
 FILE = "definition.json"
 
 #: Fields whose change asks for more work but makes nothing that is there wrong.
+#: What sweeps did whose definitions do not say it: they are older than the choice.
+_BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
+
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
@@ -81,7 +85,8 @@ def described(
     return {
         "name": sweep.name,
         "target": sweep.target.name,
-        "remark": sweep.target.remark,
+        "remark": "; ".join(text for text in (sweep.target.remark, _oracle_remark(sweep)) if text),
+        "selector": str(sweep.selector),
         "languages": list(test.languages if test else ()),
         "seeds": list(sweep.confirmation_seeds),
         "parameters": sorted(parameters),
@@ -100,9 +105,14 @@ def described(
     }
 
 
+def _oracle_remark(sweep: Sweep) -> str:
+    """What stands beside every number that target-language labels have chosen."""
+    return "checkpoints chosen by target-language labels (oracle)" if sweep.selector is Selector.ORACLE else ""
+
+
 def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
-    fixed = {name: value for name, value in definition.items() if name not in _MAY_GROW}
+    fixed = _BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
     fixed["target"] = _without_test(definition["target"])
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
     shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "gpus_per_worker", "kind")}

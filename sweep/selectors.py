@@ -120,6 +120,20 @@ def by_selector(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> list[d
     return found
 
 
+def selector_words(stated: Mapping[str, Any]) -> str:
+    """By what the checkpoint of a reported run is chosen, of a sweep's `definition.json`."""
+    return _WORDS[Selector(stated.get("selector", Selector.LAST_STEP))]
+
+
+_WORDS = {
+    Selector.ENGLISH_DEV: "English development accuracy",
+    Selector.LAST_STEP: "nothing: the last step is taken",
+    Selector.AVERAGE: "nothing: the mean of the weights of the last ones is taken",
+    Selector.SOURCE_DEV: "development accuracy in the language that the target is learned from",
+    Selector.ORACLE: "target-language labels (oracle)",
+}
+
+
 def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as a sentence for a terminal; empty where no run kept more than its last step."""
     found = by_selector(standing, rows)

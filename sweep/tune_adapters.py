@@ -36,8 +36,9 @@ class LedgerSearcher(_Unsaved, Searcher):
     """Suggests what the conductor hands out, at most `limit` trials at a time and `most` in all; saves nothing, the
     ledger has it all.
 
-    A trial that takes over the process of one that has ended is suggested at once, one that needs a new process only
-    when those before it have taken a while: trials of milliseconds would else start a process each, for nothing.
+    Every gang has a trial at once. Of those that are to wait behind them, one that takes over the process of a trial
+    that has ended is suggested at once, and one that needs a new process only when those before it have taken a while:
+    trials of milliseconds would else start a process each, for nothing.
     """
 
     def __init__(
@@ -60,7 +61,8 @@ class LedgerSearcher(_Unsaved, Searcher):
         """The next configuration; None where none is ready yet; `FINISHED` where none will come any more."""
         if len(self._open) >= self._limit:
             return None
-        if self._open and not self._free and self._clock() - self._suggested_at < START_SECONDS:
+        waits = len(self._open) >= self._conductor.sweep.gangs.count
+        if waits and not self._free and self._clock() - self._suggested_at < START_SECONDS:
             return None
         assignment = self._conductor.next() if self._left else None
         if assignment is None:

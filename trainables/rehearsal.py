@@ -216,7 +216,7 @@ def _progress(stage: Stage, work: Training, before: dict[str, Any], step: int) -
 def _evaluate(stage: Stage, work: Evaluation, before: dict[str, Any], output: Path) -> Outcome:
     end = int(before["steps"])
     skills = {int(step): skill for step, skill in before["kept"].items() if int(step) in work.checkpoints}
-    skills[end] = before["skill"]
+    skills = dict(sorted(skills.items())) | {end: before["skill"]}
     found = {(step,): _scored(stage, work, skill, step) for step, skill in skills.items()}
     if work.checkpoints:
         found[tuple(skills)] = _scored(stage, work, sum(skills.values()) / len(skills), end)

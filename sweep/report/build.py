@@ -18,7 +18,7 @@ from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
 from sweep.reuse import achieved
-from sweep.selectors import by_selector
+from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
 
@@ -89,8 +89,9 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             name="selection",
             title="What English dev says of the other languages",
             words=(
-                "All choices are made by English development accuracy. The oracle chooses by the test accuracy that no "
-                "choice may see; its gap is what the rule costs. A blind baseline or a control is no point.",
+                f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
+                f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
+                "rule costs. A blind baseline or a control is no point.",
             ),
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
             open=False,
@@ -410,6 +411,7 @@ def _provenance(material: Material) -> Section:
             "what": "selected by",
             "value": "mean English development accuracy of the target; test never seen by the search",
         },
+        {"what": "checkpoint of a run chosen by", "value": selector_words(material.stated)},
         {"what": "search", "value": in_words(definition.get("search"))},
         *(
             {"what": f"data: {one.task}", "value": f"{one.origin}; licence {one.licence}"}

@@ -23,6 +23,7 @@ from trainables.catalogue.task import Metric, Role, Split, Task
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
+from trainables.selectors import Selector
 from trainables.settings import Alignment, LoRA, Part, Precision, Schedule, Settings, Visible
 from trainables.stages import Evaluation, Portion, Stage, Training, refuse_broken
 
@@ -344,13 +345,18 @@ CHANGES = {
         "visible": Visible.IMAGE_ONLY,
         "batch_size": 128,
         "layer": 3,
+        "checkpoints": (5,),
+        "selector": Selector.AVERAGE,
+        "source": lab.NLI,
     },
 }
+#: Fields of an evaluation that decide nothing of what comes out, or that its parent's digest holds.
+UNSAID = {"role", "learned"}
 
 
 def test_a_change_is_listed_for_every_field():
     assert set(CHANGES[Settings]) == {field.name for field in dataclasses.fields(Settings)}
-    assert set(CHANGES[Evaluation]) | {"role"} == {field.name for field in dataclasses.fields(Evaluation)}
+    assert set(CHANGES[Evaluation]) | UNSAID == {field.name for field in dataclasses.fields(Evaluation)}
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGES[Settings]) - {"maximum_steps"}))

@@ -28,7 +28,9 @@ from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
 from trainables.settings import Settings
 from trainables.stages import Stage, StageKind, Training
 from trainables.training.checkpoint import (
+    KEPT_WEIGHTS,
     Position,
+    kept_weights,
     read_model,
     read_running,
     write_model,
@@ -54,8 +56,6 @@ CHECK_INTERVAL_STEPS = 50
 LOSS_WINDOW_STEPS = 50
 #: Rows of one forward pass when a development split is scored.
 SELECT_BATCH_SIZE = 256
-#: The folder of an output, and of a checkpoint under way, that holds weights of steps before the last.
-KEPT_WEIGHTS = "kept"
 #: Columns of the table of losses that is kept per step.
 _LOSS, _LABELS, _NORM = range(3)
 
@@ -412,11 +412,6 @@ class Attempt:
             for end in ends
         ]
         write_json(output / "losses.json", windows)
-
-
-def kept_weights(output: Path, step: int) -> Path:
-    """Where a stage's output has its trained weights as they were after a step before the last."""
-    return output / KEPT_WEIGHTS / f"{step:09d}.safetensors"
 
 
 def _bring(source: Path, target: Path) -> None:

@@ -20,6 +20,9 @@ from trainables.model.reader import Reader, head_key
 from trainables.scores import Progress
 
 EXTRAS = "extras.safetensors"
+
+#: The folder of an output, and of a checkpoint under way, that holds weights of steps before the last.
+KEPT_WEIGHTS = "kept"
 STATE = "state.safetensors"
 STATE_JSON = "state.json"
 
@@ -97,6 +100,37 @@ def lay_over(reader: Reader, tensors: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, value in tensors.items():
             known[name].copy_(value)
+
+
+def kept_weights(output: Path, step: int) -> Path:
+    """Where a stage's output has its trained weights as they were after a step before the last."""
+    return output / KEPT_WEIGHTS / f"{step:09d}.safetensors"
+
+
+def weights_of(
+    before: tuple[int, ...], end: int, parent: Path, reader: Reader
+) -> dict[tuple[int, ...], dict[str, torch.Tensor]]:
+    """The trained weights of each checkpoint by its step, and the mean of all by all their steps."""
+    kept = {step: read_trained(kept_weights(parent, step)) for step in before}
+    names = sorted({name for tensors in kept.values() for name in tensors})
+    known = dict(reader.named_parameters())
+    kept[end] = {name: known[name].detach().cpu().clone() for name in names}
+    mean = {name: torch.stack([tensors[name].double() for tensors in kept.values()]).mean(0).float() for name in names}
+    return {**{(step,): tensors for step, tensors in kept.items()}, tuple(kept): mean}
+
+
+def write_checkpoint(
+    parent: Path, encoder: Encoder, kept: tuple[int, ...], end: int, steps: tuple[int, ...], folder: Path
+) -> None:
+    """Write one of the checkpoints of a training stage, or the mean of all of them, as its output would be.
+
+    `parent` is the output after step `end`, beside the weights `kept` of earlier steps; `steps` names the checkpoint,
+    as its scores do.
+    """
+    reader = read_model(parent, encoder, seed=0, dropout=0.0, carry_heads=True)
+    if steps != (end,):
+        lay_over(reader, weights_of(kept, end, parent, reader)[steps])
+    write_model(reader, encoder, folder)
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

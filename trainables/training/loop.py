@@ -20,8 +20,8 @@ from trainables.model.reader import Reader
 from trainables.scores import CheckpointScores, Progress
 from trainables.selectors import chosen, has_oracle, seen_of
 from trainables.stages import Evaluation, Stage, StageKind
-from trainables.training.attempt import Attempt, Diverged, Outcome, kept_weights, write_json
-from trainables.training.checkpoint import lay_over, read_model, read_trained
+from trainables.training.attempt import Attempt, Diverged, Outcome, write_json
+from trainables.training.checkpoint import lay_over, read_model, weights_of
 from trainables.training.evaluate import SCORED, Scored, score
 from trainables.training.ranks import Ranks
 from trainables.training.retrieval import score_retrieval
@@ -156,7 +156,7 @@ def _of_checkpoints(
     """
     history = tuple(decode(Progress, item) for item in json.loads((parent / "scores.json").read_text())["history"])
     end = history[-1].step
-    weights = how["ranks"].together(lambda: _weights(work.checkpoints, end, parent, reader))
+    weights = how["ranks"].together(lambda: weights_of(work.checkpoints, end, parent, reader))
     found: dict[tuple[int, ...], Scored] = {}
     for steps, tensors in weights.items():
         lay_over(reader, tensors)
@@ -180,18 +180,6 @@ def _of_checkpoints(
     reported = found[choice]
     reportable = tuple(one for one in reported.scores if one.split != "dev")
     return replace(reported, scores=reportable), checkpoints
-
-
-def _weights(
-    before: tuple[int, ...], end: int, parent: Path, reader: Reader
-) -> dict[tuple[int, ...], dict[str, torch.Tensor]]:
-    """The trained weights of each checkpoint by its step, and the mean of all by all their steps."""
-    kept = {step: read_trained(kept_weights(parent, step)) for step in before}
-    names = sorted({name for tensors in kept.values() for name in tensors})
-    known = dict(reader.named_parameters())
-    kept[end] = {name: known[name].detach().cpu().clone() for name in names}
-    mean = {name: torch.stack([tensors[name].double() for tensors in kept.values()]).mean(0).float() for name in names}
-    return {**{(step,): tensors for step, tensors in kept.items()}, tuple(kept): mean}
 
 
 def _source_rows(stage: Stage, work: Evaluation, cache: Path | None) -> Rows | None:

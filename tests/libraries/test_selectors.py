@@ -12,8 +12,8 @@ from sweep.records import Phase
 from sweep.search import NoPruning, Search
 from sweep.selected import selected_score
 from sweep.selectors import by_selector, selector_text, selectors
+from tests.libraries.test_conduct import World, conducted
 from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, selected, small_sweep
-from tests.pure.test_conduct import World, conducted
 from trainables.canonical import digest, encode
 from trainables.catalogue import lab
 from trainables.catalogue.task import Role, with_oracle

@@ -9,8 +9,8 @@ from sweep.plan import plan
 from sweep.records import Phase
 from sweep.reuse import achieved
 from sweep.search import ExpectedGain, Median, NoPruning, Search
+from tests.libraries.test_conduct import World, conducted
 from tests.pure.small_sweep import small_sweep
-from tests.pure.test_conduct import World, conducted
 
 EVEN = replace(small_sweep().search, pruner=NoPruning())
 
