@@ -505,8 +505,16 @@ def test_what_is_foreseen_begins_every_confirmation_that_is_yet_to_come_and_noth
     assert [path[-1].seed for path in grown.foreseen()] == [9]
 
 
-def test_nothing_is_foreseen_where_a_budget_decides_what_is_begun():
-    assert Conductor(replace(SWEEP, budget=Budget(optimiser_steps=10**6)), MemoryLedger()).foreseen() == []
+@pytest.mark.parametrize(
+    "ceiling",
+    [
+        {"budget": Budget(optimiser_steps=10**6)},
+        {"storage_limit_bytes": 1e12},
+        {"gangs": replace(SWEEP.gangs, gang_hours=1000.0)},
+    ],
+)
+def test_nothing_is_foreseen_where_a_ceiling_decides_what_is_begun_and_kept(ceiling):
+    assert Conductor(replace(SWEEP, **ceiling), MemoryLedger()).foreseen() == []
 
 
 def test_a_budget_that_is_lowered_while_a_trial_is_open_strands_nothing():

@@ -21,12 +21,15 @@ from sweep.plan_text import absent_text, remarks_text
 from sweep.resolve import looked_up, resolved
 from sweep.standing import Standing
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, Patches
 from trainables.catalogue.intermediate import MNLI, QQP
+from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
 from trainables.data import places
 from trainables.faults import Invalid
+from trainables.selectors import Selector
 
 WITH_QQP = Cell(name="qqp", intermediates=(QQP,))
 WAY = "hf download nyu-mll/glue --repo-type dataset --revision"
@@ -150,3 +153,23 @@ def test_what_is_as_published_has_no_remark(mirror):
     parts = tuple(replace(part, rows=1) for part in QQP.source.parts)
     cell = Cell(name="qqp", intermediates=(replace(QQP, source=replace(QQP.source, parts=parts)),))
     assert looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False).remarks == {}
+
+
+def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):
+    filesystem, sweep = pafs.LocalFileSystem(), small_sweep()
+    record_definition.keep(sweep, filesystem, str(tmp_path))
+    file = tmp_path / "sweeps/small" / record_definition.FILE
+    stated = json.loads(file.read_text())
+    for name in ("selector", "checkpoints"):
+        del stated["definition"][name]
+    file.write_text(json.dumps(stated))
+    with pytest.raises(Invalid, match=r"selector must be what it was when this sweep began: .*last_step"):
+        record_definition.keep(sweep, filesystem, str(tmp_path))
+    record_definition.keep(replace(sweep, selector=Selector.LAST_STEP, checkpoints=1), filesystem, str(tmp_path))
+
+
+def test_numbers_that_target_labels_have_chosen_say_so(tmp_path):
+    target = with_oracle(lab.VISUAL_NLI)
+    described = record_definition.described(small_sweep(target=target, selector=Selector.ORACLE))
+    assert "chosen by target-language labels (oracle)" in described["remark"]
+    assert "oracle" not in record_definition.described(small_sweep())["remark"]
