@@ -194,7 +194,28 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
         if getattr(member, "stopped", False):
             return code
         worst = max(worst, code)
+    if options.act is _table and not (options.where or options.group_by or options.address):
+        _print_across(suite, options)
     return worst
+
+
+def _print_across(suite: Suite, options: argparse.Namespace) -> None:
+    """The means over the targets of a suite that have been run."""
+    from sweep.across import Target, across
+    from sweep.results import Results
+    from sweep.rows import rows_text
+
+    found = []
+    for sweep in suite.sweeps:
+        try:
+            found.append(Target.of(Results.open(options.storage, sweep.name)))
+        except LookupError:
+            continue
+    if found:
+        print(f"== {suite.name}: means over {len(found)} of {len(suite.sweeps)} targets", file=sys.stderr)
+        shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
+        format = "table" if options.format == "markdown" else options.format
+        print(rows_text(across(suite.name, found), format, shown))
 
 
 def _plan_together(suite: Suite) -> int:

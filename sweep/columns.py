@@ -124,6 +124,22 @@ PER_GROUP = schema(
     ],
 )
 
+ACROSS = schema(
+    "across",
+    [
+        column("sweep", pa.string(), "name of the suite"),
+        _CELL,
+        column("targets", pa.string(), "which targets the mean is over: all, or without_retrieval"),
+        column("number", pa.int32(), "targets that the mean is over"),
+        column("seeds", pa.int32(), "seeds that every target was confirmed with"),
+        column("accuracy", pa.float64(), "mean over targets, each weighing the same", _SHARE, nullable=True),
+        column("gain", pa.float64(), "mean over targets of the gain over the baseline", _DIFFERENCE, nullable=True),
+        column("gain_low", pa.float64(), "lower end of its 95% interval", _DIFFERENCE, nullable=True),
+        column("gain_high", pa.float64(), "upper end of its 95% interval", _DIFFERENCE, nullable=True),
+        _REASON,
+    ],
+)
+
 _AGAINST = column("against", pa.string(), "the baseline that the cell is compared with")
 _TESTED = column("language", pa.string(), "language of the test split, or a mean over several", "ISO 639-1")
 _PROBABILITY = "probability, 0 to 1"

@@ -34,6 +34,8 @@ _LEFT = ("losses.json", "scores.json")
 def data_set(results: Results, directory: str) -> list[str]:
     """Write every table as a configuration of a data set that `datasets.load_dataset(directory, TABLE)` reads.
 
+    A table without a row is left out: that library refuses one.
+
     Raises:
         LookupError: where the folder is there and not empty.
     """
@@ -45,6 +47,7 @@ def data_set(results: Results, directory: str) -> list[str]:
         "mixtures": results.mixtures(),
         **results.findings(),
     }
+    found = {name: table for name, table in found.items() if len(table)}
     written = []
     for name, table in sorted(found.items()):
         (folder / name).mkdir(parents=True)

@@ -27,7 +27,7 @@ INK, GRID = "#1b1c1d", "#c9cacb"
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#8a8a8a"
 
 #: The most panels of a figure; more cells than that are in the tables alone.
-PANELS = 24
+PANELS = 12
 
 _STYLE = {
     "font.family": "sans-serif",

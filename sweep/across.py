@@ -1,0 +1,111 @@
+"""A suite's targets together: the mean of each cell over them, with and without retrieval; knows no single language."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import stdtrit
+
+from sweep import crossed
+from sweep.columns import ACROSS
+from sweep.outcomes import Answers, paired
+from sweep.standing import Standing
+from sweep.statistics import CONFIDENCE, over_seeds
+from sweep.tables import sorted_table
+from trainables.catalogue.task import Kind
+
+if TYPE_CHECKING:
+    from sweep.results import Results
+
+#: Which targets a mean is over. Retrieval trains nothing, and its scores spread more than all others together.
+ALL, WITHOUT_RETRIEVAL = "all", "without_retrieval"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One sweep of a suite."""
+
+    standing: Standing
+    answers: Answers
+    is_retrieval: bool = False
+
+    @staticmethod
+    def of(results: Results) -> Target:
+        """The target of a sweep that was run."""
+        standing = results.standing()
+        kind = results.stated().get("definition", {}).get("target", {}).get("kind")
+        return Target(standing=standing, answers=results.answers(standing), is_retrieval=kind == Kind.RETRIEVAL)
+
+
+def across(suite: str, targets: Sequence[Target]) -> pa.Table:
+    """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
+
+    A mean is absent as soon as one of its targets is. Gains are paired by seed, since one intermediate stage of a seed
+    serves every target. Their intervals are for seeds and items drawn at random and for these targets: Student's t for
+    the spread over seeds of the mean over targets, and the items' part of each target beside it.
+    """
+    cells = list(dict.fromkeys(cell.name for target in targets for cell in target.standing.cells))
+    kept = [target for target in targets if not target.is_retrieval]
+    chosen = {ALL: targets, **({WITHOUT_RETRIEVAL: kept} if 0 < len(kept) < len(targets) else {})}
+    rows = [
+        {"sweep": suite, "cell": cell, "targets": name, "number": len(some), **_row(cell, some)}
+        for cell in cells
+        for name, some in chosen.items()
+    ]
+    return sorted_table(rows, ACROSS, ("cell", "targets"))
+
+
+def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
+    means = {target.standing.sweep: _by_seed(target, cell) for target in targets}
+    missing = [sweep for sweep, values in means.items() if not values]
+    if missing:
+        return {"seeds": 0, "absent_reason": f"no accuracy over all languages in {', '.join(missing)}"}
+    seeds = sorted(set.intersection(*(set(values) for values in means.values())))
+    row: dict[str, Any] = {
+        "seeds": len(seeds),
+        "accuracy": float(np.mean([np.mean(list(values.values())) for values in means.values()])),
+        "absent_reason": "",
+    }
+    parts = [_gain(target, cell) for target in targets]
+    both = [seed for seed in seeds if all(part is not None and seed in part.by_seed for part in parts)]
+    if not both:
+        return row
+    gains = [float(np.mean([part.by_seed[seed] for part in parts if part is not None])) for seed in both]
+    row["gain"] = float(np.mean(gains))
+    if len(both) < 2:
+        return row
+    interval = over_seeds(gains)
+    of_items = sum(part.item_part for part in parts if part is not None) / len(parts) ** 2
+    quantile = float(stdtrit(len(both) - 1, (1 + CONFIDENCE) / 2))
+    half = math.hypot(quantile * interval.standard_error, 1.96 * math.sqrt(of_items))
+    return {**row, "gain_low": row["gain"] - half, "gain_high": row["gain"] + half}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Gain:
+    by_seed: Mapping[int, float]
+    item_part: float = 0.0
+    """Variance of the mean that more items would shrink; 0 where no item's score is known."""
+
+
+def _gain(target: Target, cell: str) -> _Gain | None:
+    baseline = target.standing.baseline
+    if baseline is None or baseline.name == cell:
+        return None
+    languages = target.standing.languages
+    mine, theirs = target.answers.by_seed(cell, languages), target.answers.by_seed(baseline.name, languages)
+    by_seed = {seed: mine[seed].value - theirs[seed].value for seed in sorted(set(mine) & set(theirs))}
+    both = paired(mine, theirs)
+    if both is None or both[0].shape[-1] < 2:
+        return _Gain(by_seed=by_seed)
+    return _Gain(by_seed=by_seed, item_part=float(crossed.layouts(both[0] - both[1]).item_part))
+
+
+def _by_seed(target: Target, cell: str) -> dict[int, float]:
+    found = target.answers.by_seed(cell, target.standing.languages)
+    return {seed: outcome.value for seed, outcome in found.items()}
