@@ -220,11 +220,6 @@ class Store:
         kept = self.results(digest)
         return kept.scores if kept else None
 
-    def checkpoints(self, digest: str) -> tuple[CheckpointScores, ...]:
-        """What the checkpoints of a run scored in an `evaluate` stage; empty where it scored the last alone."""
-        kept = self.results(digest)
-        return kept.checkpoints if kept else ()
-
     def predictions(self, digest: str) -> pa.Table | None:
         """The predictions of a stage, or None where the store has none."""
         kept = self.results(digest)
