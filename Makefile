@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes, the one that is done takes tests from the other.
+TWO := --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-cluster check bench bench-gpu soak clean
+.PHONY: demo test test-deep test-cluster check bench bench-gpu soak clean
 
 # The CPU build of torch is enough for everything here; a GPU machine may install another before `make`.
 $(READY): pyproject.toml
@@ -20,10 +22,15 @@ demo: $(READY)
 	$(BIN)/sweep run lab --storage sweeps
 
 test: $(READY) check
-	$(BIN)/python -m pytest tests/pure -m "not gpu"
+	$(BIN)/python -m pytest $(TWO) tests/pure -m "not gpu"
+	$(BIN)/python -m pytest $(TWO) tests/libraries -m "not gpu"
 	$(BIN)/python -m pytest tests/torch_cpu -m "not gpu"
 	$(BIN)/python -m pytest tests/ray_local -m "not gpu"
 	$(BIN)/python -m pytest tests/browser
+
+# Twenty times as many examples of every claim that Hypothesis tries to break.
+test-deep: $(READY)
+	$(BIN)/python -m pytest $(TWO) tests/pure tests/libraries -m "not gpu" --hypothesis-profile deep
 
 # Hosts on this machine, `ray up` on them, losses: root, and the Debian packages iproute2, openssh-server and rsync.
 test-cluster: $(READY)

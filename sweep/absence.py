@@ -19,6 +19,8 @@ class Found:
 
     sweep: Sweep
     absent: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Task → what a reader of the results should know of its files, such as another size than the published one."""
 
     @property
     def unable(self) -> tuple[str, ...]:
@@ -43,6 +45,16 @@ class Found:
             for cell, names in reasons.items()
             if names
         }
+
+    @property
+    def cell_remarks(self) -> dict[str, str]:
+        """Cell → the remarks on the data that it reads, those of the target among them."""
+        shared = [task.name for task in _shared_tasks(self.sweep)]
+        told = {}
+        for cell in self.sweep.cells:
+            names = dict.fromkeys((*shared, *(task.name for task in _tasks(cell))))
+            told[cell.name] = "; ".join(f"{name}: {self.remarks[name]}" for name in names if name in self.remarks)
+        return {cell: text for cell, text in told.items() if text}
 
     @property
     def present(self) -> Sweep:
@@ -133,13 +145,18 @@ def _models_not_here(sweep: Sweep) -> str:
 
 def tasks_of(sweep: Sweep) -> Iterator[Task]:
     """Every task that a sweep reads, some more than once."""
+    yield from _shared_tasks(sweep)
+    for cell in sweep.cells:
+        yield from _tasks(cell)
+
+
+def _shared_tasks(sweep: Sweep) -> Iterator[Task]:
+    """The tasks that every cell needs."""
     for preparation in sweep.preparations:
         yield from preparation.tasks
     yield sweep.target
     if sweep.target.learned_from is not None:
         yield sweep.target.learned_from
-    for cell in sweep.cells:
-        yield from _tasks(cell)
 
 
 def _tasks(cell: Cell) -> Iterator[Task]:

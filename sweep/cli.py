@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=("table", "csv", "markdown", "json"), default="table")
     table.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="rows with that value only")
     table.add_argument("--group-by", metavar="GROUPING", help="family, script or pretraining instead of languages")
+    text = "what each selector would have chosen of each run, and its gap to the oracle, instead of languages"
+    table.add_argument("--selectors", action="store_true", help=text)
     text = "print published results on the same task beside one's own (XVNLI; formats table and markdown)"
     table.add_argument("--with-published", action="store_true", help=text)
     add_address(_command(commands, "status", _status, "print what is done and what is open"))
@@ -147,6 +149,8 @@ def _run(options: argparse.Namespace) -> int:
         options.stopped = True
         return 130
     print(table_lines(results))
+    if said := _chosen(results):
+        print(said)
     for path in results.export():
         print(f"wrote {path}")
     print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
@@ -216,18 +220,21 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
 
 def _plan_together(suite: Suite) -> int:
     from sweep.plan import plan
+    from sweep.plan_text import remarks_text
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
     found = [looked_up(sweep, fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
     print(suite_text(suite, tuple(plan(one.sweep) for one in found), absent))
+    if remarks := {name: told for one in found for name, told in one.remarks.items()}:
+        print(remarks_text(remarks))
     return 0
 
 
 def _plan(options: argparse.Namespace) -> int:
     from sweep.plan import plan
-    from sweep.plan_text import absent_text, plan_text
+    from sweep.plan_text import absent_text, plan_text, remarks_text
     from sweep.power import power_text
     from sweep.resolve import looked_up
 
@@ -236,6 +243,8 @@ def _plan(options: argparse.Namespace) -> int:
     print(plan_text(planned))
     if found.absent:
         print(absent_text(found.absent))
+    if found.remarks:
+        print(remarks_text(found.remarks))
     if power := power_text(planned.sweep):
         print(power)
     if options.simulate:
@@ -251,11 +260,13 @@ def _table(options: argparse.Namespace) -> int:
     if options.with_published and options.format in ("csv", "json"):
         raise Unreadable(f"--with-published needs --format table or markdown, got {options.format}")
     results = results_of(options.sweep, options.storage)
-    if options.where or options.group_by:
+    if options.where or options.group_by or options.selectors:
         print(_some_rows(results, options))
         return 0
     published = published_lines(results, format=options.format) if options.with_published else ""
     print(table_lines(results, format=options.format))
+    if options.format in ("table", "markdown") and (said := _chosen(results)):
+        print(f"\n{said}" if options.format == "markdown" else said)
     if published:
         print(f"\n{published}")
     for path in results.export():
@@ -268,11 +279,34 @@ def _some_rows(results, options: argparse.Namespace) -> str:  # type: ignore[no-
     from sweep.rows import only, rows_text
 
     if options.format == "markdown":
-        raise Unreadable("--where and --group-by need --format table, csv or json, got markdown")
+        raise Unreadable("--where, --group-by and --selectors need --format table, csv or json, got markdown")
+    if options.selectors:
+        table = only(results.selectors(), options.where or ["language=mean_without_en"])
+        shown = [
+            "cell",
+            "seed",
+            "selector",
+            "is_reported",
+            "steps",
+            "english_dev",
+            "language",
+            "accuracy",
+            "oracle_gap",
+        ]
+        return rows_text(table, options.format, shown)
     groups = bool(options.group_by)
     table = only(results.per_group(options.group_by) if groups else results.per_language(), options.where)
     of = ["group", "languages"] if groups else ["language"]
     return rows_text(table, options.format, ["cell", *of, "accuracy", "gain", "seeds", "remark"])
+
+
+def _chosen(results) -> str:  # type: ignore[no-untyped-def]
+    """What the selectors come to, and how much was reused, in a line each where there is something to say."""
+    from sweep.reuse import reuse_text
+    from sweep.selectors import selector_text
+
+    said = (selector_text(results.standing(), results.selectors().to_pylist()), reuse_text(results))
+    return "\n".join(text for text in said if text)
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -249,6 +249,24 @@ SELECTION = schema(
     ],
 )
 
+SELECTORS = schema(
+    "selectors",
+    [
+        *(_SWEEP, _CELL, _NUMBER, _SEED),
+        column("selector", pa.string(), "how a checkpoint of the run is chosen", "Selector"),
+        column("is_reported", pa.bool_(), "whether the sweep reports this selector's choice"),
+        column("steps", pa.string(), "target training of its choice; several, joined by '+', are averaged", "steps"),
+        column("english_dev", pa.float64(), "English dev score there; null for an average", _SHARE, nullable=True),
+        column(
+            "oracle_sees", pa.string(), "what the oracle chose by: oracle, its own half, or report, the test itself"
+        ),
+        column("language", pa.string(), "language of the test split, or 'mean' or 'mean_without_en'", "ISO 639-1"),
+        column("accuracy", pa.float64(), "test score of its choice; null where absent", _SHARE, nullable=True),
+        column("oracle_gap", pa.float64(), "the oracle's accuracy minus this one", _DIFFERENCE, nullable=True),
+        _REASON,
+    ],
+)
+
 EXPECTED_BEST = schema(
     "expected_best",
     [

@@ -15,7 +15,7 @@ from sweep.columns import COMPARISONS, MCNEMAR
 from sweep.outcomes import Answers, Outcome, paired
 from sweep.per_language import MEAN, groups
 from sweep.standing import CellInfo, Standing
-from sweep.statistics import CONFIDENCE, counted_gain, mcnemar, over_seeds
+from sweep.statistics import CONFIDENCE, counted_gain, false_discovery, holm, mcnemar, over_seeds
 from sweep.tables import sorted_table
 
 #: The cells that gains are taken against.
@@ -180,11 +180,9 @@ def adjusted(family: Sequence[dict[str, Any]]) -> None:
         row["family_size"] = len(tested)
     if not tested:
         return
-    from statsmodels.stats.multitest import multipletests
-
     p_values = [row["cautious"] for row in tested]
-    for name, method in (("p_holm", "holm"), ("q_value", "fdr_bh")):
-        for row, value in zip(tested, multipletests(p_values, method=method)[1], strict=True):
+    for name, correct in (("p_holm", holm), ("q_value", false_discovery)):
+        for row, value in zip(tested, correct(p_values), strict=True):
             row[name] = float(value)
 
 

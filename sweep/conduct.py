@@ -14,10 +14,12 @@ from search_spaces.transfer_grid import Cell
 from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
-from sweep.paths import Path, examples_of, made_with, path_of, teacher
+from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, teacher
 from sweep.points import search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
+from sweep.search import Budget
+from sweep.selected import selected_score
 from sweep.selection_score import SelectionScore
 from sweep.standing import Standing
 from trainables.catalogue.task import Role
@@ -146,6 +148,24 @@ class Conductor:
                 point = study.Proposal(draws=best.draws, values=best.values)
                 return self._begin(key, point, seed, {"winner": best.key.number})
         return None
+
+    def foreseen(self) -> list[Path]:
+        """Stages that confirmations to come are certain to need, whoever wins: a gang without work may begin them.
+
+        None where a ceiling on steps, hours or bytes decides what is begun and what is kept. A search trial that comes
+        while a gang is at one of them waits for it: the work is owed in any case. Its steps are in the ledger once a
+        trial has asked for it.
+        """
+        ceilings = (self.sweep.gangs.gang_hours, self.sweep.storage_limit_bytes)
+        if self.sweep.budget != Budget() or not all(math.isinf(ceiling) for ceiling in ceilings):
+            return []
+        ended = Counter(
+            record.seed
+            for record in self.records.values()
+            if record.key.phase is Phase.CONFIRMATION and record.state is not State.OPEN and self._planned(record)
+        )
+        seeds = [seed for seed in self.sweep.confirmation_seeds if ended[seed] < len(self.sweep.cells)]
+        return [path for seed in seeds if (path := beginning_of(self.sweep, seed=seed))]
 
     def remaining(self) -> int:
         """Trials that are yet to end; a cell still being searched counts its confirmations as one per seed."""
@@ -470,10 +490,12 @@ class Conductor:
             reason = f"the target was not scored on its development split after its last step, {target.steps}"
             self._end(key, What.FAILED, {"reason": reason})
             return
-        payload = {"score": record.scored[-1][1], "target": target.digest, "evaluation": evaluation}
+        assert isinstance(target.work, Training)  # `_target_place` finds no other
+        score = selected_score(self.sweep, target.work.settings, record.scored)
+        payload = {"score": score, "target": target.digest, "evaluation": evaluation}
         if evaluation:
-            told = (score for score in running.scores if score.metric == "accuracy")
-            payload["accuracy"] = {score.language: score.value for score in told}
+            told = (one for one in running.scores if one.metric == "accuracy" and one.role is Role.REPORT)
+            payload["accuracy"] = {one.language: one.value for one in told}
         self._end(key, What.FINISHED, payload)
 
     def _end(self, key: TrialKey, what: What, payload: dict[str, object]) -> None:

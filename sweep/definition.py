@@ -15,6 +15,7 @@ from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import Kind, Task
 from trainables.faults import nearest, refuse
 from trainables.gangs import Gangs
+from trainables.selectors import ENGLISH, Selector, has_oracle, source_dev, source_languages
 from trainables.settings import Settings, Visible
 
 
@@ -65,6 +66,11 @@ class Sweep:
     space: Space = field(default_factory=Space)
     search: Search = field(default_factory=lambda: Search(trials=4))
     confirmation_seeds: tuple[int, ...] = (1, 2, 3)
+    selector: Selector = Selector.ENGLISH_DEV
+    """Which of a confirmation's own checkpoints is reported. Every selector's choice is in the table `selectors`."""
+    checkpoints: int = 3
+    """How many of a target training's last evaluated steps it is chosen among, its end included; each is scored on the
+    test once more, and so is their average. With 1 the last step is all there is."""
     budget: Budget = field(default_factory=Budget)
     gangs: Gangs = field(default_factory=Gangs)
     storage_limit_bytes: float = math.inf
@@ -98,6 +104,7 @@ class Sweep:
         yield from self._cell_faults()
         yield from self._space_faults()
         yield from self._seed_faults()
+        yield from self._selector_faults()
         if math.isfinite(self.budget.gpu_hours) and not self.gangs.gpus_per_worker:
             yield f"budget.gpu_hours needs gangs with GPUs, got {self.budget.gpu_hours:g} and gpus_per_worker=0"
 
@@ -110,6 +117,7 @@ class Sweep:
             ("search", Search),
             ("budget", Budget),
             ("gangs", Gangs),
+            ("selector", Selector),
         ):
             if not isinstance(getattr(self, name), kind):
                 yield f"{name} must be a value of {kind.__name__}, got {getattr(self, name)!r}"
@@ -257,6 +265,25 @@ class Sweep:
             yield "confirmation_seeds must hold at least one seed: only confirmation runs are reported"
         if self.search.seed in seeds:
             yield f"confirmation_seeds must be fresh: the search's seed {self.search.seed} must not be among {seeds!r}"
+
+    def _selector_faults(self) -> Iterator[str]:
+        """Why the selector could not choose among a run's checkpoints."""
+        count = self.checkpoints
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            yield f"checkpoints must be a whole number of at least 1, got {count!r}"
+        if self.selector is Selector.ORACLE and not has_oracle(self.target):
+            yield (
+                f"selector must not be Selector.ORACLE where the target {self.target.name!r} keeps no target-language "
+                "labels apart from those reported; use with_oracle(target)"
+            )
+        for cell in self.cells if self.selector is Selector.SOURCE_DEV else ():
+            learned = cell.learned_from
+            languages = source_languages(learned) if learned else (ENGLISH,)
+            if learned and languages != (ENGLISH,) and source_dev(learned) is None:
+                yield (
+                    f"selector Selector.SOURCE_DEV needs a development split in {' '.join(languages)} for cell "
+                    f"{cell.name!r}, which {learned.name!r} has not; choose another"
+                )
 
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""

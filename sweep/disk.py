@@ -33,15 +33,19 @@ def disk_need(plan: Plan) -> DiskNeed:
     """What a sweep needs; an estimate from the sizes of its encoder, in float32."""
     sweep = plan.sweep
     output = 4 * all_parameters(sweep.encoder) + _BESIDE_BYTES
-    under_way = sweep.gangs.count * output * _STATE_PER_WEIGHT * (KEPT + 1)
-    leaves = len(sweep.cells) * (1 + len(sweep.confirmation_seeds))
+    # Earlier checkpoints of a confirmation's target lie beside its output and in each checkpoint under way, as the same
+    # files where the disk can do that, which is not counted on.
+    stages = (stage for trial in plan.trials for _, stage in trial.stages)
+    earlier = max((len(one.work.kept_steps) for one in stages if isinstance(one.work, Training)), default=0)
+    under_way = sweep.gangs.count * output * (_STATE_PER_WEIGHT + earlier) * (KEPT + 1)
+    leaves = len(sweep.cells) * (1 + len(sweep.confirmation_seeds) * (1 + earlier))
     named = {name: stage for trial in plan.trials for name, stage in trial.stages if isinstance(stage.work, Training)}
     trained = [[name for name, _ in trial.stages if name in named] for trial in plan.trials]
     shared = len(named.keys() - {names[-1] for names in trained if names})
     return DiskNeed(
         output_bytes=output,
-        least_bytes=under_way + output * (2 * sweep.gangs.count + leaves),
-        most_bytes=under_way + output * (sweep.gangs.count + leaves + shared),
+        least_bytes=under_way + output * ((2 + earlier) * sweep.gangs.count + leaves),
+        most_bytes=under_way + output * ((1 + earlier) * sweep.gangs.count + leaves + shared),
     )
 
 

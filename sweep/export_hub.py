@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 from search_spaces.transfer_grid import CellRole
 from sweep import tables
 from sweep.languages import language_name
+from sweep.paths import teacher
 from sweep.per_language import BLIND, per_language
 from sweep.records import TrialRecord
 from sweep.report.texts import Column, Row, plain, with_interval
 from sweep.sources import Source, sources
+from trainables.selectors import chosen, seen_of, source_dev
 from trainables.store import Absent
 
 if TYPE_CHECKING:
     from sweep.results import Results
+    from sweep.standing import Standing
 
 #: The one split of every table. The hub's library keeps the word "all" for itself, and nothing here is a "train" split.
 SPLIT = "results"
@@ -113,18 +116,50 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
         weights = results.store.fetch(run.target)
     except Absent as error:
         raise LookupError(f"the weights of {run.key} must be in the storage: {error}") from error
+    kept, chosen_steps = _choice(results, standing, run)
     folder = _new(directory)
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for pattern in _KEPT:
-        for file in sorted(weights.glob(pattern)):
-            if file.name not in _LEFT:
-                shutil.copyfile(file, folder / file.name)
-                written.append(str(folder / file.name))
+    if len(kept) > 1 and chosen_steps != kept[-1:]:
+        _write_checkpoint(results, weights, kept, chosen_steps, folder)
+    else:
+        for pattern in _KEPT:
+            for file in sorted(weights.glob(pattern)):
+                if file.name not in _LEFT:
+                    shutil.copyfile(file, folder / file.name)
+    written = [str(file) for file in sorted(folder.iterdir())]
     table = per_language(standing, results.answers(standing)).to_pylist()
     card = folder / "README.md"
     card.write_text(_model_card(results, run, [row for row in table if row["cell"] == best]), "utf-8")
     return [*written, str(card)]
+
+
+def _choice(results: Results, standing: Standing, run: TrialRecord) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The steps of a run's checkpoints, in order, and those of the one that its reported scores are of."""
+    answers = results.answers(standing)
+    evaluated = answers.checkpoints(run.evaluation)
+    kept = tuple(sorted(one.steps[0] for one in evaluated if len(one.steps) == 1))
+    if not kept:
+        return (), ()
+    sweep = results.definition()
+    cell = next((one for one in sweep.cells if one.name == run.key.cell), None) if sweep is not None else None
+    learned = teacher(sweep, cell) if sweep is not None and cell is not None else None
+    if sweep is None or learned is None:
+        raise LookupError(
+            "the definition must be readable to tell which checkpoint was reported, got one of another version; "
+            "export with the version that ran the sweep"
+        )
+    seen = seen_of(sweep.target, learned, source_dev(learned), answers.history(run.target), evaluated)
+    return kept, chosen(sweep.selector, seen)
+
+
+def _write_checkpoint(
+    results: Results, weights: Path, kept: tuple[int, ...], steps: tuple[int, ...], folder: Path
+) -> None:
+    from trainables.training.checkpoint import write_checkpoint  # torch, which no other export needs
+
+    sweep = results.definition()
+    assert sweep is not None  # `_choice` has refused it
+    write_checkpoint(weights, sweep.encoder, kept[:-1], kept[-1], steps, folder)
 
 
 #: Cells whose encoders nobody asks for.

@@ -12,6 +12,7 @@ from sweep.languages import GROUPINGS
 from sweep.outcomes import Answers
 from sweep.per_language import per_group, per_language
 from sweep.selection import correlations, expected_best, importances, selection
+from sweep.selectors import selectors
 from sweep.standing import Standing
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def findings(standing: Standing, answers: Answers, sweep: Sweep | None) -> dict[
         "comparisons": comparisons(standing, answers),
         "mcnemar": mcnemar_tests(standing, answers),
         "selection": selection(standing, answers),
+        "selectors": selectors(standing, answers, sweep),
         "expected_best": expected_best(standing),
         "correlations": correlations(standing, answers),
         "importances": importances(standing, sweep) if sweep is not None else IMPORTANCES.empty_table(),

@@ -134,6 +134,8 @@ def _run(
             ledger.say, ledger.stopped = display.say, lambda: conductor.broken
             for cell, reason in found.absent_cells.items():
                 display.say(f"{cell} does not run: {reason}")
+            for task, remark in found.remarks.items():
+                display.say(f"{task}: {remark}")
             for text, count in conductor.outdated().items():
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
@@ -163,7 +165,7 @@ def _refuse_unwritable(found: Found, store: Store) -> None:
 def _ledger(found: Found, store: Store) -> Ledger:
     """The ledger of the sweep, beside its definition."""
     sweep = found.sweep
-    record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells)
+    record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
     return Ledger(store.filesystem, store.root, sweep.name).open()
 
 
@@ -215,8 +217,13 @@ def _watchers(
     results = Results(place, sweep.name)
     logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
     text = definition_text(results.stated(), power_text(sweep))
-    writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
-    return display, (display, Careless(writer), Painter(results, store.filesystem, logdir))
+    try:
+        writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
+    except OSError as error:
+        display.say(f"this run writes nothing for TensorBoard: {error}")
+        return display, (display,)
+    painter = Painter(results, store.filesystem, logdir, stopped=lambda: bool(conductor.broken))
+    return display, (display, Careless(writer), painter)
 
 
 def _conduct(
@@ -244,6 +251,8 @@ def _conduct(
             )
 
             dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
+            foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
+            dispatcher.foresee.remote(foreseen)
             told: set[str] = set()
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 

@@ -24,6 +24,7 @@ from trainables.catalogue.encoder import (
     Tower,
 )
 from trainables.catalogue.lab import visual_nli
+from trainables.catalogue.own_texts import sentence_task, word_pair_task
 from trainables.catalogue.task import LabSource, ParquetSource, Split, Task
 from trainables.catalogue.xtreme_m import parquet_task, text_pair_task, xvnli, xvnli_text_proxy
 from trainables.faults import Invalid, nearest
@@ -36,6 +37,7 @@ _CALLED = (
     *(Budget, ExpectedGain, Integers, *PRUNERS, *SAMPLERS),
     *(Preparation, Range, Search, Settings, Simplex, SmallEncoder, Space, Split, Sweep, Task),
     *(HubEncoder, Tower, parquet_task, text_pair_task, transfer_grid, visual_nli, xvnli, xvnli_text_proxy),
+    *(sentence_task, word_pair_task),
 )
 
 

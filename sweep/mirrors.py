@@ -19,6 +19,7 @@ from ray.tune.logger import LoggerCallback
 
 from sweep.conduct import Conductor
 from sweep.tune_adapters import key_of
+from trainables.catalogue.task import Role
 from trainables.faults import nearest
 from trainables.scores import Done, Event, Progress, event_from_json
 from trainables.stages import Stage
@@ -171,7 +172,8 @@ class _Shown:
             elif isinstance(event, Done):
                 for report in event.history if event.reused else ():
                     yield offset + report.step, dict(_of_report(report))
-                scores = {f"lang/{s.language}/{s.metric}": s.value for s in event.scores if s.value is not None}
+                reported = (s for s in event.scores if s.value is not None and s.role is Role.REPORT)
+                scores = {f"lang/{s.language}/{s.metric}": s.value for s in reported}
                 if scores:
                     yield self._whole, scores
 

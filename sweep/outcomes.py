@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,17 @@ import pyarrow.compute as pc
 
 from sweep.standing import Standing
 from trainables.catalogue.task import Role
-from trainables.scores import Score
+from trainables.scores import CheckpointScores, Progress, Score
+
+if TYPE_CHECKING:
+    from trainables.store import Results
 
 Scores = Callable[[str], "tuple[Score, ...] | None"]
 """Scores of an `evaluate` stage by its digest, as `Store.scores`; None or empty where there are none."""
 Predictions = Callable[[str], "pa.Table | None"]
 """Predictions by digest, as `Store.predictions`: columns task, language, item_id, gold, predicted."""
+Stored = Callable[[str], "Results | None"]
+"""All that is kept of a stage without its weights, as `Store.results`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +42,15 @@ class Outcome:
 class Answers:
     """The outcomes of a sweep's runs, each run read once and only when it is asked for."""
 
-    def __init__(self, standing: Standing, stored_scores: Scores, stored_predictions: Predictions) -> None:
+    def __init__(
+        self,
+        standing: Standing,
+        stored_scores: Scores,
+        stored_predictions: Predictions,
+        stored_results: Stored = lambda digest: None,
+    ) -> None:
         self.standing = standing
-        self._scores, self._predictions = stored_scores, stored_predictions
+        self._scores, self._predictions, self._results = stored_scores, stored_predictions, stored_results
         self._read: dict[str, tuple[dict[str, Outcome], bool]] = {}
         self._averaged: dict[tuple[str, tuple[str, ...]], Outcome | None] = {}
         self._ids: list[pa.Array] = []
@@ -54,6 +66,16 @@ class Answers:
         if key not in self._averaged:
             self._averaged[key] = self._average(evaluation, languages)
         return self._averaged[key]
+
+    def checkpoints(self, evaluation: str) -> tuple[CheckpointScores, ...]:
+        """What the checkpoints of a run scored; empty where its last step alone was."""
+        kept = self._results(evaluation)
+        return kept.checkpoints if kept else ()
+
+    def history(self, stage: str) -> tuple[Progress, ...]:
+        """The reports with scores of a training stage."""
+        kept = self._results(stage)
+        return kept.history if kept else ()
 
     def absence(self, evaluation: str, language: str) -> str:
         """Why a run has no outcome in a language; empty where it has one."""

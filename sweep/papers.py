@@ -141,6 +141,9 @@ def phang2020() -> Suite:
                 retrieval_layer=14 if target.kind is Kind.RETRIEVAL else 0,
                 search=Search(trials=0),
                 gangs=_GANGS,
+                # the last step alone: checkpoints of 210 target trainings of this encoder would take a terabyte, and
+                # MNLI before a target would no longer be XNLI's own training, which keeps them
+                checkpoints=1,
             )
         )
     return Suite(name="phang2020", sweeps=tuple(sweeps))

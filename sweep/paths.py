@@ -12,6 +12,7 @@ from sweep.records import Phase
 from trainables.catalogue.task import Kind, Task
 from trainables.data import mixture
 from trainables.machine import numeric_versions, resolved_precision
+from trainables.selectors import source_dev
 from trainables.settings import Settings, Visible
 from trainables.stages import VERSIONS, Evaluation, Portion, Shape, Stage, StageKind, Training
 
@@ -28,10 +29,7 @@ def path_of(sweep: Sweep, cell: Cell, values: Mapping[str, float], *, phase: Pha
     stage over the test split; a search path never touches it.
     """
     path = _Path(sweep)
-    if sweep.pretrain:
-        path.prepare(StageKind.PRETRAIN, sweep.pretrain, sweep.search.seed)
-    if not sweep.align_after_intermediate:
-        path.align_images(seed)
+    path.begin(seed)
     if cell.align_words and sweep.align_words_settings:
         path.prepare(
             StageKind.ALIGN_WORDS, Preparation(task=cell.align_words, settings=sweep.align_words_settings), seed
@@ -45,9 +43,18 @@ def path_of(sweep: Sweep, cell: Cell, values: Mapping[str, float], *, phase: Pha
         path.align_images(seed)
     learned = teacher(sweep, cell)
     if learned is not None:
-        path.train(target_settings(sweep, cell, values), (learned,), {learned.name: 1.0}, seed)
+        settings = target_settings(sweep, cell, values)
+        kept = kept_steps(sweep, settings)[:-1] if phase is Phase.CONFIRMATION else ()
+        path.train(settings, (learned,), {learned.name: 1.0}, seed, kept)
     if phase is Phase.CONFIRMATION:
-        path.evaluate(_VISIBLE.get(cell.role, Visible.BOTH), seed)
+        path.evaluate(_VISIBLE.get(cell.role, Visible.BOTH), seed, learned)
+    return tuple(path.stages)
+
+
+def beginning_of(sweep: Sweep, *, seed: int) -> Path:
+    """The stages that the path of every trial with this seed begins with, whatever its cell and values."""
+    path = _Path(sweep)
+    path.begin(seed)
     return tuple(path.stages)
 
 
@@ -97,12 +104,23 @@ def target_settings(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Se
     return settings
 
 
+def kept_steps(sweep: Sweep, settings: Settings) -> tuple[int, ...]:
+    """The steps of a confirmation's target training whose weights its selectors choose among; the last is its end."""
+    return settings.evaluated_steps()[-sweep.checkpoints :]
+
+
 class _Path:
     """A path under construction: each stage starts from the one before."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
         self.stages: list[Stage] = []
+
+    def begin(self, seed: int) -> None:
+        if self.sweep.pretrain:
+            self.prepare(StageKind.PRETRAIN, self.sweep.pretrain, self.sweep.search.seed)
+        if not self.sweep.align_after_intermediate:
+            self.align_images(seed)
 
     def prepare(self, kind: StageKind, preparation: Preparation, seed: int) -> None:
         even = {task.name: 1 / len(preparation.tasks) for task in preparation.tasks}
@@ -112,24 +130,46 @@ class _Path:
         for alignment in self.sweep.image_alignments:
             self.prepare(StageKind.ALIGN_IMAGES, alignment, seed)
 
-    def train(self, settings: Settings, tasks: tuple[Task, ...], shares: Mapping[str, float], seed: int) -> None:
-        self._mix(StageKind.TRAIN, settings, tasks, shares, seed)
+    def train(
+        self,
+        settings: Settings,
+        tasks: tuple[Task, ...],
+        shares: Mapping[str, float],
+        seed: int,
+        kept: tuple[int, ...] = (),
+    ) -> None:
+        self._mix(StageKind.TRAIN, settings, tasks, shares, seed, kept)
 
-    def evaluate(self, visible: Visible, seed: int) -> None:
+    def evaluate(self, visible: Visible, seed: int, learned: Task | None) -> None:
         target = self.sweep.target
         split = target.split("test")
         assert split is not None  # the definition was refused otherwise
         layer = self.sweep.retrieval_layer if target.kind is Kind.RETRIEVAL else 0
         work = Evaluation(task=target, split="test", languages=split.languages, visible=visible, layer=layer)
+        trained = self.stages[-1].work if self.stages else None
+        if learned is not None and isinstance(trained, Training) and trained.kept_steps:
+            work = dataclasses.replace(
+                work,
+                checkpoints=trained.kept_steps,
+                selector=self.sweep.selector,
+                learned=learned,
+                source=source_dev(learned),
+            )
         self._append(StageKind.EVALUATE, work, seed, self.sweep.target_settings)
 
     def _mix(
-        self, kind: StageKind, settings: Settings, tasks: tuple[Task, ...], shares: Mapping[str, float], seed: int
+        self,
+        kind: StageKind,
+        settings: Settings,
+        tasks: tuple[Task, ...],
+        shares: Mapping[str, float],
+        seed: int,
+        kept: tuple[int, ...] = (),
     ) -> None:
         steps = mixture.portions(shares, settings.maximum_steps)
         ordered = sorted(tasks, key=lambda task: task.name)
         portions = tuple(Portion(task=task, steps=steps[task.name]) for task in ordered if steps[task.name])
-        self._append(kind, Training(settings=settings, portions=portions), seed, settings)
+        self._append(kind, Training(settings=settings, portions=portions, kept_steps=kept), seed, settings)
 
     def _append(self, kind: StageKind, work: Training | Evaluation, seed: int, settings: Settings) -> None:
         gangs = self.sweep.gangs

@@ -85,13 +85,13 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
         "baseline": baseline.name if baseline else "",
         "absent_reason": "",
         "gain_absent_reason": "",
-        "remark": standing.remark,
+        "remark": "; ".join(filter(None, (standing.remark, cell.remark))),
     }
     if not mine:
         reason = _absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [standing.remark, standing.missing(cell.name)]
+    remarks = [row["remark"], standing.missing(cell.name)]
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])

@@ -65,6 +65,13 @@ def absent_text(absent: Mapping[str, str]) -> str:
     )
 
 
+def remarks_text(remarks: Mapping[str, str]) -> str:
+    """What is to be known of the data that are here; every table says it too."""
+    return "\n".join(
+        ["data     (counted above as published)", *(f"  {name}: {told}" for name, told in remarks.items())]
+    )
+
+
 def _search(plan: Plan) -> str:
     """Which sampler proposes where, and when an intermediate setting is used again."""
     search = plan.sweep.search

@@ -15,11 +15,15 @@ from sweep.ledger import put_whole
 from sweep.points import search_trials
 from trainables.canonical import encode
 from trainables.faults import refuse
+from trainables.selectors import Selector
 from trainables.stages import as_read
 
 FILE = "definition.json"
 
 #: Fields whose change asks for more work but makes nothing that is there wrong.
+#: What sweeps did whose definitions do not say it: they are older than the choice.
+_BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
+
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
@@ -45,9 +49,14 @@ def refuse_other(
 
 
 def keep(
-    sweep: Sweep, filesystem: pafs.FileSystem, root: str, absent: Mapping[str, str] = MappingProxyType({})
+    sweep: Sweep,
+    filesystem: pafs.FileSystem,
+    root: str,
+    absent: Mapping[str, str] = MappingProxyType({}),
+    remarks: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Write the definition with the reasons of its absent cells, or refuse it as `refuse_other` does.
+    """Write the definition with the reasons of its absent cells and what is to be known of the data that cells read,
+    or refuse it as `refuse_other` does.
 
     Raises:
         Invalid: naming every field that differs.
@@ -55,7 +64,9 @@ def keep(
     refuse_other(sweep, filesystem, root, absent)
     path, new = _path(sweep, root), encode(sweep)
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    text = json.dumps({**described(sweep, absent), "definition": new}, sort_keys=True, indent=1, ensure_ascii=False)
+    text = json.dumps(
+        {**described(sweep, absent, remarks), "definition": new}, sort_keys=True, indent=1, ensure_ascii=False
+    )
     put_whole(filesystem, path, text.encode())
 
 
@@ -63,14 +74,19 @@ def _path(sweep: Sweep, root: str) -> str:
     return f"{root.rstrip('/')}/sweeps/{sweep.name}/{FILE}"
 
 
-def described(sweep: Sweep, absent: Mapping[str, str] = MappingProxyType({})) -> dict[str, Any]:
+def described(
+    sweep: Sweep,
+    absent: Mapping[str, str] = MappingProxyType({}),
+    remarks: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, Any]:
     """What a reader needs of a definition without this package."""
     test = sweep.target.split("test")
     parameters = {name for cell in sweep.cells for name in sweep.space.parameters(cell)}
     return {
         "name": sweep.name,
         "target": sweep.target.name,
-        "remark": sweep.target.remark,
+        "remark": "; ".join(text for text in (sweep.target.remark, _oracle_remark(sweep)) if text),
+        "selector": str(sweep.selector),
         "languages": list(test.languages if test else ()),
         "seeds": list(sweep.confirmation_seeds),
         "parameters": sorted(parameters),
@@ -82,15 +98,21 @@ def described(sweep: Sweep, absent: Mapping[str, str] = MappingProxyType({})) ->
                 "intermediates": [task.name for task in cell.intermediates],
                 "trials": search_trials(sweep, cell),
                 "absent": absent.get(cell.name, ""),
+                "remark": remarks.get(cell.name, ""),
             }
             for cell in sweep.cells
         ],
     }
 
 
+def _oracle_remark(sweep: Sweep) -> str:
+    """What stands beside every number that target-language labels have chosen."""
+    return "checkpoints chosen by target-language labels (oracle)" if sweep.selector is Selector.ORACLE else ""
+
+
 def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
-    fixed = {name: value for name, value in definition.items() if name not in _MAY_GROW}
+    fixed = _BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
     fixed["target"] = _without_test(definition["target"])
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
     shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "gpus_per_worker", "kind")}

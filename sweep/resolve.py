@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sweep.absence import Found, find, tasks_of
 from sweep.definition import Sweep
@@ -30,7 +31,17 @@ def looked_up(sweep: Sweep, *, fetch: bool) -> Found:
     """
     found = find(sweep, fetch=fetch)
     refuse(f"the data of sweep {sweep.name!r}", _row_faults(found))
-    return found
+    return replace(found, remarks=_remarks(found))
+
+
+def _remarks(found: Found) -> dict[str, str]:
+    published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
+    if not published:
+        return {}
+    from trainables.data.counted import remarks
+
+    told = {name: "; ".join(remarks(task)) for name, task in published.items()}
+    return {name: text for name, text in told.items() if text}
 
 
 def _row_faults(found: Found) -> list[str]:

@@ -129,6 +129,13 @@ class Results:
         standing = self.standing()
         return tables.select(tables.mixtures(standing), standing, cell=cells)
 
+    def selectors(self) -> pa.Table:
+        """What each selector would have chosen of each reported run, and its cost; see `sweep.columns.SELECTORS`."""
+        from sweep.selectors import selectors
+
+        standing = self.standing()
+        return selectors(standing, self.answers(standing), self.definition())
+
     def winners(self) -> dict[str, TrialRecord]:
         """By cell, the search trial that leads it; a cell where none has finished is left out."""
         return self.standing().leaders()
@@ -156,17 +163,20 @@ class Results:
         """
         from sweep import tables
         from sweep.per_language import per_language
+        from sweep.selectors import selectors
 
         own = (self._filesystem, f"{self._folder}/tables")
         filesystem, folder = own if directory is None else _place(directory)
         standing = self.standing()
+        answers = self.answers(standing)
         return tables.export(
             filesystem,
             folder,
             {
                 "scores": tables.scores(standing, self.store.scores),
                 "predictions": tables.predictions(standing, self.store.predictions),
-                "per_language": per_language(standing, self.answers(standing)),
+                "per_language": per_language(standing, answers),
+                "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
                 "mixtures": tables.mixtures(standing),
                 **(self.findings() if everything else {}),
@@ -190,7 +200,7 @@ class Results:
         """What the reported runs of a standing got right, item by item."""
         from sweep.outcomes import Answers
 
-        return Answers(standing, self.store.scores, self.store.predictions)
+        return Answers(standing, self.store.scores, self.store.predictions, self.store.results)
 
     def standing(self) -> Standing:
         """The sweep's plan and its trials, read anew from the ledger."""

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sweep.absence import tasks_of
 from sweep.definition import Sweep
 from trainables.canonical import encode
+from trainables.catalogue.files import LANGUAGE
+from trainables.catalogue.task import PublishedSource
 from trainables.faults import refuse
 from trainables.gangs import Gangs
 from trainables.machine import numeric_versions
@@ -133,14 +136,29 @@ def _file_faults(question: Question) -> Iterator[str]:
 
 def _files(sweep: Sweep) -> Iterator[tuple[str, int]]:
     """The files behind every fingerprint of the definition."""
-    seen: set[str] = set()
+    files = _published(sweep)
     for path in _places(encode(sweep)):
-        place = Path(path)
-        files = [place] if place.is_file() else [file for file in sorted(place.glob("*")) if file.is_file()]
-        for file in files:
-            if str(file) not in seen:
-                seen.add(str(file))
-                yield str(file), file.stat().st_size
+        for place in _matching(path):
+            files += [place] if place.is_file() else sorted(place.glob("*"))
+    for file in dict.fromkeys(files):
+        if file.is_file():
+            yield str(file), file.stat().st_size
+
+
+def _matching(path: str) -> list[Path]:
+    """What a path names: a file for each language, or several of one split, where it is a pattern."""
+    place = Path(path.replace(LANGUAGE, "*"))
+    if "*" not in str(place):
+        return [place]
+    return sorted(Path(place.anchor).glob(str(place.relative_to(place.anchor))))
+
+
+def _published(sweep: Sweep) -> list[Path]:
+    """The files of published data sets that were found on the driver's machine."""
+    from trainables.data.places import chosen
+
+    sources = [task.source for task in tasks_of(sweep) if isinstance(task.source, PublishedSource)]
+    return [path for source in sources for parts in chosen(source).values() for _, paths in parts for path in paths]
 
 
 def _places(value: Any) -> Iterator[str]:

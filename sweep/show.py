@@ -23,6 +23,7 @@ from rich.text import Text
 
 from search_spaces.transfer_grid import CellRole
 from sweep.records import Phase, State, TrialKey, TrialRecord
+from sweep.reuse import reuse_text
 
 if TYPE_CHECKING:
     from sweep.plan import Plan
@@ -127,7 +128,8 @@ def status_lines(results: Results) -> str:
     ending = "complete" if standing.whole else "not complete: `sweep run` goes on with what is missing"
     if standing.ran_out:
         ending = f"the budget has run out ({standing.budget}): a larger one goes on with what is missing"
-    return "\n".join([*_blocks(head, lines, 0), f"{standing.sweep}: {ending}"])
+    saved = reuse_text(results)
+    return "\n".join([*_blocks(head, lines, 0), *([saved] if saved else []), f"{standing.sweep}: {ending}"])
 
 
 def _status(standing: Standing, cell: str) -> list[str]:

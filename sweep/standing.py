@@ -27,6 +27,8 @@ class CellInfo:
     """Search trials that the cell is to have."""
     absent: str = ""
     """Why the cell cannot run: data that it needs are not there, and how to get them; empty where it can."""
+    remark: str = ""
+    """What every table says beside the cell: of the data that it reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Standing:
                     intermediates=tuple(cell["intermediates"]),
                     trials=cell["trials"],
                     absent=cell.get("absent", ""),
+                    remark=cell.get("remark", ""),
                 )
                 for cell in stated["cells"]
             ),

@@ -159,6 +159,34 @@ def mcnemar(only_mine: int, only_theirs: int) -> float:
     return min(1.0, 2 * float(bdtr(min(only_mine, only_theirs), only_mine + only_theirs, 0.5)))
 
 
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """(test,) p-values corrected so that any false claim is as rare as stated (Holm 1979).
+
+    As statsmodels' `multipletests`, to the last bit; it takes a second to import.
+    """
+    order = np.argsort(p_values)
+    corrected = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1))
+    return _as_given(order, corrected)
+
+
+def false_discovery(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """(test,) The least share of false claims at which each would be made (Benjamini & Hochberg 1995).
+
+    As statsmodels' `multipletests` with `fdr_bh`, to the last bit.
+    """
+    order = np.argsort(p_values)
+    shares = np.arange(1, len(order) + 1) / len(order)
+    corrected = np.minimum.accumulate((np.asarray(p_values)[order] / shares)[::-1])[::-1]
+    return _as_given(order, corrected)
+
+
+def _as_given(order: NDArray[np.intp], corrected: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Corrected p-values in the order of the tests, none above 1."""
+    found = np.empty_like(corrected)
+    found[order] = np.minimum(corrected, 1.0)
+    return found
+
+
 def expected_best(scores: ArrayLike, resamples: int = 1000) -> tuple[Any, Any, Any]:
     """The expected best of n scores for n = 1 to all of them, and the ends of its 95% bootstrap interval.
 

@@ -18,6 +18,7 @@ import pyarrow.fs as pafs
 from search_spaces.domains import Choice
 from sweep.event_files import EventFiles
 from sweep.records import Phase, State, TrialKey, TrialRecord
+from trainables.catalogue.task import Role
 from trainables.stages import Stage, StageKind, Training
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class SweepWriter:
         if key.phase is Phase.SEARCH:
             for summary in session_end(record):
                 self._files.add(run, summary, last)
-        found = [score for score in scores if score.value is not None]
+        found = [score for score in scores if score.value is not None and score.role is Role.REPORT]
         for score in found:
             self._files.add(run, scalar(f"lang/{score.language}/{score.metric}", score.value or 0.0), last)
         self._files.close(run)

@@ -8,15 +8,16 @@ import logging
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.transfer_grid import CellRole
 from sweep.event_files import EventFiles
 from sweep.records import Phase, TrialRecord
+from sweep.selectors import selector_words
 from sweep.tables import SOURCE_LANGUAGE
-from sweep.tensorboard import WHOLE, image_summary, text_summary
+from sweep.tensorboard import image_summary, text_summary
 from trainables.catalogue.task import Task
 from trainables.faults import Invalid
 
@@ -30,6 +31,10 @@ _log = logging.getLogger(__name__)
 
 #: The text of the example items. TensorBoard lets one tag of a run be a text or an image, not both.
 WORDS_TAG = "examples_in_words"
+
+#: The run of the pictures. Not that of the numbers: TensorBoard reads a run's files one after the other, and would look
+#: no more at a file of numbers that grows beside a newer one of pictures.
+PICTURES = "sweep_pictures"
 
 #: Example items that are shown.
 ITEMS = 6
@@ -60,7 +65,14 @@ class Painter:
     A watcher of a running sweep; what goes wrong costs the pictures alone and is told once.
     """
 
-    def __init__(self, results: Results, filesystem: pafs.FileSystem, logdir: str) -> None:
+    def __init__(
+        self,
+        results: Results,
+        filesystem: pafs.FileSystem,
+        logdir: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._stopped = stopped
         self._results, self._files = results, EventFiles(filesystem, logdir)
         self._changed, self._closed = threading.Event(), threading.Event()
         self._step, self._warned = 0, False
@@ -73,7 +85,7 @@ class Painter:
             self._changed.set()
 
     def close(self) -> None:
-        """Draw what has not been drawn yet, and stop."""
+        """Draw what has not been drawn yet, unless the sweep was stopped, and end."""
         self._closed.set()
         self._thread.join(timeout=_LAST_SECONDS)
 
@@ -86,7 +98,7 @@ class Painter:
         closed = False
         while not closed:
             closed = self._closed.wait(pause)
-            if not self._changed.is_set():
+            if not self._changed.is_set() or (closed and self._stopped()):
                 continue
             self._changed.clear()
             drawing = time.monotonic()
@@ -98,8 +110,8 @@ class Painter:
         self._step += 1
         try:
             for summary in pictures(self._results):
-                self._files.add(WHOLE, summary, self._step)
-            self._files.close(WHOLE)
+                self._files.add(PICTURES, summary, self._step)
+            self._files.close(PICTURES)
         except Exception as error:  # whatever it is, the sweep goes on without its pictures
             if not self._warned:
                 _log.warning("the pictures for TensorBoard could not be drawn: %s", error)
@@ -141,10 +153,10 @@ def examples(results: Results) -> str | tuple[str, bytes | None]:
     if not said:
         return "No examples yet: no confirmed run has stored its answers."
     try:
-        rows = _rows(results, definition.target)
+        rows = _rows(results, definition.target, _spread(next(iter(said.values())), SOURCE_LANGUAGE))
     except (Invalid, LookupError, OSError) as error:
         return f"No examples: the test split cannot be read on this machine ({error})."
-    shown = [item for item in _spread(next(iter(said.values())), SOURCE_LANGUAGE) if (SOURCE_LANGUAGE, item) in rows]
+    shown = [item for language, item in rows if language == SOURCE_LANGUAGE]
     if not shown:
         return "No examples: the stored answers are to items that the test split does not have."
     return _table(shown, rows, said), _drawn(shown, rows, said)
@@ -170,14 +182,18 @@ def _answers(results: Results) -> Iterator[tuple[str, Answers]]:
             yield cell, {(row["language"], row["item_id"]): (row["gold"], row["predicted"]) for row in mine}
 
 
-def _rows(results: Results, target: Task) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Rows of the test split by language and item."""
+def _rows(results: Results, target: Task, items: Sequence[str]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Rows of some items of the test split by language and item, in the order of the items."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     from trainables.data.reading import read
     from trainables.store import cache_of
 
     cache = Path(results.storage) / "cache" if "://" not in results.storage else cache_of(results.storage)
     table: pa.Table = read(target, "test", None, cache)
-    return {(row["language"], row["id"]): row for row in table.to_pylist()}
+    few = table.filter(pc.is_in(table["id"], pa.array(items, table["id"].type))).to_pylist()
+    return {(row["language"], row["id"]): row for row in sorted(few, key=lambda row: items.index(row["id"]))}
 
 
 def _spread(answers: Answers, language: str) -> list[str]:
@@ -267,7 +283,8 @@ def definition_text(stated: Mapping[str, Any], power: str = "") -> str:
         for part in (
             f"# {stated['name']}",
             f"Target **{stated['target']}**, tested in {', '.join(stated['languages'])}; confirmed with the seeds "
-            f"{', '.join(map(str, stated['seeds']))}; selected by English development accuracy.",
+            f"{', '.join(map(str, stated['seeds']))}; searched by English development accuracy, checkpoints chosen by "
+            f"{selector_words(stated)}.",
             power,
             "| cell | role | intermediate tasks | search trials |\n|---|---|---|---|\n" + cells,
             f"Searched: {', '.join(stated['parameters']) or 'nothing'}.",

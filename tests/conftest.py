@@ -3,9 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-TIERS = {"pure", "torch_cpu", "ray_local", "cluster", "browser"}
+TIERS = {"pure", "libraries", "torch_cpu", "ray_local", "cluster", "browser"}
 HERE = Path(__file__).parent
+
+#: Nothing that is claimed depends on how fast the machine is. `make test-deep` looks longer for what breaks a claim.
+settings.register_profile("usual", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", settings.get_profile("usual"), max_examples=1000)
+settings.load_profile("usual")
 
 
 def pytest_collection_modifyitems(items):

@@ -62,9 +62,13 @@ class _State(StrEnum):
 
 @dataclass(kw_only=True)
 class _Track:
-    """A trial on its way: `position` is the stage it waits for, stages before `told` are known to it."""
+    """A trial on its way: `position` is the stage it waits for, stages before `told` are known to it.
+
+    One that is `ahead` is no trial: it stands for trials to come, hears of nothing and lets every other go first.
+    """
 
     number: int
+    ahead: bool = False
     path: tuple[Stage, ...]
     position: int = 0
     told: int = 0
@@ -89,7 +93,8 @@ class Board:
     """The dispatcher's decisions.
 
     A trial waits for one stage at a time, the first of its path that is not done. Trials that need the same stage
-    wait for the same one. Free gangs are given the stage of the trial that was submitted first.
+    wait for the same one. Free gangs are given the stage of the trial that was submitted first, and where no trial has
+    one ready, a stage that is foreseen.
 
     `session` tells the attempts of this board from those of any other that writes to the same store.
     """
@@ -104,6 +109,8 @@ class Board:
         """Of those that are done, the ones whose weights are no longer in the store."""
         self._gangs: dict[str, str] = {}
         """The digest that each gang runs, empty while it is free."""
+        self._unclaimed: set[str] = set()
+        """Stages executed ahead of the trials that need them: the first trial to come is told that they were."""
         self._remade: Counter[str] = Counter()
         self._attempts = 0
         self._submitted = 0
@@ -127,16 +134,21 @@ class Board:
             Invalid: if the path is empty or broken.
         """
         refuse("a path", () if path else ("it must hold at least one stage",))
-        refuse_broken(path)
-        decisions = list(self._leave(trial))
-        for digest, done in stored.items():
-            self._done.setdefault(digest, done)
-        self._gone.update(gone)
-        self._submitted += 1
-        self._trials[trial] = _Track(number=self._submitted, path=path)
-        decisions += self._advance(trial)
-        if self._no_gangs:
-            decisions += self._fail_all(self._no_gangs)
+        decisions = self._take_on(trial, path, stored, gone, ahead=False)
+        return (*decisions, *self._assign())
+
+    def foresee(
+        self, path: tuple[Stage, ...], stored: Mapping[str, Done], gone: Iterable[str] = ()
+    ) -> tuple[Decision, ...]:
+        """Stages that trials to come are certain to need: gangs for which no trial has work run them.
+
+        Nobody hears of them before a trial asks. `stored` and `gone` as in `submit`.
+
+        Raises:
+            Invalid: if the path is empty or broken.
+        """
+        refuse("a path", () if path else ("it must hold at least one stage",))
+        decisions = self._take_on(f"ahead of trials: {path[-1].digest}", path, stored, gone, ahead=True)
         return (*decisions, *self._assign())
 
     def detach(self, trial: str) -> tuple[Decision, ...]:
@@ -245,6 +257,8 @@ class Board:
         queue = {work.stage.digest: place for place, work in enumerate(self._queue())}
         found = []
         for trial, track in sorted(self._trials.items(), key=lambda item: item[1].number):
+            if track.ahead:
+                continue
             stage = track.path[track.position]
             work = self._work[stage.digest]
             if work.state is _State.QUEUED:
@@ -271,10 +285,25 @@ class Board:
         return self._gangs.get(gang) == ""
 
     def queued(self) -> int:
-        """How many stages wait for a gang."""
-        return sum(work.state is _State.QUEUED for work in self._work.values())
+        """How many stages that trials need wait for a gang."""
+        return sum(work.state is _State.QUEUED and not self._is_ahead(work) for work in self._work.values())
 
     # Moves
+
+    def _take_on(
+        self, trial: str, path: tuple[Stage, ...], stored: Mapping[str, Done], gone: Iterable[str], *, ahead: bool
+    ) -> list[Decision]:
+        refuse_broken(path)
+        decisions = list(self._leave(trial))
+        for digest, done in stored.items():
+            self._done.setdefault(digest, done)
+        self._gone.update(gone)
+        self._submitted += 1
+        self._trials[trial] = _Track(number=self._submitted, path=path, ahead=ahead)
+        decisions += self._advance(trial)
+        if self._no_gangs:
+            decisions += self._fail_all(self._no_gangs)
+        return decisions
 
     def _running(self, gang: str, attempt: str) -> _Work | None:
         digest = self._gangs.get(gang, "")
@@ -284,7 +313,7 @@ class Board:
     def _tell(self, trial: str, event: Event) -> Iterator[Decision]:
         """Notify, unless the event is of a stage that the trial has already been told about in full."""
         track = self._trials[trial]
-        if track.position >= track.told:
+        if not track.ahead and track.position >= track.told:
             if isinstance(event, Done):
                 track.told = track.position + 1
                 self.counts["reused"] += event.reused
@@ -301,7 +330,7 @@ class Board:
                     track.position -= 1  # its weights must be made again, for which those before it are read
                 yield from self._join(trial, track.path[track.position])
                 return
-            yield from self._tell(trial, replace(done, reused=True, steps_executed=0))
+            yield from self._tell(trial, done if self._claims(trial, done.digest) else _reused(done))
             track.position += 1
         del self._trials[trial]
 
@@ -340,9 +369,9 @@ class Board:
         self._done[digest] = event
         self.counts["executed"] += 1
         self.counts["duplicate"] += event.duplicate
-        for place, trial in enumerate(work.trials):
-            told = event if place == 0 else replace(event, reused=True, steps_executed=0)
-            yield from self._tell(trial, told)
+        self._unclaimed.add(digest)
+        for trial in work.trials:
+            yield from self._tell(trial, event if self._claims(trial, digest) else _reused(event))
             self._trials[trial].position += 1
             yield from self._advance(trial)
 
@@ -350,8 +379,8 @@ class Board:
         del self._work[work.stage.digest]
         self.counts["failed"] += 1
         for trial in work.trials:
-            del self._trials[trial]
-            yield Notify(trial=trial, event=event)
+            if not self._trials.pop(trial).ahead:
+                yield Notify(trial=trial, event=event)
 
     def _stopped(self, work: _Work) -> Iterator[Decision]:
         """The gang let go of the stage: queued again if somebody came back for it, else forgotten."""
@@ -385,7 +414,23 @@ class Board:
 
     def _queue(self) -> list[_Work]:
         queued = (work for work in self._work.values() if work.state is _State.QUEUED)
-        return sorted(queued, key=lambda work: min(self._trials[trial].number for trial in work.trials))
+        return sorted(queued, key=lambda work: (self._is_ahead(work), self._first(work)))
+
+    def _first(self, work: _Work) -> int:
+        """When the first of those that need it was submitted; who stands for trials to come counts last."""
+        tracks = [self._trials[trial] for trial in work.trials]
+        return min(track.number for track in tracks if track.ahead == self._is_ahead(work))
+
+    def _is_ahead(self, work: _Work) -> bool:
+        """Whether no trial needs it yet."""
+        return all(self._trials[trial].ahead for trial in work.trials)
+
+    def _claims(self, trial: str, digest: str) -> bool:
+        """Whether the trial is the one that a stage executed here is put down to."""
+        if self._trials[trial].ahead or digest not in self._unclaimed:
+            return False
+        self._unclaimed.discard(digest)
+        return True
 
     def _assign(self) -> Iterator[Decision]:
         free = sorted(gang for gang, digest in self._gangs.items() if not digest)
@@ -394,3 +439,7 @@ class Board:
             work.state, work.gang, work.attempt = _State.RUNNING, gang, f"{self._session}-{self._attempts}"
             self._gangs[gang] = work.stage.digest
             yield Assign(gang=gang, stage=work.stage, attempt=work.attempt)
+
+
+def _reused(done: Done) -> Done:
+    return replace(done, reused=True, steps_executed=0)

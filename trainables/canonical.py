@@ -10,29 +10,48 @@ import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def encode(value: Any) -> Any:
+#: What is its own form. Nearly all values of a stage are, and a plan encodes thousands of stages.
+_LEAVES = frozenset({str, int, bool, type(None)})
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def encode(value: Any, *, keep: tuple[type, ...] = ()) -> Any:
     """The JSON-ready form of a value: dataclasses become objects with a `type`, enums their value, tuples lists.
 
     Equal numbers have one form, since `weight_decay=0` and `weight_decay=0.0` are equal settings: a whole float
-    becomes an integer, and `decode` gives it back as what its field says.
+    becomes an integer, and `decode` gives it back as what its field says. Instances of `keep` stay as they are, for a
+    caller that has their forms already.
 
     Raises:
         TypeError: for a value that has no canonical form.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
+    kind = type(value)
+    if kind in _LEAVES:
+        return value
+    if kind in keep:
+        return value
+    if dataclasses.is_dataclass(kind):
+        form: dict[str, Any] = {"type": kind.__name__}
+        for name in _field_names(kind):
+            item = getattr(value, name)
+            form[name] = item if type(item) in _LEAVES else encode(item, keep=keep)
+        return form
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple | list):
-        return [encode(item) for item in value]
+        return [item if type(item) in _LEAVES else encode(item, keep=keep) for item in value]
     if isinstance(value, dict):
-        return {str(key): encode(item) for key, item in value.items()}
+        return {str(key): encode(item, keep=keep) for key, item in value.items()}
     if isinstance(value, float):
         return _encode_float(value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -48,12 +67,21 @@ def _encode_float(value: float) -> Any:
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: keys sorted, no spaces, floats as Python's shortest exact form."""
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _text(encode(value))
 
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical text, as 24 hexadecimal digits: 96 bits, beyond any chance of collision here."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:24]
+    return digest_of_form(encode(value))
+
+
+def digest_of_form(form: Any) -> str:
+    """The digest of what `encode` gave, or of a part of it."""
+    return hashlib.sha256(_text(form).encode()).hexdigest()[:24]
+
+
+def _text(form: Any) -> str:
+    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def decode(kind: type[T], data: Any) -> T:

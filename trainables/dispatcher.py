@@ -135,14 +135,19 @@ class Dispatcher:
         trial's process long after it has started another for the same trial.
         """
         stages = tuple(Stage.from_json(text) for text in path)
-        unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
-        stored, gone = await asyncio.to_thread(self._look_up, unknown)
+        stored, gone = await self._found(stages)
         self._last_ticket += 1
         ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
         await self._carry(self._board.submit(trial, stages, stored, gone))
         await self._make_room()
         return ticket
+
+    async def foresee(self, paths: list[list[str]]) -> None:
+        """Take on stages that trials to come are certain to need; gangs for which no trial has work run them."""
+        for path in paths:
+            stages = tuple(Stage.from_json(text) for text in path)
+            await self._carry(self._board.foresee(stages, *await self._found(stages)))
 
     async def next_events(self, trial: str, ticket: int) -> list[str]:
         """The events since the last call, as JSON texts; waits for one, and is empty after a silence.
@@ -536,6 +541,11 @@ class Dispatcher:
                 self._events[decision.trial].append(event_to_json(decision.event))
         async with self._changed:
             self._changed.notify_all()
+
+    async def _found(self, stages: tuple[Stage, ...]) -> tuple[dict[str, Done], list[str]]:
+        """What the store knows of those stages of a path that the board does not."""
+        unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
+        return await asyncio.to_thread(self._look_up, unknown)
 
     def _look_up(self, digests: list[str]) -> tuple[dict[str, Done], list[str]]:
         """What the store knows of these stages, and those of them whose weights it no longer has."""

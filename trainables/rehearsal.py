@@ -34,9 +34,10 @@ import pyarrow.parquet as pq
 from trainables import pulse
 from trainables.canonical import decode, encode
 from trainables.catalogue.encoder import SmallEncoder
-from trainables.catalogue.task import NLI_LABELS, Kind, Role, Task
+from trainables.catalogue.task import NLI_LABELS, ORACLE_HALF, Kind, Role, Task
 from trainables.inflight import LocalCheckpoints
-from trainables.scores import Progress, Score, TaskLoss
+from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
+from trainables.selectors import chosen, has_oracle, seen_of
 from trainables.settings import Visible
 from trainables.stages import Evaluation, Stage, StageKind, Training
 from trainables.store import PREDICTIONS
@@ -60,6 +61,7 @@ class Outcome:
     was_cancelled: bool
     history: tuple[Progress, ...] = ()
     scores: tuple[Score, ...] = ()
+    checkpoints: tuple[CheckpointScores, ...] = ()
 
 
 class JsonCheckpoints:
@@ -131,7 +133,7 @@ def best_shares(tasks: tuple[Task, ...]) -> dict[str, float]:
 def _train(
     stage: Stage,
     work: Training,
-    before: dict[str, float],
+    before: dict[str, Any],
     output: Path,
     checkpoints: JsonCheckpoints,
     report: Callable[[Progress], None],
@@ -170,6 +172,8 @@ def _train(
         "gift": min(1.0, before["gift"] + (0.2 if stage.kind is StageKind.ALIGN_IMAGES else gift)),
         "skill": _skill(work, before, settings.maximum_steps),
         "steps": settings.maximum_steps,
+        "kept": {str(step): _skill(work, before, step) for step in work.kept_steps},
+        "history": encode(tuple(reported)),
     }
     (output / _SKILL_FILE).write_text(json.dumps(handed_on, sort_keys=True))
     return Outcome(
@@ -180,14 +184,14 @@ def _train(
     )
 
 
-def _skill(work: Training, before: dict[str, float], step: int) -> float:
+def _skill(work: Training, before: dict[str, Any], step: int) -> float:
     if work.settings.visible is not Visible.BOTH:
         return 0.0
     grown = 1 - math.exp(-3 * step / GROWTH_STEPS)
     return 0.9 * fit(work.settings.learning_rate) * grown + 0.1 * before["gift"]
 
 
-def _progress(stage: Stage, work: Training, before: dict[str, float], step: int) -> Progress:
+def _progress(stage: Stage, work: Training, before: dict[str, Any], step: int) -> Progress:
     skill = _skill(work, before, step)
     losses = tuple(
         TaskLoss(task=portion.task.name, loss=round(math.log(3) * (1.05 - skill), 6), steps=portion.steps)
@@ -209,22 +213,51 @@ def _progress(stage: Stage, work: Training, before: dict[str, float], step: int)
     )
 
 
-def _evaluate(stage: Stage, work: Evaluation, before: dict[str, float], output: Path) -> Outcome:
+def _evaluate(stage: Stage, work: Evaluation, before: dict[str, Any], output: Path) -> Outcome:
+    end = int(before["steps"])
+    skills = {int(step): skill for step, skill in before["kept"].items() if int(step) in work.checkpoints}
+    skills = dict(sorted(skills.items())) | {end: before["skill"]}
+    found = {(step,): _scored(stage, work, skill, step) for step, skill in skills.items()}
+    if work.checkpoints:
+        found[tuple(skills)] = _scored(stage, work, sum(skills.values()) / len(skills), end)
+    checkpoints, choice = (), (end,)
+    if work.checkpoints and work.learned is not None:
+        checkpoints = tuple(CheckpointScores(steps=steps, scores=tuple(found[steps][0])) for steps in sorted(found))
+        history = tuple(decode(Progress, item) for item in before["history"])
+        choice = chosen(work.selector, seen_of(work.task, work.learned, work.source, history, checkpoints))
+    scores, tables = found[choice]
+    if tables:
+        pq.write_table(pa.concat_tables(tables), output / PREDICTIONS)
+    return Outcome(
+        steps_executed=0,
+        resumed_from=0,
+        was_cancelled=False,
+        scores=tuple(score for score in scores if score.split != "dev"),
+        checkpoints=checkpoints,
+    )
+
+
+def _scored(stage: Stage, work: Evaluation, skill: float, step: int) -> tuple[list[Score], list[pa.Table]]:
+    """The scores of one checkpoint, the oracle's and the source language's among them, and the answers to report."""
     stated = work.task.split(work.split)
     offered = stated.languages if stated else ()
+    skill = skill if work.visible is Visible.BOTH else 0.0
     scores, tables = [], []
     for language in work.languages:
         if language not in offered:
             scores.append(_absent(work, language))
             continue
-        skill = before["skill"] if work.visible is Visible.BOTH else 0.0
-        step = int(before["steps"])
         table = _answers(stage, work.task, work.split, language, skill, step)
         tables.append(table)
         scores.append(_score(work.task, work.split, language, work.role, step, table))
-    if tables:
-        pq.write_table(pa.concat_tables(tables), output / PREDICTIONS)
-    return Outcome(steps_executed=0, resumed_from=0, was_cancelled=False, scores=tuple(scores))
+        if has_oracle(work.task):
+            other = _answers(stage, work.task, ORACLE_HALF, language, skill, step)
+            scores.append(_score(work.task, ORACLE_HALF, language, Role.ORACLE, step, other))
+    dev = work.source.split("dev") if work.source else None
+    for language in dev.languages if work.source and dev else ():
+        table = _answers(stage, work.source, "dev", language, skill, step)
+        scores.append(_score(work.source, "dev", language, Role.SELECT, step, table))
+    return scores, tables
 
 
 def _answers(stage: Stage, task: Task, split: str, language: str, skill: float, step: int) -> pa.Table:
@@ -297,9 +330,9 @@ def _check(parent: Path | None, stage: Stage) -> None:
         raise ValueError(f"a parent directory must be given exactly if the stage has a parent, got {parent!r}")
 
 
-def _inherited(parent: Path | None) -> dict[str, float]:
+def _inherited(parent: Path | None) -> dict[str, Any]:
     if parent is None:
-        return {"gift": 0.0, "skill": 0.0, "steps": 0.0}
+        return {"gift": 0.0, "skill": 0.0, "steps": 0, "kept": {}, "history": []}
     return json.loads((parent / _SKILL_FILE).read_text())
 
 

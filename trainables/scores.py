@@ -55,6 +55,14 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointScores:
+    """What one of a run's checkpoints scores in an evaluation; several steps are the mean of their weights."""
+
+    steps: tuple[int, ...]
+    scores: tuple[Score, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Done:
     """The stage's output is in the store.
 

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
-from trainables.canonical import canonical, decode, digest, encode
+from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Role, Task
 from trainables.faults import refuse
+from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
 
 
@@ -51,6 +52,8 @@ class Training:
 
     settings: Settings
     portions: tuple[Portion, ...]
+    kept_steps: tuple[int, ...] = ()
+    """Steps before the last whose weights are kept beside the output, for selectors to choose among; evaluated ones."""
 
     def __post_init__(self) -> None:
         refuse("a training stage", self._faults())
@@ -64,6 +67,9 @@ class Training:
         names = [portion.task.name for portion in self.portions]
         if len(set(names)) != len(names):
             yield f"each task may have one portion, got {names!r}"
+        unscored = [step for step in self.kept_steps if step not in self.settings.evaluated_steps()[:-1]]
+        if unscored:
+            yield f"kept_steps must be evaluated steps before the last, got {unscored!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,14 @@ class Evaluation:
     role: Role = Role.REPORT
     layer: int = 0
     """Of retrieval: the trunk's layer, counted from 1, whose mean states are a sentence's vector; 0 its embeddings."""
+    checkpoints: tuple[int, ...] = ()
+    """Steps before the last whose kept weights are scored too, and their mean with the last; empty for the last alone.
+    `selector` then says which of them the scores and predictions are of."""
+    selector: Selector = Selector.LAST_STEP
+    learned: Task | None = None
+    """What the target was trained on, whose English development scores the training reported; with checkpoints only."""
+    source: Task | None = None
+    """Its development split in the language that it is learned from, to be scored; None where that is English."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +125,26 @@ class Stage:
     @cached_property
     def digest(self) -> str:
         """The name of this stage and of its output: 24 hexadecimal digits, the same on every machine."""
-        value = without_places(encode(self))
+        value = without_places(encode(self, keep=(Task, Encoder)))
+        value["encoder"] = _form(_Same(self.encoder))
         work = value["work"]
         if isinstance(self.work, Evaluation):
             del work["role"]
-            work["task"] = as_read(work["task"], (self.work.split,))
-            for split in work["task"]["splits"]:
-                del split["languages"]  # those that are scored are stated
+            task = as_read(_form(_Same(self.work.task)), (self.work.split,))
+            # The languages that are scored are stated.
+            splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
+            work["task"] = {**task, "splits": splits}
+            if self.work.source is not None:
+                work["source"] = as_read(_form(_Same(self.work.source)), ("dev",))
+            del work["learned"]  # the parent's digest has it
+            if not self.work.checkpoints:
+                del work["checkpoints"], work["selector"], work["source"]
         else:
-            for portion in work["portions"]:
-                portion["task"] = as_read(portion["task"], ("train", "dev"))
-        return digest([VERSIONS[self.kind], value])
+            if not self.work.kept_steps:
+                del work["kept_steps"]
+            for form, portion in zip(work["portions"], self.work.portions, strict=True):
+                form["task"] = as_read(_form(_Same(portion.task)), ("train", "dev"))
+        return digest_of_form([VERSIONS[self.kind], value])
 
     @property
     def steps(self) -> int:
@@ -132,7 +155,7 @@ class Stage:
     def tasks(self) -> tuple[Task, ...]:
         """The tasks whose rows the stage reads."""
         if isinstance(self.work, Evaluation):
-            return (self.work.task,)
+            return (self.work.task, *([self.work.source] if self.work.source else []))
         return tuple(portion.task for portion in self.work.portions)
 
     def to_json(self) -> str:
@@ -147,6 +170,25 @@ class Stage:
             ValueError: where the text is no stage.
         """
         return decode(Stage, json.loads(text))
+
+
+class _Same:
+    """A value that is equal to nothing but itself: of equal values, `True` and `1` have different forms."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
+@lru_cache(maxsize=256)
+def _form(same: _Same) -> dict[str, Any]:
+    """The form of a task or an encoder, which thousands of stages of a sweep have in common; not to be written to."""
+    return without_places(encode(same.value))
 
 
 def without_places(value: Any) -> Any:

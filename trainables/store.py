@@ -21,7 +21,7 @@ from pyarrow import fs
 from trainables.canonical import canonical, decode, encode
 from trainables.faults import Invalid
 from trainables.places import patient, place_of, upload
-from trainables.scores import Done, Progress, Score
+from trainables.scores import CheckpointScores, Done, Progress, Score
 from trainables.stages import Stage
 
 _log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class Results:
     history: tuple[Progress, ...] = ()
     scores: tuple[Score, ...] = ()
     predictions: StoredFile | None = None
+    checkpoints: tuple[CheckpointScores, ...] = ()
+    """Of an evaluation that scored several of a run's checkpoints; for tables alone: no trial hears of them."""
 
     def done(self) -> Done:
         """The event that tells a trial of a stage whose results are known."""
@@ -253,6 +255,7 @@ class Store:
         seconds: float,
         history: tuple[Progress, ...] = (),
         scores: tuple[Score, ...] = (),
+        checkpoints: tuple[CheckpointScores, ...] = (),
         admitted: Callable[[], bool] = lambda: True,
     ) -> Manifest | None:
         """Store the files of a directory as the output of a stage; the one written first stays.
@@ -271,6 +274,7 @@ class Store:
             for file in weights:
                 self._copy(directory / file.name, self._at(f"stages/{digest}/{attempt}/{file.name}"))
         results = Results(digest=digest, steps=steps, seconds=seconds, history=history, scores=scores)
+        results = replace(results, checkpoints=checkpoints)
         predicted = directory / PREDICTIONS
         if predicted.is_file():
             described = replace(_described(predicted, directory), name=f"{attempt}.parquet")

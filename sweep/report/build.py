@@ -17,6 +17,8 @@ from sweep.report.answer import answer, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
+from sweep.reuse import achieved
+from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
 
@@ -87,10 +89,11 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             name="selection",
             title="What English dev says of the other languages",
             words=(
-                "All choices are made by English development accuracy. The oracle chooses by the test accuracy that no "
-                "choice may see; its gap is what the rule costs. A blind baseline or a control is no point.",
+                f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
+                f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
+                "rule costs. A blind baseline or a control is no point.",
             ),
-            tables=(_correlations(rows["correlations"]),),
+            tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
             open=False,
         ),
         Section(name="cost", title="What it took", tables=(_cost(material.standing),)),
@@ -290,6 +293,23 @@ def _importances(rows: Sequence[Row]) -> list[PrintedTable]:
     return [PrintedTable(name="importances", caption="Importance of each parameter", columns=columns, rows=tuple(rows))]
 
 
+def _selectors(standing: Standing, rows: Sequence[Row]) -> PrintedTable:
+    columns = (
+        Column("selector", plain("selector"), numeric=False),
+        Column("runs", plain("runs")),
+        Column("reported", lambda row: "yes" if row["is_reported"] else "", numeric=False),
+        Column("accuracy in the other languages", share("accuracy")),
+        Column("gap to the oracle", share("oracle_gap")),
+        Column("largest gap of a run", share("largest_gap")),
+    )
+    return PrintedTable(
+        name="selectors",
+        caption="Which of its own checkpoints a run would have reported",
+        columns=columns,
+        rows=tuple(by_selector(standing, rows)),
+    )
+
+
 def _correlations(rows: Sequence[Row]) -> PrintedTable:
     columns = (
         Column("points", plain("over"), numeric=False),
@@ -357,7 +377,7 @@ def _cost(standing: Standing) -> PrintedTable:
         Column("steps run", _count("steps")),
         Column("hours of gangs", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
     )
-    saved = total["asked"] / total["steps"] if total["steps"] else 1
+    saved = achieved(standing.records.values()).factor
     caption = f"Stages: {saved:.1f} times the steps would have been run without sharing" if saved > 1.05 else "Stages"
     return PrintedTable(name="cost", caption=caption, columns=columns, rows=tuple(lines))
 
@@ -391,6 +411,7 @@ def _provenance(material: Material) -> Section:
             "what": "selected by",
             "value": "mean English development accuracy of the target; test never seen by the search",
         },
+        {"what": "checkpoint of a run chosen by", "value": selector_words(material.stated)},
         {"what": "search", "value": in_words(definition.get("search"))},
         *(
             {"what": f"data: {one.task}", "value": f"{one.origin}; licence {one.licence}"}

@@ -88,6 +88,7 @@ class Plot:
 
     @cached_property
     def _svg(self) -> str:
+        """Drawn once: a page and a file beside it have the same figure, and drawing is what a report takes long for."""
         return self._saved("svg", metadata={"Date": None, "Creator": None}).decode()
 
     def _saved(self, kind: str, **options: Any) -> bytes:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.pure.test_tensorboard import PARAMETERS, logdir  # noqa: F401 - a fixture
+from tests.libraries.test_tensorboard import PARAMETERS, logdir  # noqa: F401 - a fixture
 
 #: The text of a page with all that its components keep in shadow trees.
 _TEXT = """

@@ -11,8 +11,8 @@ from sweep.records import Phase, State
 from sweep.tensorboard import SweepWriter
 from sweep.tensorboard_pictures import Painter, definition_text
 from tests.browser.test_tensorboard_page import _text_with
-from tests.pure import test_tensorboard as one
-from tests.pure.test_tensorboard_whole import lab  # noqa: F401 - a fixture
+from tests.libraries import test_tensorboard as one
+from tests.libraries.test_tensorboard_whole import lab  # noqa: F401 - a fixture
 
 #: Every picture of the page and of its shadow trees: its natural width, 0 until it is there.
 _PICTURES = """

@@ -14,17 +14,22 @@ from search_spaces import Cell
 from sweep import record_definition
 from sweep.absence import find
 from sweep.definition import Search, Sweep
+from sweep.outcomes import Answers
+from sweep.per_language import per_language
 from sweep.plan import plan
-from sweep.plan_text import absent_text
+from sweep.plan_text import absent_text, remarks_text
 from sweep.resolve import looked_up, resolved
 from sweep.standing import Standing
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, Patches
 from trainables.catalogue.intermediate import MNLI, QQP
+from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
 from trainables.data import places
 from trainables.faults import Invalid
+from trainables.selectors import Selector
 
 WITH_QQP = Cell(name="qqp", intermediates=(QQP,))
 WAY = "hf download nyu-mll/glue --repo-type dataset --revision"
@@ -119,3 +124,52 @@ def test_when_the_data_arrive_the_same_definition_goes_on_with_the_cell(tmp_path
     record_definition.keep(after.sweep, filesystem, str(tmp_path), after.absent_cells)
     # and where they are gone again, what was run with them stays as it is
     record_definition.keep(before.sweep, filesystem, str(tmp_path), before.absent_cells)
+
+
+def test_another_size_or_commit_than_the_published_is_told_in_plan_and_tables_and_stops_nothing(mirror, tmp_path):
+    qqp_arrives(mirror)
+    note = mirror / "nyu-mll/glue/.cache/huggingface/download/qqp/train-00000-of-00001.parquet.metadata"
+    note.parent.mkdir(parents=True)
+    note.write_text("0123abc\netag\n1700000000.0\n")
+    found = looked_up(partly(), fetch=False)
+    told = found.remarks["qqp"]
+    assert told.startswith(
+        "not the published size: 1 rows of nyu-mll/glue qqp train in 'en', published 363,846; 1 rows"
+    )
+    assert "1 files of nyu-mll/glue are of commit 0123abc, the catalogue pins bcdcba79d07bc" in told
+    assert remarks_text(found.remarks).startswith(
+        "data     (counted above as published)\n  qqp: not the published size"
+    )
+    assert found.cell_remarks == {"qqp": f"qqp: {told}"}
+    record_definition.keep(found.sweep, pafs.LocalFileSystem(), str(tmp_path), {}, found.cell_remarks)
+    standing = Standing.from_json((tmp_path / "sweeps/small" / record_definition.FILE).read_text(), {})
+    rows = per_language(standing, Answers(standing, lambda _: None, lambda _: None)).to_pylist()
+    assert {row["remark"] for row in rows if row["cell"] == "qqp"} == {f"qqp: {told}"}
+    assert {row["remark"] for row in rows if row["cell"] == "nli"} == {""}
+
+
+def test_what_is_as_published_has_no_remark(mirror):
+    qqp_arrives(mirror)
+    parts = tuple(replace(part, rows=1) for part in QQP.source.parts)
+    cell = Cell(name="qqp", intermediates=(replace(QQP, source=replace(QQP.source, parts=parts)),))
+    assert looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False).remarks == {}
+
+
+def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):
+    filesystem, sweep = pafs.LocalFileSystem(), small_sweep()
+    record_definition.keep(sweep, filesystem, str(tmp_path))
+    file = tmp_path / "sweeps/small" / record_definition.FILE
+    stated = json.loads(file.read_text())
+    for name in ("selector", "checkpoints"):
+        del stated["definition"][name]
+    file.write_text(json.dumps(stated))
+    with pytest.raises(Invalid, match=r"selector must be what it was when this sweep began: .*last_step"):
+        record_definition.keep(sweep, filesystem, str(tmp_path))
+    record_definition.keep(replace(sweep, selector=Selector.LAST_STEP, checkpoints=1), filesystem, str(tmp_path))
+
+
+def test_numbers_that_target_labels_have_chosen_say_so(tmp_path):
+    target = with_oracle(lab.VISUAL_NLI)
+    described = record_definition.described(small_sweep(target=target, selector=Selector.ORACLE))
+    assert "chosen by target-language labels (oracle)" in described["remark"]
+    assert "oracle" not in record_definition.described(small_sweep())["remark"]

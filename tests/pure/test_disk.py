@@ -62,6 +62,15 @@ def test_the_least_that_a_sweep_can_work_with_is_less_than_the_most_and_grows_wi
     assert two.least_bytes > one.least_bytes
 
 
+def test_checkpoints_to_choose_among_take_their_room_in_the_plan():
+    sweep = small_sweep(checkpoints=1)
+    one, two = disk_need(plan(sweep)), disk_need(plan(replace(sweep, checkpoints=2)))
+    assert one.output_bytes == two.output_bytes
+    leaves = len(sweep.cells) * len(sweep.confirmation_seeds)
+    assert two.most_bytes - one.most_bytes >= leaves * one.output_bytes
+    assert two.least_bytes - one.least_bytes >= leaves * one.output_bytes
+
+
 def test_a_disk_that_cannot_hold_the_worst_case_is_refused_with_the_limit_that_it_could_hold():
     planned = plan(small_sweep())
     need = disk_need(planned)

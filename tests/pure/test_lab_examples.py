@@ -17,7 +17,7 @@ CHANCE_BOUND = 0.40
 
 @pytest.fixture(scope="module")
 def nli():
-    return {split: examples("nli", split, ("en",), count, 0) for split, count in (("train", 4000), ("test", 2000))}
+    return {split: examples("nli", split, ("en",), count, 0) for split, count in (("train", 3000), ("test", 1500))}
 
 
 def naive_bayes(train: list[tuple[list, int]], test: list[tuple[list, int]]) -> float:

@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import of_examples
 from trainables.lab.render import CELL, CELL_OF, png, render
 from trainables.lab.templates import (
     TEMPLATES,
@@ -112,7 +113,7 @@ def test_what_is_entailed_is_true_and_what_is_contradicted_is_false(scene, seed)
 
 
 @given(seed=seeds, wanted=st.sampled_from(Label), split=st.sampled_from(SPLITS))
-@settings(max_examples=60, deadline=None)
+@of_examples(1.2)
 def test_a_scene_found_for_a_label_has_the_label_and_belongs_to_the_split(seed, wanted, split):
     draw = Draw(np.random.default_rng(seed))
     formula = draw_formula(draw)
@@ -127,7 +128,7 @@ def test_a_label_that_no_scene_can_give_is_refused():
 
 
 @given(seed=seeds)
-@settings(max_examples=40, deadline=None)
+@of_examples(0.8)
 def test_no_scene_is_in_two_splits(seed):
     drawn = {split: draw_scene(split, Draw(np.random.default_rng(seed))) for split in SPLITS}
     assert {split: scene.split for split, scene in drawn.items()} == {split: split for split in SPLITS}
@@ -168,10 +169,10 @@ def test_the_world_is_as_large_as_was_promised():
 def test_every_template_that_is_asked_can_have_every_label(name):
     rng = np.random.default_rng(1)
     draw = Draw(rng)
-    values = THING_VALUES[rng.integers(0, len(THINGS), (2000, 4))]
+    values = THING_VALUES[rng.integers(0, len(THINGS), (500, 4))]
     seen: set[int] = set()
     for _ in range(30):
-        seen |= set(labels(TEMPLATES[name].draw(draw), values, rng.integers(0, 4, 2000)).tolist())
+        seen |= set(labels(TEMPLATES[name].draw(draw), values, rng.integers(0, 4, 500)).tolist())
     assert seen == set(Label)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -331,40 +332,40 @@ def test_a_missing_parquet_file_is_told_with_the_nearest(own_data, tmp_path, cap
 
 
 NO_RAY = """
-import sys
+import json, sys
 from sweep.cli import main
-code = main(sys.argv[1:])
-print("ray loaded:", "ray" in sys.modules, file=sys.stderr)
-sys.exit(code)
+for words in json.loads(sys.argv[1]):
+    print("exit", main(words), "ray loaded:", "ray" in sys.modules, file=sys.stderr)
 """
 
 
-def run_without_ray(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", NO_RAY, *words], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+def said_without_ray(*commands: list[str]) -> list[str]:
+    """What each command said as an error, one after the other in one process, up to its exit status."""
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_RAY, json.dumps(commands)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
+    assert ended.stderr.count("exit 2 ray loaded: False\n") == len(commands), ended.stderr
+    return ended.stderr.split("exit 2 ray loaded: False\n")[:-1]
 
 
-def test_a_storage_with_a_file_in_its_way_is_one_message_before_ray_is_loaded(define, tmp_path):
+def test_a_file_in_the_way_of_storage_or_of_the_sweeps_folder_is_one_message_before_ray_is_loaded(define, tmp_path):
     path = define(REHEARSED)
     (tmp_path / "file").write_text("in the way")
-    for storage in ("file", "file/below"):
-        ended = run_without_ray("run", path, "--storage", str(tmp_path / storage))
-        assert ended.returncode == 2
-        assert f"'{tmp_path}/{storage}' must be a place that can be written, got" in ended.stderr
-        assert ended.stderr.endswith("choose another\nray loaded: False\n")
-        assert "Traceback" not in ended.stderr
-    assert (tmp_path / "file").read_text() == "in the way"
-
-
-def test_a_file_in_the_way_of_the_sweeps_folder_is_one_message_too(define, tmp_path):
-    path = define(REHEARSED)
     (tmp_path / "storage").mkdir()
     (tmp_path / "storage/sweeps").write_text("in the way")
-    ended = run_without_ray("run", path, "--storage", str(tmp_path / "storage"))
-    assert ended.returncode == 2
-    assert "sweeps/mine in" in ended.stderr and "must be a folder that can be written, got" in ended.stderr
-    assert "ray loaded: False" in ended.stderr and "Traceback" not in ended.stderr
+    places = [str(tmp_path / place) for place in ("file", "file/below", "storage")]
+    *above, within = said_without_ray(*(["run", path, "--storage", place] for place in places))
+    for place, said in zip(places, above, strict=False):
+        assert f"'{place}' must be a place that can be written, got" in said
+        assert said.endswith("choose another\n") and "Traceback" not in said
+    assert (tmp_path / "file").read_text() == "in the way"
+    assert "sweeps/mine in" in within and "must be a folder that can be written, got" in within
+    assert "Traceback" not in within
     assert everything(tmp_path / "storage") == {"sweeps": b"in the way"}
 
 
@@ -374,14 +375,14 @@ def test_an_unknown_kind_of_storage_is_one_message(define, capsys):
     assert "'ftpp://host/folder' must be a path or a URI that pyarrow.fs knows (file, s3, gs, abfs, hdfs)" in said
 
 
-@pytest.fixture
-def used_storage(tmp_path):
-    """A storage with a finished sweep called `small` under its real definition."""
+@pytest.fixture(scope="module")
+def used_storage(tmp_path_factory):
+    """A storage with a finished sweep called `small` under its real definition, which every test leaves as it was."""
     import pyarrow.fs as pafs
 
     from sweep import record_definition
 
-    storage = tmp_path / "used"
+    storage = tmp_path_factory.mktemp("used")
     fake.write(str(storage), "small")
     (storage / "sweeps/small/definition.json").unlink()
     record_definition.keep(small_sweep(), pafs.LocalFileSystem(), str(storage))

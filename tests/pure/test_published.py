@@ -42,6 +42,7 @@ from trainables.catalogue.xtreme import (
     XQUAD,
 )
 from trainables.data import places
+from trainables.data.counted import remarks, usable_rows
 from trainables.data.fingerprint import resolve
 from trainables.data.published import PUBLISHED, inspect_published
 from trainables.data.reading import read
@@ -357,6 +358,45 @@ class TestBadInput:
         path.write_bytes(b"no parquet")
         assert "fetch it again" in refusal(MNLI, "train")
 
+    def test_a_file_of_several_that_is_missing(self, mirror):
+        for number in (0, 2):
+            files.nli(mirror / f"nyu-mll/glue/mnli/train-{number:05d}-of-00003.parquet")
+        (fault,) = inspect_published(resolve(MNLI))
+        assert fault.startswith("nyu-mll/glue mnli train must be here in all of its 3 files, got train-00000-of-00003")
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00001-of-00003.parquet")
+        assert inspect_published(resolve(MNLI)) == []
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet")
+        assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0]
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [
+            (
+                {"version": "1.1", "documents": []},
+                "it must hold 'data' where SQuAD 1.1 has it, found version, documents",
+            ),
+            ({"data": [{"paragraphs": [{"context": "a", "questions": []}]}]}, "hold 'qas' .* found context, questions"),
+            ({"data": [["a"]]}, "must hold 'paragraphs' where SQuAD 1.1 has it, found list"),
+        ],
+    )
+    def test_questions_in_another_json(self, mirror, content, told):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text(json.dumps(content))
+        with pytest.raises(Invalid, match=told):
+            read(resolve(XQUAD), "test", ("de",), None)
+
+    def test_two_sentences_of_one_id(self, mirror):
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, text in (("de", "de-1\teins\nde-1\tzwei\n"), ("en", "en-1\tone\n"), ("gold", "de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_text(text)
+        assert "ids must differ, got 'de-1' 2 times in de-en.training.de" in refusal(BUCC, "test", "de")
+
+    def test_an_answer_of_no_words(self, mirror):
+        where = mirror / "rajpurkar/squad_v2/squad_v2/train-00000-of-00001.parquet"
+        files.questions(where, [files.question("one", answers=(("", 2),))])
+        assert "every question must have answers, each with its place, got 1 without" in refusal(SQUAD_V2, "train")
+
     def test_a_treebank_in_another_format(self, mirror):
         for section in range(22):
             folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
@@ -371,6 +411,62 @@ class TestBadInput:
         files.nli(glue(mirror, "mnli", "train"), labels=(1, 1, 1))
         with pytest.raises(Invalid, match="must be those that were planned"):
             read(planned, "train", None, None)
+
+
+class TestCounts:
+    """Against what the catalogue states."""
+
+    def test_rows_without_a_gold_label_and_of_other_languages_do_not_count(self, mirror):
+        files.nli(glue(mirror, "mnli", "train"), labels=(0, -1, 2))
+        asked = [files.question("swahili--1-0"), files.question("swahili--1-1"), files.question("telugu--2-1")]
+        where = mirror / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
+        files.questions(where, asked)
+        (told,) = remarks(resolve(MNLI))
+        assert told == ("not the published size: 2 rows of nyu-mll/glue mnli train in 'en', published 392,702")
+        counts = {
+            part.language: usable_rows(TYDIQA.source, part, (where,))
+            for part in TYDIQA.source.parts
+            if part.split == "test"
+        }
+        assert (counts["sw"], counts["te"], counts["ko"]) == (2, 1, 0)
+
+    def test_answers_in_letters_and_raw_files_count_too(self, mirror):
+        choices = {"label": list("ABCDE"), "text": ["one", "two", "three", "four", "five"]}
+        columns = {
+            "id": (["x", "y"], pa.string()),
+            "question": (["how many?"] * 2, pa.string()),
+            "choices": ([choices] * 2, files.CHOICES),
+            "answerKey": (["C", ""], pa.string()),
+        }
+        files.parquet(mirror / "tau/commonsense_qa/data/train-00000-of-00001.parquet", columns)
+        assert "1 rows of tau/commonsense_qa default train" in remarks(resolve(COMMONSENSE_QA))[0]
+        (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)
+        header = "id,context,question,answer0,answer1,answer2,answer3,label\n"
+        (mirror / "wilburOne/cosmosqa/data/valid.csv").write_text(header + "a,c,q,1,2,3,4,0\nb,c,q,1,2,3,4,-1\n")
+        assert "1 rows of wilburOne/cosmosqa data valid in 'en', published 2,985" in remarks(resolve(COSMOS_QA))[0]
+
+    def test_many_parts_are_told_by_the_first_three(self, mirror):
+        for language in ("de", "sw", "ar", "fr"):
+            files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet")
+        (told,) = remarks(resolve(XNLI))
+        assert told.count("published 5,010") == 3 and told.endswith("and 1 more")
+
+    def test_what_is_not_here_or_cannot_be_read_has_no_remark(self, mirror):
+        assert remarks(resolve(MNLI)) == () and remarks(MNLI) == ()
+        glue(mirror, "mnli", "train").parent.mkdir(parents=True)
+        glue(mirror, "mnli", "train").write_bytes(b"no parquet")
+        assert usable_rows(MNLI.source, MNLI.source.parts[0], (glue(mirror, "mnli", "train"),)) is None
+
+    @real
+    def test_real_samples_count_as_what_they_are(self, mirror):
+        folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
+        folder.mkdir(parents=True)
+        for path in (REAL / "tatoeba").iterdir():
+            shutil.copy(path, folder)
+        (told,) = remarks(resolve(TATOEBA))
+        # Swahili is whole
+        assert told.startswith("not the published size: 390 rows of facebookresearch/LASER ara test in 'ar', published")
+        assert "'de'" in told and "'sw'" not in told
 
 
 class TestPlaces:

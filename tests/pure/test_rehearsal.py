@@ -6,11 +6,16 @@ from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from sweep.paths import path_of
+from sweep.points import default_values
+from sweep.records import Phase
+from tests.pure.small_sweep import BASELINE, SETTINGS, small_sweep
 from tests.ray_local.stage_paths import path, task, training
 from trainables.rehearsal import BEST_LEARNING_RATE, JsonCheckpoints, best_shares, fit, run_stage, usefulness
+from trainables.selectors import Selector
 from trainables.settings import Visible
 
 
@@ -35,7 +40,7 @@ def rehearse(stages, folder, *, cancelled=lambda: False, interval=1000, heard=No
     return outcome
 
 
-def accuracies(folder, *, first="text_nli", seeds=range(12)) -> dict[str, float]:
+def accuracies(folder, *, first="text_nli", seeds=range(6)) -> dict[str, float]:
     """Mean accuracy per language over seeds."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
@@ -90,7 +95,6 @@ def test_a_score_counts_predictions_and_gold_is_equal_across_languages(tmp_path)
     assert (by_item == 1).all()
 
 
-@settings(deadline=None)
 @given(stop=st.integers(0, 40), interval=st.integers(1, 50))
 def test_a_stage_stopped_anywhere_ends_as_if_it_had_not_been(tmp_path_factory, stop, interval):
     folder = tmp_path_factory.mktemp("stopped")
@@ -117,3 +121,12 @@ def test_an_image_only_view_stays_at_chance(tmp_path):
     blind = replace(evaluated, work=replace(evaluated.work, visible=Visible.IMAGE_ONLY))
     english = next(score for score in rehearse((*trained, blind), tmp_path).scores if score.language == "en")
     assert abs(english.value - 1 / 3) < 0.12
+
+
+def test_checkpoints_whose_steps_have_different_lengths_are_averaged_in_their_order(tmp_path):
+    sweep = small_sweep(selector=Selector.AVERAGE, target_settings=replace(SETTINGS, maximum_steps=110))
+    sweep = replace(sweep, target_settings=replace(sweep.target_settings, evaluation_interval_steps=50))
+    stages = path_of(sweep, BASELINE, default_values(sweep, BASELINE), phase=Phase.CONFIRMATION, seed=1)
+    assert stages[-1].work.checkpoints == (50, 100)
+    outcome = rehearse(stages, tmp_path)
+    assert [one.steps for one in outcome.checkpoints] == [(50,), (50, 100, 110), (100,), (110,)]

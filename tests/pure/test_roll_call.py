@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from search_spaces import Cell
 from sweep.roll_call import Question, _files, answer, placing_faults
 from sweep.submit import _storage_faults, _unreachable
-from tests.pure.small_sweep import small_sweep
+from tests.pure import published_files
+from tests.pure.small_sweep import BASELINE, small_sweep
 from trainables.catalogue.encoder import LocalEncoder
+from trainables.catalogue.intermediate import MNLI
+from trainables.catalogue.own_texts import sentence_task
+from trainables.data import places
+from trainables.data.fingerprint import resolve
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
 
@@ -65,6 +71,17 @@ def test_the_files_asked_for_are_those_behind_fingerprints(tmp_path):
     asked = list(_files(replace(base, encoder=replace(base.encoder, text=text))))
     assert asked == [(str(tmp_path / "config.json"), 2)]
     assert list(_files(base)) == []
+
+
+def test_files_of_several_languages_and_of_published_data_sets_are_asked_for_too(tmp_path, monkeypatch):
+    monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
+    published_files.nli(tmp_path / "mirror/nyu-mll/glue/mnli/train-00000-of-00001.parquet")
+    for language in ("de", "fr"):
+        (tmp_path / f"{language}.txt").write_text("one\ntwo\n")
+    text = resolve(sentence_task("own", train=tmp_path / "{language}.txt", languages=("de", "fr")))
+    cells = (BASELINE, Cell(name="mixed", intermediates=(resolve(MNLI), text)))
+    asked = [name for name, _ in _files(small_sweep(cells=cells))]
+    assert {Path(name).name for name in asked} == {"train-00000-of-00001.parquet", "de.txt", "fr.txt"}
 
 
 def test_a_worker_lies_on_one_machine_whatever_they_sum_up_to():

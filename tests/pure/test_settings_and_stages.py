@@ -18,11 +18,12 @@ from sweep.records import Phase
 from tests.pure.small_sweep import FIXED, SETTINGS, small_sweep
 from trainables.canonical import canonical, decode, encode
 from trainables.catalogue import lab
-from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
-from trainables.catalogue.task import Role, Task
+from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
+from trainables.catalogue.task import Metric, Role, Split, Task
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
+from trainables.selectors import Selector
 from trainables.settings import Alignment, LoRA, Part, Precision, Schedule, Settings, Visible
 from trainables.stages import Evaluation, Portion, Stage, Training, refuse_broken
 
@@ -344,13 +345,18 @@ CHANGES = {
         "visible": Visible.IMAGE_ONLY,
         "batch_size": 128,
         "layer": 3,
+        "checkpoints": (5,),
+        "selector": Selector.AVERAGE,
+        "source": lab.NLI,
     },
 }
+#: Fields of an evaluation that decide nothing of what comes out, or that its parent's digest holds.
+UNSAID = {"role", "learned"}
 
 
 def test_a_change_is_listed_for_every_field():
     assert set(CHANGES[Settings]) == {field.name for field in dataclasses.fields(Settings)}
-    assert set(CHANGES[Evaluation]) | {"role"} == {field.name for field in dataclasses.fields(Evaluation)}
+    assert set(CHANGES[Evaluation]) | UNSAID == {field.name for field in dataclasses.fields(Evaluation)}
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGES[Settings]) - {"maximum_steps"}))
@@ -467,3 +473,33 @@ def test_a_task_names_all_its_faults_at_once():
         "split 'test' must state each language once, got 'en' 2 times",
         "split 'trian' must state at least one language",
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"metric": Metric.ENTITIES}, "metric must be Metric.OF_KIND, Metric.ACCURACY for kind pair_classification"),
+        (
+            {"metric": "accuracy"},
+            "metric must be Metric.OF_KIND, Metric.ACCURACY for kind pair_classification, got 'acc",
+        ),
+        (
+            {"splits": (Split(name="train", languages=tuple("de")),)},
+            "split 'train' must state languages by codes such as 'de', got 'd'; give a list of codes, not one string",
+        ),
+    ],
+)
+def test_a_metric_of_another_kind_and_one_string_for_languages_are_refused(changes, told):
+    with pytest.raises(Invalid) as refused:
+        replace(lab.NLI, **changes)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "model", [HubEncoder(repository="", revision="main"), HubEncoder(repository="a/b", revision="")]
+)
+def test_a_model_of_the_hub_without_a_name_or_a_revision_is_refused(model):
+    with pytest.raises(Invalid) as refused:
+        replace(lab.ENCODER, text=model, patches=Tower(model=model))
+    told = str(refused.value)
+    assert "text must state a repository and a revision" in told and "patches.model must state" in told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import Cell
@@ -13,6 +13,7 @@ from sweep.cli import main
 from sweep.definition import Search, Sweep
 from sweep.plan import plan
 from sweep.simulate import ASSUMPTIONS, Described, measured, simulate
+from tests.examples import of_examples
 from tests.pure.small_sweep import BASELINE, small_sweep
 from trainables.catalogue import lab
 from trainables.faults import Invalid
@@ -40,7 +41,7 @@ def test_one_gang_takes_as_long_as_all_its_stages():
     assert result.reuse_factor == pytest.approx(PLANNED.stages_without_sharing / PLANNED.stages)
 
 
-@settings(max_examples=40, deadline=None)
+@of_examples(0.8)
 @given(gangs=st.integers(1, 40), nodes=st.integers(1, 10), per_node=st.integers(1, 4))
 def test_no_number_of_gangs_beats_the_work_or_the_longest_chain(gangs, nodes, per_node):
     planned = plan(small_sweep(gangs=Gangs(count=gangs)))

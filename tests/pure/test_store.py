@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
+from tests.examples import of_examples
 from tests.ray_local.stage_paths import path
 from trainables.catalogue.task import Role
 from trainables.faults import Invalid
@@ -163,7 +164,7 @@ def test_a_download_that_was_damaged_on_this_machine_is_made_again(tmp_path):
     assert (store.fetch(STAGE.digest) / "model.safetensors").read_bytes() == b"weights"
 
 
-@settings(max_examples=25, deadline=None)
+@of_examples(0.5)
 @given(data=st.data())
 def test_a_manifest_with_any_byte_changed_or_cut_off_is_absent_and_no_crash(data):
     logging.disable(logging.WARNING)
@@ -225,7 +226,7 @@ class Crashing(Store):
         super()._copy(source, path)
 
 
-@settings(max_examples=40, deadline=None)
+@of_examples(0.8)
 @given(writes=st.integers(0, 6), torn=st.booleans())
 def test_a_crash_between_or_in_any_two_writes_leaves_the_stage_absent_or_complete(writes, torn):
     logging.disable(logging.WARNING)

@@ -136,6 +136,54 @@ def test_a_label_outside_the_set_and_an_item_of_one_language_only_are_told(made,
     assert "the ids of 'fr' must be those of 'en'" in faults
 
 
+GOOD = [iglue_row(0, "neutral", 0), iglue_row(1, "entailment", 0)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([GOOD[0], {**GOOD[1], "sentence2": None}], "column 'sentence2' must have no empty value, got 1 (first row 1)"),
+        (
+            [GOOD[0], {"gold_label": "neutral", "sentence2": "a", "Flikr30kID": "0"}],
+            "column 'pairID' must have no empty value, got 1",
+        ),
+        ([GOOD[0], {**GOOD[1], "Flikr30kID": None}], "column 'Flikr30kID' must have no empty value, got 1"),
+        (
+            [{**GOOD[0], "gold_label": None}, GOOD[1]],
+            "column 'gold_label' must have no empty value, got 1 (first row 0)",
+        ),
+        ([GOOD[0], {**GOOD[1], "gold_label": 1}], "changed from string to number in row 1); fetch it again"),
+        ([], "must have rows, got none"),
+        ([iglue_row(0, "-", 0)], "split 'train' must have rows with a gold label, got none"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_told_before_anything_starts(made, tmp_path, lines, told):
+    write_jsonl(tmp_path / "annotations" / "en" / "train.jsonl", lines)
+    (fault,) = inspect(made)
+    assert told in fault
+    with pytest.raises(Invalid):
+        read(resolve(made), "train", None, None)
+
+
+def test_a_file_that_ends_in_the_middle_is_told(made, tmp_path):
+    path = tmp_path / "annotations" / "fr" / "test.jsonl"
+    path.write_text(path.read_text()[:-20])
+    (fault,) = inspect(made)
+    assert "fr/test.jsonl must be a iglue_jsonl file, got one that cannot be read" in fault
+
+
+def test_an_image_that_does_not_decode_is_told_by_its_file(made, tmp_path):
+    from trainables.catalogue.encoder import Patches
+    from trainables.data import images
+
+    broken = tmp_path / "images" / "1.jpg"
+    broken.write_bytes(broken.read_bytes()[:100])
+    listed = [row["path"] for row in read(made, "train", None, None)["image"].to_pylist()]
+    keys, _ = images.distinct(listed)
+    with pytest.raises(Invalid, match=r"must be a whole PNG or JPEG, got one that is not .* in .*images/1\.jpg"):
+        images.arrays(keys, images.pixels(Patches(height=4, width=4, patch=2)), lambda: listed, None)
+
+
 def test_images_without_a_folder_are_refused_by_the_name_of_the_way_out(made, tmp_path):
     bare = xtreme_m.iglue(tmp_path / "annotations", "train")
     task = replace(made, source=replace(made.source, train=bare))
@@ -203,6 +251,21 @@ def test_a_release_with_other_columns_is_refused_naming_both(tmp_path):
     (fault,) = inspect(task)
     assert "must have the columns label, hypothesis, pair_id, flikr30k_id, image" in fault
     assert "without pair_id" in fault and "pairID" in fault
+
+
+def test_a_number_of_the_hub_that_stands_for_no_label_and_a_row_without_an_image_are_told(tmp_path):
+    task = hub(tmp_path)
+    place = tmp_path / "train" / "data" / "train-00000-of-00001.parquet"
+    table = pq.read_table(place)
+    spoilt = table.set_column(table.schema.get_field_index("label"), "label", pa.array([2, 0, 7, -1]))
+    pq.write_table(spoilt, place)
+    with pytest.raises(Invalid, match=r"label must be 0 or .entailment.*got .7. in 1 rows"):
+        read(task, "train", None, tmp_path / "cache")
+    images = table["image"].to_pylist()
+    bare = pa.array([*images[:3], None], table.schema.field("image").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("image"), "image", bare), place)
+    with pytest.raises(Invalid, match="every row must have an image, got 1 without up to row 4"):
+        read(task, "train", None, tmp_path / "cache")
 
 
 @real

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from search_spaces import Cell
@@ -227,3 +230,55 @@ def test_a_finished_sweep_that_is_run_again_loads_no_ray_and_changes_no_byte(kil
     assert process.returncode == 0, said
     assert said.endswith("ray loaded: False\n")
     assert everything(killed / "storage") == before
+
+
+def test_trials_of_milliseconds_pass_through_a_few_processes_instead_of_starting_one_each(cluster, tmp_path):
+    found: set[int] = set()
+    ended = threading.Event()
+
+    def look():
+        while not ended.wait(0.2):
+            for child in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if " ".join(child.cmdline()).startswith(("ray::TransferTrial", "ray::ResourceTrainable")):
+                        found.add(child.pid)
+
+    cells = (BASELINE, *(replace(ALONE, name=f"nli_{n}") for n in range(5)))
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        results = run(replace(UNPRUNED, name="kept", cells=cells, gangs=TWO), tmp_path)
+    finally:
+        ended.set()
+        looking.join()
+    assert results.complete and len(results.standing().records) == 24
+    assert 1 <= len(found) <= 6
+
+
+ON_PROCESSORS = """
+import sys
+from dataclasses import replace
+from sweep import run
+from tests.ray_local.test_sweep_rehearsal import SMALL
+from trainables.dispatcher import start_local_ray
+if __name__ == "__main__":
+    processors, gangs, storage = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    start_local_ray(cpus=processors)
+    results = run(replace(SMALL, gangs=replace(SMALL.gangs, count=gangs)), storage)
+    sys.exit(0 if results.complete else 1)
+"""
+
+
+@pytest.mark.parametrize(("processors", "gangs"), [(1, 1), (2, 1), (4, 4)])
+def test_a_sweep_ends_on_one_two_and_four_processors_and_with_fewer_gangs_than_trials(
+    two_gangs, tmp_path, processors, gangs
+):
+    script = tmp_path / "on_processors.py"
+    script.write_text(ON_PROCESSORS)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment.pop("RAY_ADDRESS", None)
+    words = [sys.executable, str(script), str(processors), str(gangs), str(tmp_path / "storage")]
+    ended = subprocess.run(words, env=environment, cwd=tmp_path, timeout=280, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    mine = Results.open(str(tmp_path / "storage"))
+    assert tables(mine, tmp_path / "mine") == tables(two_gangs, tmp_path / "theirs")

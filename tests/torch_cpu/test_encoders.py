@@ -54,12 +54,12 @@ FAMILIES = {
 }
 
 
-def saved(family: str, folder) -> LocalEncoder:
+def saved(family: str, folder, **changes) -> LocalEncoder:
     kind, more = FAMILIES[family]
     tokens = tokenizer(tiny.ENCODER)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = kind(vocab_size=len(tokens), **{**_SIZES, **more})
+        config = kind(vocab_size=len(tokens), **{**_SIZES, **more, **changes})
         MODEL_MAPPING[type(config)](config).save_pretrained(folder)
     tokens.save_pretrained(folder)
     return LocalEncoder(path=str(folder))

@@ -10,9 +10,9 @@ from search_spaces import LogRange, Range, Space
 from sweep.records import State
 from sweep.search import GaussianProcess, NoPruning, RandomDraws, Search
 from sweep.study import propose
+from tests.libraries.test_conduct import World, conducted, what_happened
+from tests.libraries.test_samplers_and_pruners import history, peak
 from tests.pure.small_sweep import ALONE, BASELINE, selected, small_sweep
-from tests.pure.test_conduct import World, conducted, what_happened
-from tests.pure.test_samplers_and_pruners import history, peak
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}
 SPACE = Space(intermediate=RATES, target=RATES)

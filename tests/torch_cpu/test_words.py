@@ -11,8 +11,10 @@ import torch
 
 from tests.torch_cpu import tiny
 from trainables.catalogue import lab
+from trainables.catalogue.own_texts import sentence_task, word_pair_task
 from trainables.catalogue.task import Split
 from trainables.data.batches import batch
+from trainables.data.fingerprint import resolve
 from trainables.data.reading import read
 from trainables.data.rows import rows
 from trainables.faults import Invalid
@@ -181,3 +183,21 @@ def test_a_stage_that_cannot_align_words_is_refused(tmp_path, changes, fault):
     with pytest.raises(Invalid) as refused:
         run_stage(tiny.training(task, steps=1, **given), parent=None, output=tmp_path)
     assert fault in str(refused.value)
+
+
+def test_a_users_dictionary_and_text_go_through_a_path_of_stages(tmp_path):
+    """Words are aligned, then masked text is mixed with inference; the control split is measured all along."""
+    pairs = read(words(lab.WORDS), "train", None, None).to_pylist()
+    (tmp_path / "en-de.txt").write_text("".join(f"{row['source']}\t{row['target']}\n" for row in pairs))
+    (tmp_path / "text-de.txt").write_text("der kreis ist rot\n\nder ring ist blau\n" * 8)
+    dictionary = resolve(word_pair_task("own_words", train=tmp_path / "en-{language}.txt", languages=("de",)))
+    text = resolve(sentence_task("own_text", train=tmp_path / "text-{language}.txt", languages=("de",)))
+    stage = tiny.training(dictionary, kind=StageKind.ALIGN_WORDS, steps=2, word_layer=1, evaluation_interval_steps=1)
+    run_stage(stage, parent=None, output=tmp_path / "aligned", cache=tmp_path / "cache")
+    told = history(tmp_path / "aligned")
+    assert set(told) == {0, 1, 2}
+    assert {"retrieval_accuracy", "retrieval_accuracy_random_pairs", "pair_cosine"} <= set(told[2])
+    mixed = tiny.training(tiny.NLI, text, steps=2, parent=stage.digest)
+    outcome = run_stage(mixed, parent=tmp_path / "aligned", output=tmp_path / "mixed", cache=tmp_path / "cache")
+    assert {score.task for progress in outcome.history for score in progress.scores} == {"nli"}
+    assert list((tmp_path / "cache" / "tokens").glob("own_text-train-*.arrow"))

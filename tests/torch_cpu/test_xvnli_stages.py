@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from tests.pure.test_xvnli import hub
 from tests.torch_cpu import tiny, towers
 from trainables.catalogue import xtreme_m
 from trainables.catalogue.task import Role, with_oracle
@@ -17,7 +18,7 @@ from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.faults import Invalid
 from trainables.model.reader import Reader
-from trainables.settings import Alignment
+from trainables.settings import Alignment, Visible
 from trainables.stages import StageKind
 from trainables.training.evaluate import Answer, scores_of
 from trainables.training.loop import run_stage
@@ -146,3 +147,17 @@ def test_the_real_annotations_train_and_score_in_five_languages(tmp_path):
     assert {(s.metric, s.count) for s in scores} == {("accuracy", 59), ("accuracy_iglue", 63)}
     table = pq.read_table(tmp_path / "scored" / "predictions.parquet")
     assert pc.count_distinct(table["item_id"]).as_py() == 63 and table.num_rows == 5 * 63
+
+
+@pytest.mark.parametrize("visible", [Visible.BOTH, Visible.IMAGE_ONLY])
+def test_the_releases_of_the_hub_train_and_score_with_the_images_that_they_carry(tmp_path, visible):
+    task = resolve(hub(tmp_path))
+    stage = tiny.training(task, steps=2, visible=visible)
+    run_stage(stage, parent=None, output=tmp_path / "trained", cache=tmp_path / "cache")
+    scored = tiny.evaluation(task, stage.digest, ("en", "ar"), visible=visible)
+    scores = run_stage(scored, parent=tmp_path / "trained", output=tmp_path / "scored", cache=tmp_path / "cache").scores
+    assert {(s.language, s.metric, s.count) for s in scores} == {
+        (language, *told) for language in ("en", "ar") for told in (("accuracy", 3), ("accuracy_iglue", 4))
+    }
+    kept = [path for path in (tmp_path / "cache" / "images").iterdir() if path.is_file()]
+    assert len(kept) == 2, "each image once, whatever the file it stands in"

@@ -119,6 +119,10 @@ class Encoder:
         yield from _patch_faults(self.patches) if isinstance(self.patches, Patches) else _tower_faults(self.patches)
         if isinstance(self.text, SmallEncoder) and self.text.width % self.text.heads:
             yield f"width must be a multiple of heads, got {self.text.width} and {self.text.heads}"
+        models = {"text": self.text, "patches.model": getattr(self.patches, "model", None)}
+        for name, model in models.items():
+            if isinstance(model, HubEncoder) and not (model.repository and model.revision):
+                yield f"{name} must state a repository and a revision, such as 'main', got {model!r}"
         if self.maximum_tokens < 8:
             yield f"maximum_tokens must be at least 8, got {self.maximum_tokens}"
 

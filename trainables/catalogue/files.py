@@ -24,6 +24,45 @@ class TextFiles:
         return {"train": self.train, "dev": self.dev, "test": self.test}[split]
 
 
+#: What stands for a language's code in the paths of files that are one per language.
+LANGUAGE = "{language}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordFiles:
+    """Pairs of an English word and one of another language, a file for each; `{language}` in a path is its code.
+
+    A line is a pair, divided by a tab or a space, as in the dictionaries of MUSE. Without `dev` a share of the English
+    words of `train` is held back as the control split. With `shuffled`, every English word of the training split stands
+    beside the translations of another: a control, whose pairs mean nothing. `fingerprint` covers the files' contents;
+    it is empty until `trainables.data.fingerprint` has taken it.
+    """
+
+    train: str
+    dev: str = ""
+    shuffled: bool = False
+    fingerprint: str = ""
+
+    def path(self, split: str) -> str:
+        """The files of a split, train or dev, with `{language}` where its code stands."""
+        return self.dev if split == "dev" and self.dev else self.train
+
+
+@dataclass(frozen=True, kw_only=True)
+class SentenceFiles:
+    """Text for masked language modelling, one file per language; `{language}` in the path stands for its code.
+
+    TXT has an example on each line, JSONL and Parquet have one in each row's column `text`. `fingerprint` as above.
+    """
+
+    train: str
+    fingerprint: str = ""
+
+    def path(self, split: str) -> str:
+        """The files of the one split, train."""
+        return {"train": self.train}[split]
+
+
 class VisualFormat(StrEnum):
     """How a file states pairs of an image and a hypothesis. Captions stand in all of them and are never read."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from trainables.catalogue.files import TextFiles, XvnliSource
+from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, XvnliSource
 from trainables.faults import Invalid, refuse
 
 
@@ -63,6 +63,13 @@ _OF_KIND = {
     Kind.SPAN: Metric.SQUAD,
     Kind.TAGGING: Metric.ACCURACY,
     Kind.RETRIEVAL: Metric.RETRIEVAL,
+}
+
+#: What else the answers of a kind can be scored by.
+_ALSO = {
+    Kind.SPAN: (Metric.MLQA,),
+    Kind.TAGGING: (Metric.ENTITIES, Metric.TAGS),
+    Kind.RETRIEVAL: (Metric.MINING,),
 }
 
 #: The names of the scores of each metric, the one that decides first. What is mined from files without distractors
@@ -194,7 +201,7 @@ class PublishedSource:
     fingerprint: str = ""
 
 
-Source = LabSource | ParquetSource | PublishedSource | TextFiles | XvnliSource
+Source = LabSource | ParquetSource | PublishedSource | SentenceFiles | TextFiles | WordFiles | XvnliSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,6 +260,11 @@ class Task:
                 yield f"labels must differ, got {label!r} {times} times"
         if self.unanswerable and self.kind is not Kind.SPAN:
             yield f"unanswerable must be False for kind {self.kind}; only spans can be absent"
+        usual = _OF_KIND.get(self.kind)
+        allowed = (Metric.OF_KIND, *((usual,) if usual else ()), *_ALSO.get(self.kind, ()))
+        if self.metric not in allowed or not isinstance(self.metric, Metric):
+            listed = ", ".join(f"Metric.{metric.name}" for metric in allowed)
+            yield f"metric must be {listed} for kind {self.kind}, got {self.metric!r}; choose one of them"
         names = [split.name for split in self.splits]
         if self.kind is Kind.RETRIEVAL or self.learned_from is not None:
             if "test" not in names:
@@ -268,6 +280,11 @@ class Task:
             if not split.languages:
                 yield f"split {split.name!r} must state at least one language"
             for language, times in Counter(split.languages).items():
+                if len(language) < 2:
+                    yield (
+                        f"split {split.name!r} must state languages by codes such as 'de', got {language!r}; give a "
+                        "list of codes, not one string"
+                    )
                 if times > 1:
                     yield f"split {split.name!r} must state each language once, got {language!r} {times} times"
 

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Tower
-from trainables.catalogue.files import TextFiles, VisualFiles, XvnliSource
+from trainables.catalogue.files import LANGUAGE, SentenceFiles, TextFiles, VisualFiles, WordFiles, XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, LabSource, ParquetSource, PublishedSource, Task
 from trainables.data.hub import MODEL_FILES, model_folder
 from trainables.faults import nearest, refuse
 
 _taken: dict[tuple[str, int, int], str] = {}
 
-_SPOKEN = {".parquet": "Parquet", ".tsv": "TSV", ".csv": "CSV", ".jsonl": "JSONL"}
+_SPOKEN = {".parquet": "Parquet", ".tsv": "TSV", ".csv": "CSV", ".jsonl": "JSONL", ".txt": "TXT"}
 
 
 def file_fingerprint(path: Path) -> str:
@@ -55,12 +55,32 @@ def resolve(task: Task) -> Task:
         return located(task)
     if isinstance(source, XvnliSource):
         return replace(task, source=_resolved_visual(task, source))
+    if isinstance(source, WordFiles | SentenceFiles):
+        return replace(task, source=replace(source, fingerprint=_spoken_fingerprint(task, source)))
     if not isinstance(source, ParquetSource | TextFiles):
         return task
     files = [(split.name, Path(source.path(split.name))) for split in task.splits if split.name != ORACLE_HALF]
     refuse(f"task {task.name!r}", (_missing(split, path) for split, path in files if not path.is_file()))
     taken = " ".join(f"{split}:{_fingerprint([(split, path)])}" for split, path in sorted(files))
     return replace(task, source=replace(source, fingerprint=taken))
+
+
+def spoken_paths(pattern: str, languages: Iterable[str]) -> dict[str, Path]:
+    """By language, the file that a path with `{language}` in it names."""
+    return {code: Path(pattern.replace(LANGUAGE, code)).expanduser() for code in languages}
+
+
+def _spoken_fingerprint(task: Task, source: WordFiles | SentenceFiles) -> str:
+    """`split:hash` of the files of each split, one per language."""
+    found = {split.name: spoken_paths(source.path(split.name), split.languages) for split in task.splits}
+    missing = [
+        f"{_missing(split, path)}; get it or leave {code!r} out"
+        for split, paths in found.items()
+        for code, path in paths.items()
+        if not path.is_file()
+    ]
+    refuse(f"task {task.name!r}", missing)
+    return " ".join(f"{split}:{_fingerprint(paths.items())}" for split, paths in sorted(found.items()))
 
 
 def _resolved_visual(task: Task, source: XvnliSource) -> XvnliSource:

@@ -132,8 +132,23 @@ def _made(
             names[image] = key
     for begin in range(0, len(wanted), BATCH_IMAGES):
         part = [source[key] for key in wanted[begin : begin + BATCH_IMAGES]]
-        yield make([Path(image).read_bytes() if isinstance(image, str) else image for image in part])
+        yield _named(make, part)
         tell(min(begin + BATCH_IMAGES, len(wanted)), len(wanted))
+
+
+def _named(make: Maker, part: list[bytes | str]) -> np.ndarray:
+    """What the maker makes; an image that does not decode is told by its file, where it has one."""
+    read = [Path(image).read_bytes() if isinstance(image, str) else image for image in part]
+    try:
+        return make(read)
+    except Invalid as error:
+        for image, data in zip(part, read, strict=True):
+            try:
+                opened(data)
+            except Invalid as broken:
+                where = image if isinstance(image, str) else "bytes"
+                raise Invalid(broken.what, [f"{fault} in {where}" for fault in broken.faults]) from error
+        raise
 
 
 def _write(folder: Path, keys: list[bytes], parts: Iterator[np.ndarray]) -> None:

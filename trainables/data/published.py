@@ -7,6 +7,8 @@ that the catalogue states for the publisher's numbers.
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +75,34 @@ def _refuse_changed(task: Task, source: PublishedSource) -> None:
         )
 
 
+#: The end of the name of one of several files of a split: its number, counted from 0, and how many there are.
+_NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})$")
+
+
+def _missing_files(part: Part, files: tuple[Path, ...]) -> list[str]:
+    """Whether a split comes in several files of which one is not here."""
+    numbered = [(int(found[1]), int(found[2])) for path in files if (found := _NUMBERED.search(path.stem))]
+    counts = sorted({count for _, count in numbered})
+    if not numbered or (len(counts) == 1 and len(files) == counts[0]):
+        return []
+    return [
+        f"{part.repository} {part.config} {part.origin} must be here in all of its "
+        f"{' or '.join(map(str, counts))} files, got {', '.join(path.name for path in files)}; fetch it again"
+    ]
+
+
 def inspect_published(task: Task) -> list[str]:
-    """Faults of the columns of every Parquet file of a located task, from their schemas alone; reads no row."""
+    """Faults of the files of a located task: one of a split is missing, or the columns of a Parquet file are others.
+
+    Reads schemas alone and no row.
+    """
     source = task.source
     if not isinstance(source, PublishedSource):
         return []
     faults = []
     for parts in places.chosen(source).values():
         for part, files in parts:
+            faults += _missing_files(part, files)
             for path in files if part.layout is Layout.HUB else ():
                 where = f"{part.repository} {part.config} {part.origin} ({path.name})"
                 try:
@@ -196,7 +218,7 @@ class _Reading:
         rows, shifted, missing = [], [], []
         for row in raw.select(["id", "context", "question", "answers"]).to_pylist():
             texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
-            if len(texts) != len(starts) or (not texts and not self.task.unanswerable):
+            if len(texts) != len(starts) or not all(texts) or (not texts and not self.task.unanswerable):
                 missing.append(row["id"])
                 continue
             start = _found(row["context"], texts[0], starts[0]) if texts else -1
@@ -332,6 +354,12 @@ class _Reading:
                 self.faults.append(
                     f"{self.where}: lines must be id, tab, sentence, got line {bad[0]} of {path.name} without"
                 )
+            ids = Counter(one for one, _, _ in cut)
+            self.faults += [
+                f"{self.where}: ids must differ, got {one!r} {times} times in {path.name}; fetch it again"
+                for one, times in ids.most_common(1)
+                if times > 1
+            ]
             sides.append({one: text for one, _, text in cut})
         gold = [line.split("\t") for line in lines(files[2])]
         lost = [pair for pair in gold if len(pair) != 2 or pair[0] not in sides[0] or pair[1] not in sides[1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
@@ -21,27 +22,42 @@ def _parquet(files: tuple[Path, ...]) -> pa.Table:
 
 def _csv(files: tuple[Path, ...]) -> pa.Table:
     options = csv.ParseOptions(newlines_in_values=True)
-    strings = csv.ConvertOptions(strings_can_be_null=False)
+    texts = ("id", "context", "question", *(f"answer{number}" for number in range(4)))  # numbers among them are texts
+    strings = csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=False)
     return pa.concat_tables([csv.read_csv(path, parse_options=options, convert_options=strings) for path in files])
 
 
 def _squad_json(files: tuple[Path, ...]) -> pa.Table:
     rows = [
         {
-            "id": question["id"],
-            "context": paragraph["context"],
-            "question": question["question"],
+            "id": _of(question, "id", path),
+            "context": _of(paragraph, "context", path),
+            "question": _of(question, "question", path),
             "answers": {
-                "text": [answer["text"] for answer in question["answers"]],
-                "answer_start": [answer["answer_start"] for answer in question["answers"]],
+                "text": [_of(answer, "text", path) for answer in _of(question, "answers", path)],
+                "answer_start": [_of(answer, "answer_start", path) for answer in question["answers"]],
             },
         }
         for path in files
-        for document in json.loads(path.read_text(encoding="utf-8"))["data"]
-        for paragraph in document["paragraphs"]
-        for question in paragraph["qas"]
+        for document in _of(json.loads(path.read_text(encoding="utf-8")), "data", path)
+        for paragraph in _of(document, "paragraphs", path)
+        for question in _of(paragraph, "qas", path)
     ]
     return pa.Table.from_pylist(rows)
+
+
+def _of(value: Any, name: str, path: Path) -> Any:
+    """The value of a key of SQuAD's JSON.
+
+    Raises:
+        Invalid: naming the key that was expected and those that were found.
+    """
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    found = ", ".join(value) if isinstance(value, dict) else type(value).__name__
+    raise Invalid(
+        path.name, [f"it must hold {name!r} where SQuAD 1.1 has it, found {found or 'nothing'}; fetch the file again"]
+    )
 
 
 def lines(path: Path) -> list[str]:

@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from trainables.canonical import digest
-from trainables.catalogue.files import TextFiles, XvnliSource
+from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Kind, LabSource, ParquetSource, PublishedSource, Split, Task
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
 from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, RETRIEVAL, SPAN, TAGGING
+from trainables.data.sentence_files import inspect_sentences, read_sentences
 from trainables.data.text_files import inspect_pairs, label_faults, label_numbers, read_pairs
 from trainables.data.visual_files import inspect_visual, read_visual
+from trainables.data.word_files import inspect_words, read_words
 from trainables.faults import Invalid, nearest, refuse
 
 #: The schema that `read` answers in.
@@ -74,6 +76,10 @@ def _read(task: Task, part: Split, languages: tuple[str, ...], cache: Path | Non
     _refuse_changed(task)
     if isinstance(source, TextFiles):
         return read_pairs(task, part, languages)
+    if isinstance(source, WordFiles):
+        return read_words(task, part, languages)
+    if isinstance(source, SentenceFiles):
+        return read_sentences(task, part, languages)
     if isinstance(source, XvnliSource):
         return read_visual(task, part, languages, cache)
     return _read_parquet(task, part, languages)
@@ -263,6 +269,10 @@ def inspect(task: Task) -> list[str]:
     """Every fault of the files behind a task, or an empty list; a lab task has none."""
     if isinstance(task.source, TextFiles):
         return inspect_pairs(task)
+    if isinstance(task.source, WordFiles):
+        return inspect_words(task)
+    if isinstance(task.source, SentenceFiles):
+        return inspect_sentences(task)
     if isinstance(task.source, XvnliSource):
         return inspect_visual(task)
     return inspect_parquet(task)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pajson
@@ -54,23 +55,66 @@ def read_visual(task: Task, split: Split, languages: tuple[str, ...], cache: Pat
     for language, paths in found.items():
         if not paths:
             faults.append(_absent(files, split.name, language))
-        for path in paths:
-            faults += column_faults(path, files.format)
+        tables = [_file(path, files, language, source.text_proxy, cache, faults) for path in paths]
         if not faults:
-            parts.append(
-                _different(pa.concat_tables(_part(p, files, language, source.text_proxy, cache) for p in paths))
-            )
+            parts.append(_different(pa.concat_tables(tables)))
     refuse(f"task {task.name!r}", faults)
     table = pa.concat_tables(parts)
-    keeps = task.keeps_unlabelled and split.name in ("test", ORACLE_HALF)
-    unlabelled = pc.equal(table["label"], NO_GOLD)
-    if not keeps:
-        table = table.filter(pc.invert(unlabelled))
-        unlabelled = pa.array([False] * table.num_rows)
-    known = table.filter(pc.invert(unlabelled))
-    refuse(f"task {task.name!r}", label_faults(known["label"], known["id"], task.labels, split.name))
+    known = table.filter(pc.not_equal(table["label"], NO_GOLD))
+    refuse(f"task {task.name!r}", _gold_faults(known, task, split))
+    if not (task.keeps_unlabelled and split.name in ("test", ORACLE_HALF)):
+        table = known
     numbers = pc.index_in(table["label"], pa.array(task.labels)).cast(pa.int64())
     return table.set_column(table.schema.get_field_index("label"), "label", numbers).cast(IMAGE_TEXT)
+
+
+def _file(
+    path: Path, files: VisualFiles, language: str, text_proxy: bool, cache: Path | None, faults: list[str]
+) -> pa.Table:
+    """One file's rows with the label as a name; what is wrong with it is added to `faults`."""
+    nothing = _rows([], language, _paths([], 0), [], [])
+    found = column_faults(path, files.format)
+    if not found:
+        found += _empty_values(path, files.format, text_proxy)
+    if not found:
+        return _part(path, files, language, text_proxy, cache)
+    faults += found
+    return nothing
+
+
+def _empty_values(path: Path, form: VisualFormat, text_proxy: bool) -> Iterator[str]:
+    """What of the values in a file lacks, looked at before any image is."""
+    _, _, _, image = _COLUMNS[form]
+    wanted = [name for name in _COLUMNS[form] if name and not (text_proxy and name == image)]
+    try:
+        table = pq.read_table(path, columns=wanted) if form.has_images else _json(path, wanted)
+    except (pa.ArrowInvalid, OSError) as error:
+        first = str(error).splitlines()[0]
+        yield f"{path} must be a {form} file, got one that cannot be read ({first}); fetch it again"
+        return
+    if not table.num_rows:
+        yield f"{path} must have rows, got none; fetch it again or leave the language out"
+    for name in wanted:
+        if table[name].null_count:
+            first = int(np.flatnonzero(table[name].is_null().to_numpy(zero_copy_only=False))[0])
+            yield (
+                f"{path}: column {name!r} must have no empty value, got {table[name].null_count} (first row {first}); "
+                "correct or drop those rows"
+            )
+
+
+def _json(path: Path, columns: list[str]) -> pa.Table:
+    schema = pa.schema([(name, pa.string()) for name in columns])
+    return pajson.read_json(
+        path, parse_options=pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
+    )
+
+
+def _gold_faults(known: pa.Table, task: Task, split: Split) -> list[str]:
+    """What is wrong with the rows that have a gold label."""
+    if not known.num_rows:
+        return [f"split {split.name!r} must have rows with a gold label, got none; fetch its files again"]
+    return label_faults(known["label"], known["id"], task.labels, split.name)
 
 
 def column_faults(path: Path, form: VisualFormat) -> list[str]:
@@ -80,6 +124,8 @@ def column_faults(path: Path, form: VisualFormat) -> list[str]:
     except (pa.ArrowInvalid, OSError) as error:
         return [f"{path} must be a {form} file, got one that cannot be read ({str(error).splitlines()[0]})"]
     wanted = [name for name in (*_COLUMNS[form], *(("image",) if form.has_images else ())) if name]
+    if not found:
+        return [f"{path} must have rows, got none; fetch it again or leave the language out"]
     missing = [name for name in wanted if name not in found]
     if not missing:
         return []
@@ -104,9 +150,7 @@ def _part(path: Path, files: VisualFiles, language: str, text_proxy: bool, cache
     if files.format.has_images:
         return _parquet_part(path, files.format, language, text_proxy, cache)
     label, hypothesis, item, image = _COLUMNS[files.format]
-    schema = pa.schema([(name, pa.string()) for name in (label, hypothesis, item, image)])
-    options = pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-    table = pajson.read_json(path, parse_options=options)
+    table = _json(path, [label, hypothesis, item, image])
     names = (
         [] if text_proxy else [str(Path(files.images) / f"{Path(name).stem}.jpg") for name in table[image].to_pylist()]
     )
@@ -134,6 +178,11 @@ def _parquet_part(path: Path, form: VisualFormat, language: str, text_proxy: boo
         rows = pa.Table.from_batches([batch])
         ids = rows[item] if item else pa.chunked_array([[f"{path.stem}-{begin + n}" for n in range(rows.num_rows)]])
         begin += rows.num_rows
+        if not text_proxy and rows["image"].null_count:
+            raise Invalid(
+                f"{path}",
+                [f"every row must have an image, got {rows['image'].null_count} without up to row {begin}; drop them"],
+            )
         images = _paths([], rows.num_rows) if text_proxy else _kept(_bytes(rows["image"]), cache)
         names = _names_of(rows[label])
         parts.append(_rows(ids, language, images, rows[hypothesis], names))
@@ -141,13 +190,13 @@ def _parquet_part(path: Path, form: VisualFormat, language: str, text_proxy: boo
 
 
 def _names_of(column: pa.ChunkedArray) -> pa.ChunkedArray | pa.Array:
-    """Labels as names; the integers of SNLI-VE on the hub count entailment, neutral, contradiction, as MNLI does."""
+    """Labels as names; the integers of SNLI-VE on the hub count entailment, neutral, contradiction, as MNLI does, and
+    -1 is no label. Any other is left as it stands, to be refused.
+    """
     if not pa.types.is_integer(column.type):
         return column
-    return pa.array(
-        [("entailment", "neutral", "contradiction")[n] if 0 <= n < 3 else NO_GOLD for n in column.to_pylist()],
-        pa.string(),
-    )
+    named = {0: "entailment", 1: "neutral", 2: "contradiction", -1: NO_GOLD}
+    return pa.array([named.get(number, str(number)) for number in column.to_pylist()], pa.string())
 
 
 def _bytes(column: pa.ChunkedArray) -> list[bytes]:

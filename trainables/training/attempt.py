@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,15 +24,18 @@ from trainables.data.seeds import seed_of
 from trainables.faults import Invalid
 from trainables.inflight import Checkpoints
 from trainables.model.reader import Reader
-from trainables.scores import Progress, Score, TaskLoss
+from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
 from trainables.settings import Settings
 from trainables.stages import Stage, StageKind, Training
 from trainables.training.checkpoint import (
+    KEPT_WEIGHTS,
     Position,
+    kept_weights,
     read_model,
     read_running,
     write_model,
     write_running,
+    write_trained,
 )
 from trainables.training.evaluate import SCORED, score
 from trainables.training.feeds import Feed, feed
@@ -72,6 +77,8 @@ class Outcome:
     was_cancelled: bool
     history: tuple[Progress, ...] = ()
     scores: tuple[Score, ...] = ()
+    checkpoints: tuple[CheckpointScores, ...] = ()
+    """Of an evaluation that scored several of a run's checkpoints."""
 
 
 def write_json(path: Path, value: object) -> None:
@@ -125,6 +132,7 @@ class Attempt:
         self.checked = 0
         self.pending: Exception | None = None
         self.steps_at_scale = 0
+        self.kept_steps = frozenset(stage.work.kept_steps)
         if stage.shape.precision == "float16":
             self.gradients.scale = FIRST
 
@@ -138,7 +146,7 @@ class Attempt:
         cancelled: Callable[[], bool],
         report_interval_seconds: float,
     ) -> Outcome:
-        first = self.ranks.together(lambda: self._resume(checkpoints))
+        first = self.ranks.together(lambda: self._resume(checkpoints, output))
         self._refuse_apart(first)
         nth = {name: self.order[:first].count(name) for name in self.feeds}
         scored_kinds = (StageKind.TRAIN, StageKind.ALIGN_WORDS)
@@ -167,8 +175,10 @@ class Attempt:
                     told = replace(progress, examples_per_second=rate)
                     self._later(lambda told=told: report(told))
                 reported_at, reported_step = time.monotonic(), done
+            if done in self.kept_steps and self.ranks.rank == 0:
+                self._later(lambda done=done: write_trained(self.reader, kept_weights(output, done)))
             if due:
-                self._save(checkpoints, done)
+                self._save(checkpoints, done, output)
             if stop and done < self.settings.maximum_steps:
                 return self._outcome(first, done, was_cancelled=True)
         self.ranks.together(lambda: self._write(output))
@@ -337,7 +347,7 @@ class Attempt:
 
     # -- disk -------------------------------------------------------------------------------------------------------
 
-    def _resume(self, checkpoints: Checkpoints) -> int:
+    def _resume(self, checkpoints: Checkpoints, output: Path) -> int:
         """The step to go on from: that of the newest checkpoint that can be read and fits; 0 where none does."""
         for folder in checkpoints.kept():
             try:
@@ -350,6 +360,8 @@ class Attempt:
                 self._replay_scale(position)
                 self.history = list(position.history)
                 self.checked = position.step
+                if self.ranks.rank == 0:
+                    _bring(folder / KEPT_WEIGHTS, output / KEPT_WEIGHTS)
                 return position.step
         return 0
 
@@ -363,7 +375,7 @@ class Attempt:
                 f"ranks must resume from one step, got {steps.tolist()}; is every host seeing the same directory?"
             )
 
-    def _save(self, checkpoints: Checkpoints, done: int) -> None:
+    def _save(self, checkpoints: Checkpoints, done: int, output: Path) -> None:
         def write(folder: Path) -> None:
             write_running(
                 folder,
@@ -372,6 +384,7 @@ class Attempt:
                 optimiser=self.optimiser,
                 position=Position(step=done, losses=self.losses, history=tuple(self.history)),
             )
+            _bring(output / KEPT_WEIGHTS, folder / KEPT_WEIGHTS)
 
         def save() -> None:
             self._raise_pending()
@@ -399,6 +412,18 @@ class Attempt:
             for end in ends
         ]
         write_json(output / "losses.json", windows)
+
+
+def _bring(source: Path, target: Path) -> None:
+    """The weights kept so far, under another folder too: as the same files where the disk can, else as copies."""
+    for file in sorted(source.glob("[0-9]*.safetensors")):
+        target.mkdir(parents=True, exist_ok=True)
+        if (target / file.name).exists():
+            continue
+        try:
+            os.link(file, target / file.name)
+        except OSError:
+            shutil.copyfile(file, target / file.name)
 
 
 def _refuse_layer(reader: Reader, settings: Settings) -> None:

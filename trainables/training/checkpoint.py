@@ -15,10 +15,14 @@ from trainables.catalogue.encoder import Encoder
 from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
 from trainables.model import encoder as trunks
+from trainables.model.lora_folded import folded
 from trainables.model.reader import Reader, head_key
 from trainables.scores import Progress
 
 EXTRAS = "extras.safetensors"
+
+#: The folder of an output, and of a checkpoint under way, that holds weights of steps before the last.
+KEPT_WEIGHTS = "kept"
 STATE = "state.safetensors"
 STATE_JSON = "state.json"
 
@@ -60,6 +64,73 @@ def read_model(folder: Path | None, encoder: Encoder, *, seed: int, dropout: flo
     for name, outputs in sizes.items() if carry_heads else ():
         reader.head(name, outputs).load_state_dict(_under(f"heads.{head_key(name)}.", extras))
     return reader
+
+
+def write_trained(reader: Reader, path: Path) -> None:
+    """The trained parameters as the output of the stage would have them if it ended now; the rest are its output's."""
+    adapted = folded(reader.trunk)
+    tensors = {f"trunk.{name}": value.cpu().contiguous() for name, value in adapted.items()}
+    for name, parameter in reader.named_parameters():
+        if parameter.requires_grad and not (adapted and name.startswith("trunk.")):
+            tensors[name] = parameter.detach().cpu().contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".writing-{path.name}")
+    save_file(tensors, aside)
+    aside.rename(path)
+
+
+def read_trained(path: Path) -> dict[str, torch.Tensor]:
+    """What `write_trained` wrote."""
+    return load_file(path)
+
+
+def lay_over(reader: Reader, tensors: dict[str, torch.Tensor]) -> None:
+    """Give a model the parameters of one of its checkpoints.
+
+    Raises:
+        ValueError: where one does not fit; the model is then as it was.
+    """
+    known = dict(reader.named_parameters())
+    for name, value in tensors.items():
+        if name not in known or known[name].shape != value.shape:
+            shape = tuple(known[name].shape) if name in known else None
+            raise ValueError(
+                f"{name} of a checkpoint must have the shape {shape} of its run's output, got {value.shape}"
+            )
+    with torch.no_grad():
+        for name, value in tensors.items():
+            known[name].copy_(value)
+
+
+def kept_weights(output: Path, step: int) -> Path:
+    """Where a stage's output has its trained weights as they were after a step before the last."""
+    return output / KEPT_WEIGHTS / f"{step:09d}.safetensors"
+
+
+def weights_of(
+    before: tuple[int, ...], end: int, parent: Path, reader: Reader
+) -> dict[tuple[int, ...], dict[str, torch.Tensor]]:
+    """The trained weights of each checkpoint by its step, and the mean of all by all their steps."""
+    kept = {step: read_trained(kept_weights(parent, step)) for step in before}
+    names = sorted({name for tensors in kept.values() for name in tensors})
+    known = dict(reader.named_parameters())
+    kept[end] = {name: known[name].detach().cpu().clone() for name in names}
+    mean = {name: torch.stack([tensors[name].double() for tensors in kept.values()]).mean(0).float() for name in names}
+    return {**{(step,): tensors for step, tensors in kept.items()}, tuple(kept): mean}
+
+
+def write_checkpoint(
+    parent: Path, encoder: Encoder, kept: tuple[int, ...], end: int, steps: tuple[int, ...], folder: Path
+) -> None:
+    """Write one of the checkpoints of a training stage, or the mean of all of them, as its output would be.
+
+    `parent` is the output after step `end`, beside the weights `kept` of earlier steps; `steps` names the checkpoint,
+    as its scores do.
+    """
+    reader = read_model(parent, encoder, seed=0, dropout=0.0, carry_heads=True)
+    if steps != (end,):
+        lay_over(reader, weights_of(kept, end, parent, reader)[steps])
+    write_model(reader, encoder, folder)
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

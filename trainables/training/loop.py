@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import torch
 
+from trainables.canonical import decode
 from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, Role
 from trainables.data.rows import Rows, rows
 from trainables.faults import Invalid, nearest
 from trainables.inflight import Checkpoints, NoCheckpoints
 from trainables.model.reader import Reader
-from trainables.scores import Progress
+from trainables.scores import CheckpointScores, Progress
+from trainables.selectors import chosen, has_oracle, seen_of
 from trainables.stages import Evaluation, Stage, StageKind
 from trainables.training.attempt import Attempt, Diverged, Outcome, write_json
-from trainables.training.checkpoint import read_model
+from trainables.training.checkpoint import lay_over, read_model, weights_of
 from trainables.training.evaluate import SCORED, Scored, score
 from trainables.training.ranks import Ranks
 from trainables.training.retrieval import score_retrieval
@@ -109,11 +113,23 @@ def _evaluate(
             return score_retrieval(reader, work.task, these, dev, layer=work.layer, **what, **how)
         return score(reader, work.task, these, step=0, **what, **how)
 
-    scored = scored_as(data, work.split, work.role)
-    if work.split == "test" and work.task.split(ORACLE_HALF) is not None:
-        other = ranks.together(lambda: rows(work.task, ORACLE_HALF, work.languages, stage.encoder, work.visible, cache))
-        # No answer of the oracle's half is stored: what is reported is made from the answers that are.
-        scored = replace(scored, scores=(*scored.scores, *scored_as(other, ORACLE_HALF, Role.ORACLE).scores))
+    halved = work.split == "test" and has_oracle(work.task)
+    other = ranks.together(
+        lambda: rows(work.task, ORACLE_HALF, work.languages, stage.encoder, work.visible, cache) if halved else None
+    )
+    spoken = ranks.together(lambda: _source_rows(stage, work, cache))
+
+    def scored_now() -> Scored:
+        """What the model scores as it is now, on all that it is asked."""
+        found = scored_as(data, work.split, work.role)
+        if other is not None:
+            # No answer of the oracle's half is stored: what is reported is made from the answers that are.
+            found = replace(found, scores=(*found.scores, *scored_as(other, ORACLE_HALF, Role.ORACLE).scores))
+        return found
+
+    scored, checkpoints = scored_now(), ()
+    if work.checkpoints and parent is not None:
+        scored, checkpoints = _of_checkpoints(work, parent, reader, scored, scored_now, spoken, how)
 
     def write() -> None:
         if ranks.rank == 0:
@@ -122,7 +138,55 @@ def _evaluate(
             write_json(output / "scores.json", {"history": (), "scores": scored.scores})
 
     ranks.together(write)
-    return Outcome(steps_executed=0, resumed_from=0, was_cancelled=False, scores=scored.scores)
+    return Outcome(steps_executed=0, resumed_from=0, was_cancelled=False, scores=scored.scores, checkpoints=checkpoints)
+
+
+def _of_checkpoints(
+    work: Evaluation,
+    parent: Path,
+    reader: Reader,
+    last: Scored,
+    scored_now: Callable[[], Scored],
+    spoken: Rows | None,
+    how: dict[str, Any],
+) -> tuple[Scored, tuple[CheckpointScores, ...]]:
+    """What the selector's choice among the checkpoints of the parent scores, and what all of them do.
+
+    The `last` is scored already; those before it, and the mean of all, are laid over the model in turn.
+    """
+    history = tuple(decode(Progress, item) for item in json.loads((parent / "scores.json").read_text())["history"])
+    end = history[-1].step
+    weights = how["ranks"].together(lambda: weights_of(work.checkpoints, end, parent, reader))
+    found: dict[tuple[int, ...], Scored] = {}
+    for steps, tensors in weights.items():
+        lay_over(reader, tensors)
+        scored = last if steps == (end,) else scored_now()
+        if spoken is not None and work.source is not None and len(steps) == 1:
+            dev = work.source.split("dev")
+            asked = {"split": "dev", "languages": dev.languages if dev else (), "role": Role.SELECT, "step": steps[0]}
+            of_source = score(reader, work.source, spoken, **asked, **how)
+            scored = replace(scored, scores=(*scored.scores, *of_source.scores))
+        at = steps[-1]
+        found[steps] = replace(scored, scores=tuple(replace(one, step=at) for one in scored.scores))
+    checkpoints = tuple(CheckpointScores(steps=steps, scores=found[steps].scores) for steps in sorted(found))
+    assert work.learned is not None  # `sweep.paths` states it with the checkpoints
+    seen = seen_of(work.task, work.learned, work.source, history, checkpoints)
+    choice = chosen(work.selector, seen)
+    if choice not in found:
+        raise Invalid(
+            f"selector {work.selector}",
+            [f"it must have scores to choose by, got none of {', '.join(map(str, seen.steps))}; choose another"],
+        )
+    reported = found[choice]
+    reportable = tuple(one for one in reported.scores if one.split != "dev")
+    return replace(reported, scores=reportable), checkpoints
+
+
+def _source_rows(stage: Stage, work: Evaluation, cache: Path | None) -> Rows | None:
+    """The development split in the language that the target is learned from; None where that is English."""
+    if work.source is None or not work.checkpoints:
+        return None
+    return rows(work.source, "dev", None, stage.encoder, work.visible, cache)
 
 
 def _tuning_rows(stage: Stage, work: Evaluation, cache: Path | None) -> Rows | None:

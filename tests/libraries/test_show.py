@@ -14,8 +14,8 @@ from sweep.plan import plan
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.results import Results
 from sweep.show import Display, Format, status_lines, table_lines
+from tests.libraries.test_tensorboard import PATH, _sweep
 from tests.pure import fake_sweep as fake
-from tests.pure.test_tensorboard import PATH, _sweep
 from trainables.scores import Done, Progress
 
 

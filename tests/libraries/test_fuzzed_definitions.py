@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from search_spaces import Cell, CellRole, Choice, Integers, LogRange, Range, Simplex, Space
@@ -30,6 +30,7 @@ from sweep.search import (
     Wilcoxon,
 )
 from sweep.study import propose, should_prune
+from tests.examples import of_examples
 from tests.pure.small_sweep import BASELINE, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
 from trainables.faults import Invalid
@@ -162,7 +163,7 @@ DEFINITIONS = st.builds(
 reached = {"planned": 0, "refused": 0}
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@of_examples(2.4, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(given=DEFINITIONS)
 def check_that_a_definition_plans_or_is_refused(given):
     try:

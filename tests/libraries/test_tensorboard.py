@@ -240,7 +240,7 @@ def test_writing_loads_neither_torch_nor_tensorflow(tmp_path):
 
     code = (
         "import sys; import sweep.tensorboard; light = 'tensorboard.compat' not in sys.modules;"
-        f"from tests.pure.test_tensorboard import _writer; _writer({str(tmp_path)!r});"
+        f"from tests.libraries.test_tensorboard import _writer; _writer({str(tmp_path)!r});"
         "print(light, [name for name in ('torch', 'tensorflow') if name in sys.modules])"
     )
     root = Path(__file__).parents[2]

@@ -24,8 +24,8 @@ from sweep.records import Happening, Phase, State, TrialKey, What
 from sweep.tensorboard import EXPERIMENT, WHOLE, SweepWriter, scalar, text_summary
 from sweep.tensorboard_pictures import Painter, definition_text, examples, pictures
 from sweep.tensorboard_view import Copy, Sessions
+from tests.libraries import test_tensorboard as one
 from tests.pure import fake_sweep as fake
-from tests.pure import test_tensorboard as one
 from trainables.canonical import encode
 from trainables.data.reading import read
 from trainables.store import PREDICTIONS, Store

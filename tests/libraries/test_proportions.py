@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import PROPORTIONAL, UNIFORM, Cell, Proportions, transfer_grid
@@ -16,8 +16,8 @@ from sweep.conduct import Conductor
 from sweep.paths import examples_of, path_of
 from sweep.plan import default_values
 from sweep.records import Phase, trial_records
+from tests.libraries.test_conduct import MemoryLedger
 from tests.pure.small_sweep import BASELINE, FIXED, MIXED, small_sweep
-from tests.pure.test_conduct import MemoryLedger
 from trainables.catalogue import intermediate, lab
 from trainables.catalogue.task import Split, Task
 from trainables.faults import Invalid
@@ -56,7 +56,6 @@ def test_the_mixture_of_all_nine_is_t5s_with_its_cap():
     st.one_of(st.floats(1, 1e6), st.just(math.inf)),
     st.one_of(st.floats(1, 1e9), st.just(math.inf)),
 )
-@settings(deadline=None)
 def test_shares_sum_to_one_and_a_larger_task_never_gets_less(sizes, temperature, cap):
     tasks = [task(f"t{number}", size) for number, size in enumerate(sizes)]
     shares = [share for _, share in Proportions(temperature=temperature, cap=cap).shares(tasks)]

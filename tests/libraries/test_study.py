@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import Choice, LogRange, Range, Space
@@ -20,6 +20,7 @@ from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.search import Median, NoPruning, Search, Tpe
 from sweep.selection_score import SelectionScore
 from sweep.study import propose, should_prune, winner
+from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, selected, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.task import Role
@@ -115,7 +116,7 @@ def test_a_group_repeats_the_draws_of_its_first_trial_even_if_that_one_failed():
     assert first["share.lab_nli"] == second["share.lab_nli"]
 
 
-@settings(max_examples=15, deadline=None)
+@of_examples(0.3)
 @given(data=st.data(), number=st.integers(0, 8))
 def test_a_proposal_depends_on_no_order_no_other_cell_no_later_trial_and_no_confirmation(data, number):
     foreign = [
@@ -157,7 +158,7 @@ def test_the_search_warns_of_nothing_that_a_user_could_not_change(recwarn):
 
 def test_another_process_proposes_the_same():
     code = (
-        "import json; from tests.pure.test_study import history;"
+        "import json; from tests.libraries.test_study import history;"
         "print(json.dumps([entry.draws for entry in history(count=5)]))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -11,8 +11,8 @@ from sweep.per_language import per_language
 from sweep.record_definition import described
 from sweep.show import published_lines
 from sweep.standing import Standing
+from tests.libraries.test_tensorboard import _sweep
 from tests.pure import fake_sweep as fake
-from tests.pure.test_tensorboard import _sweep
 from trainables.catalogue.task import Role
 from trainables.faults import Invalid
 

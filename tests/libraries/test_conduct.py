@@ -11,7 +11,7 @@ from random import Random
 
 import pyarrow.fs as pafs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.conduct import Assignment, Conductor, Verdict
@@ -19,7 +19,8 @@ from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.plan import plan
 from sweep.records import Happening, Phase, State, TrialKey, What
-from sweep.search import NoPruning, Search
+from sweep.search import Budget, NoPruning, Search
+from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
 from trainables.catalogue.task import Role
 from trainables.scores import Done, Event, Failed, Progress, Score
@@ -177,7 +178,7 @@ def reference():
 # Order
 
 
-@settings(max_examples=12, deadline=None)
+@of_examples(0.24)
 @given(width=st.sampled_from([1, 2, 5]), seed=st.integers(0, 2**32))
 def test_any_number_of_gangs_and_any_order_of_events_give_the_same_ledger(reference, width, seed):
     random = Random(seed)
@@ -239,7 +240,7 @@ def test_a_sweep_whose_process_dies_after_each_single_write_ends_as_if_it_had_no
     assert conductor.complete()
 
 
-@settings(max_examples=8, deadline=None)
+@of_examples(0.16)
 @given(seed=st.integers(0, 2**32), width=st.integers(1, 5), lives=st.integers(5, 60), before=st.booleans())
 def test_a_sweep_killed_at_any_moments_and_begun_again_loses_repeats_and_renumbers_no_trial(
     reference, seed, width, lives, before
@@ -489,6 +490,31 @@ def test_another_confirmation_seed_is_added_to_those_that_are_there():
     assert [(record.key.cell, record.key.number, record.seed) for record in added] == [
         ("nli", 2, 9), ("nli+qqp", 2, 9), ("none", 2, 9),
     ]  # fmt: skip
+
+
+def test_what_is_foreseen_begins_every_confirmation_that_is_yet_to_come_and_nothing_else():
+    conductor = Conductor(SWEEP, MemoryLedger())
+    foreseen = conductor.foreseen()
+    assert [{stage.seed for stage in path[1:]} for path in foreseen] == [{1}, {2}]
+    drive(conductor, World())
+    confirmed = [record for key, record in conductor.records.items() if key.phase is Phase.CONFIRMATION]
+    begun = {tuple(stage.digest for stage in path) for path in foreseen}
+    assert {record.stages[: len(foreseen[0])] for record in confirmed} == begun
+    assert conductor.foreseen() == []
+    grown = Conductor(replace(SWEEP, confirmation_seeds=(1, 2, 9)), conductor.ledger)
+    assert [path[-1].seed for path in grown.foreseen()] == [9]
+
+
+@pytest.mark.parametrize(
+    "ceiling",
+    [
+        {"budget": Budget(optimiser_steps=10**6)},
+        {"storage_limit_bytes": 1e12},
+        {"gangs": replace(SWEEP.gangs, gang_hours=1000.0)},
+    ],
+)
+def test_nothing_is_foreseen_where_a_ceiling_decides_what_is_begun_and_kept(ceiling):
+    assert Conductor(replace(SWEEP, **ceiling), MemoryLedger()).foreseen() == []
 
 
 def test_a_budget_that_is_lowered_while_a_trial_is_open_strands_nothing():

@@ -8,12 +8,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
 from sweep.ledger import Ledger
 from sweep.records import Happening, Phase, TrialKey, What
+from tests.examples import of_examples
 from tests.pure.flaky import Flaky
 from tests.pure.s3_server import CREDENTIALS, s3_server, uri
 from tests.pure.test_store import PREDICTED, STAGE, commit
@@ -40,7 +41,7 @@ def server():
 # On a bad line
 
 
-@settings(max_examples=15, deadline=None)
+@of_examples(0.3)
 @given(seed=st.integers(0, 10_000))
 def test_what_was_committed_over_a_bad_line_is_found_whole(seed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
@@ -97,7 +98,7 @@ def test_what_no_second_try_makes_right_is_tried_once(tmp_path):
         filesystem.delete_file("nothing")
 
 
-@settings(max_examples=200, deadline=None)
+@of_examples(4)
 @given(failures=st.integers(1, 60))
 def test_pauses_grow_and_stay_below_one_and_a_half_times_the_longest(failures):
     patience = Patience()

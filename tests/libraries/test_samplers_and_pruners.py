@@ -29,8 +29,8 @@ from sweep.search import (
     Wilcoxon,
 )
 from sweep.study import propose, should_prune
+from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
-from tests.pure.test_conduct import World, conducted, what_happened
 from trainables.settings import LoRA
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}

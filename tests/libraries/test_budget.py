@@ -21,8 +21,8 @@ from sweep.plan_text import plan_text
 from sweep.records import Phase, State, What
 from sweep.results import Results
 from sweep.search import Budget, ExpectedGain, Median, NoPruning, Search
+from tests.libraries.test_conduct import MemoryLedger, World, conducted, drive, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
-from tests.pure.test_conduct import MemoryLedger, World, conducted, drive, what_happened
 from trainables.faults import Invalid
 from trainables.gangs import Gangs
 from trainables.scores import Done

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from statsmodels.stats import contingency_tables, proportion
 
 from search_spaces.transfer_grid import CellRole
 from sweep import statistics
@@ -31,6 +30,7 @@ from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
 from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
+from tests.examples import of_examples
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import MIXED, small_sweep
 
@@ -114,12 +114,25 @@ def test_mcnemar_counts_the_items_that_one_run_alone_got_right(standing, answers
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_mcnemar_is_statsmodels(a: int, b: int):
+    from statsmodels.stats import contingency_tables
+
     theirs = contingency_tables.mcnemar([[0, a], [b, 0]], exact=True).pvalue if a + b else 1.0
     assert statistics.mcnemar(a, b) == pytest.approx(theirs)
 
 
+@of_examples(0.2)
+@given(st.lists(st.sampled_from([0.0, 1e-300, 0.01, 0.02, 1.0]) | st.floats(0, 1), min_size=1, max_size=20))
+def test_corrections_are_those_of_statsmodels_to_the_last_bit(p_values: list[float]):
+    from statsmodels.stats.multitest import multipletests
+
+    for mine, method in ((statistics.holm, "holm"), (statistics.false_discovery, "fdr_bh")):
+        assert mine(p_values).tolist() == multipletests(p_values, method=method)[1].tolist()
+
+
 @given(st.integers(0, 200), st.integers(0, 300))
 def test_intervals_from_counts_are_wilsons_and_newcombes(right: int, other: int):
+    from statsmodels.stats import proportion
+
     interval = statistics.counted_accuracy(right / 200, 200)
     assert [interval.low, interval.high] == pytest.approx(proportion.proportion_confint(right, 200, method="wilson"))
     gain = statistics.counted_gain((right / 200, 200), (other / 300, 300))

@@ -14,8 +14,8 @@ from sweep.definition import Search, Sweep
 from sweep.paths import path_of
 from sweep.plan import default_values, plan
 from sweep.records import Phase, State
+from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
-from tests.pure.test_conduct import conducted
 from trainables.catalogue import lab
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.translated import sources, translated
