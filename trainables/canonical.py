@@ -25,6 +25,11 @@ def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
 def encode(value: Any, *, keep: tuple[type, ...] = ()) -> Any:
     """The JSON-ready form of a value: dataclasses become objects with a `type`, enums their value, tuples lists.
 
@@ -104,8 +109,8 @@ def _decode(kind: Any, data: Any) -> Any:
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(data, dict) or data.get("type") != kind.__name__:
             raise ValueError(f"expected the JSON object of a {kind.__name__}, got {data!r}")
-        hints = typing.get_type_hints(kind)
-        names = {field.name for field in dataclasses.fields(kind)}
+        hints = _hints(kind)
+        names = set(_field_names(kind))
         unknown = set(data) - names - {"type"}
         if unknown:
             raise ValueError(f"{kind.__name__} has no fields {sorted(unknown)}")
