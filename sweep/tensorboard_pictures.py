@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: The text of the example items. TensorBoard lets one tag of a run be a text or an image, not both.
+WORDS_TAG = "examples_in_words"
+
 #: The run of the pictures. Not that of the numbers: TensorBoard reads a run's files one after the other, and would look
 #: no more at a file of numbers that grows beside a newer one of pictures.
 PICTURES = "sweep_pictures"
@@ -126,10 +129,10 @@ def pictures(results: Results) -> Iterator[Any]:
         yield image_summary("transfer_matrix", drawn.png())
     found = examples(results)
     if isinstance(found, str):
-        yield text_summary("examples", found)
+        yield text_summary(WORDS_TAG, found)
     else:
         text, picture = found
-        yield text_summary("examples", text)
+        yield text_summary(WORDS_TAG, text)
         if picture is not None:
             yield image_summary("examples", picture)
 

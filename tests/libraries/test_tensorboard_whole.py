@@ -226,7 +226,7 @@ def test_a_confirmation_draws_the_matrix_and_the_examples_and_a_search_trial_not
     painter.ended(one._record("nli", 0, one.NLI, State.FINISHED, phase=Phase.CONFIRMATION), one.PATH, ())
     painter.close()
     tags = {(value.tag, value.metadata.plugin_data.plugin_name) for _, _, value in _events(tmp_path)}
-    assert tags == {("transfer_matrix", "images"), ("examples", "images"), ("examples", "text")}
+    assert tags == {("transfer_matrix", "images"), ("examples", "images"), ("examples_in_words", "text")}
 
 
 def test_pictures_that_cannot_be_drawn_cost_the_sweep_nothing(lab, tmp_path, monkeypatch, caplog):
