@@ -18,6 +18,8 @@ BENCHMARKS = (
     "bench_simplex",
     "bench_two_level",
     "bench_ragged",
+    "bench_coverage",
+    "bench_report",
     "bench_first_step",
 )
 
