@@ -27,18 +27,17 @@ class _Unsaved:
         return {name: value for name, value in self.__dict__.items() if name != "_conductor"}
 
 
-#: A trial's process is up after this long, also on a busy machine. Tune gives a trial that waits for a new process that
-#: of another trial which ends first, and throws the new one away.
-START_SECONDS = 10.0
+#: A trial that ends sooner is shorter than the start of a process. Tune gives a trial that waits for a new process that
+#: of another trial which ends first, and throws the new one away: such trials would start a process each, for nothing.
+SHORT_SECONDS = 2.0
 
 
 class LedgerSearcher(_Unsaved, Searcher):
     """Suggests what the conductor hands out, at most `limit` trials at a time and `most` in all; saves nothing, the
     ledger has it all.
 
-    Every gang has a trial at once. Of those that are to wait behind them, one that takes over the process of a trial
-    that has ended is suggested at once, and one that needs a new process only when those before it have taken a while:
-    trials of milliseconds would else start a process each, for nothing.
+    After a short trial the next waits for those before it, so that it takes over a process of theirs; if they turn out
+    to be longer, or once they have ended, as many as may are suggested at once again.
     """
 
     def __init__(
@@ -55,27 +54,29 @@ class LedgerSearcher(_Unsaved, Searcher):
         self._dispatcher = dispatcher
         self._limit = limit
         self._open: set[str] = set()
-        self._clock, self._suggested_at, self._free = clock, -math.inf, 0
+        self._clock, self._suggested_at, self._short = clock, -math.inf, False
+        self._begun: dict[str, float] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration; None where none is ready yet; `FINISHED` where none will come any more."""
         if len(self._open) >= self._limit:
             return None
-        waits = len(self._open) >= self._conductor.sweep.gangs.count
-        if waits and not self._free and self._clock() - self._suggested_at < START_SECONDS:
-            return None
+        if self._open and self._short:
+            if self._clock() - self._suggested_at < SHORT_SECONDS:
+                return None
+            self._short = False
         assignment = self._conductor.next() if self._left else None
         if assignment is None:
             return None if self._open or self._conductor.running() else Searcher.FINISHED
         self._left -= 1
-        self._free, self._suggested_at = max(0, self._free - 1), self._clock()
+        self._suggested_at = self._begun[trial_id] = self._clock()
         self._open.add(trial_id)
         return config_of(assignment.key, assignment.path, self._dispatcher)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Make room for another; the process of one that ended well is free for it."""
+        """Make room for another."""
         self._open.discard(trial_id)
-        self._free += not error
+        self._short = self._clock() - self._begun.pop(trial_id, -math.inf) < SHORT_SECONDS
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: a resumed sweep reads the ledger."""

@@ -17,6 +17,7 @@ the expected score, without noise, of the trial that each search would choose. E
 
 from __future__ import annotations
 
+import argparse
 import csv
 import math
 import sys
@@ -116,13 +117,17 @@ def run(formula: Callable[[Mapping[str, float]], float], space: Space, seed: int
     return len(records), formula(chosen.values)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [name for name, *_ in SURFACES]
+    parser.add_argument("--only", choices=names, nargs="+", default=names, help="which scores to search")
+    wanted = parser.parse_args(arguments).only
     missed = False
     plain = Search(trials=PLAIN_TRIALS, sampler=Tpe(), pruner=NoPruning())
     adaptive = Search(trials=999, sampler=Tpe(), pruner=NoPruning(), fan_out=ExpectedGain())
     fixed = Search(trials=999, sampler=Tpe(), pruner=NoPruning(), fan_out=4)
     print(f"steps of {PLAIN_TRIALS} plain trials, cost 3 : 1, {SEEDS} seeds; 95% bootstrap intervals of paired means\n")
-    for name, formula, space in SURFACES:
+    for name, formula, space in (surface for surface in SURFACES if surface[0] in wanted):
         without = [run(formula, space, seed, plain) for seed in range(SEEDS)]
         print(f"{name}: plain TPE {PLAIN_TRIALS} trials, score {np.mean([score for _, score in without]):.4f}")
         for how, search in (("ExpectedGain()", adaptive), ("fan_out=4", fixed)):

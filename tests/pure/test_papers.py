@@ -140,6 +140,8 @@ def test_every_preset_says_its_command_its_cost_and_what_to_expect():
             and "Expected" in text
             and "unverified" in text + __import__(made.__module__, fromlist=["papers"]).__doc__
         )
+    for made in (PRESETS["lab"], PRESETS["lab_full"]):
+        assert all(word in (made.__doc__ or "") for word in ("Command", "Cost", "Expected"))
 
 
 def test_a_suite_that_cannot_be_is_refused():

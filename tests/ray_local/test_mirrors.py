@@ -10,8 +10,8 @@ from sweep import mirrors
 from sweep.cli import main
 from sweep.launch import run
 from sweep.mirrors import Mirrored, mirror, mirror_faults
+from tests.libraries import test_tensorboard as one
 from tests.pure import fake_sweep as fake
-from tests.pure import test_tensorboard as one
 from tests.pure.small_sweep import small_sweep
 from trainables.faults import Invalid
 from trainables.scores import Done, event_to_json

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sweep.conduct import Conductor
-from sweep.tune_adapters import START_SECONDS, LedgerSearcher
+from sweep.tune_adapters import SHORT_SECONDS, LedgerSearcher
 from tests.libraries.test_conduct import MemoryLedger
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.gangs import GangKind, Gangs
@@ -39,17 +39,21 @@ def asked(found: LedgerSearcher, times: int, first: int = 0) -> list[bool]:
 
 
 def test_every_gang_has_a_trial_at_once_however_many_there_are():
-    found, _ = searcher(gangs=32, limit=64)
+    found, _ = searcher(gangs=16, limit=32)
     assert asked(found, 33) == [True] * 32 + [False]
 
 
-def test_a_trial_that_waits_behind_them_takes_over_a_process_or_comes_when_one_could_have_started():
-    found, clock = searcher(gangs=1, limit=3)
-    assert asked(found, 2) == [True, False]
-    clock.now += START_SECONDS
-    assert asked(found, 2, first=2) == [True, False]
+def test_after_a_short_trial_the_next_takes_over_a_process_and_long_ones_hold_nothing_up():
+    found, clock = searcher(gangs=2, limit=4)
+    assert asked(found, 5) == [True] * 4 + [False]
+    clock.now += SHORT_SECONDS / 2
     found.on_trial_complete("0")
-    assert asked(found, 2, first=4) == [True, False]
-    for ended in ("2", "4"):
-        found.on_trial_complete(ended, error=True)
-    assert asked(found, 1, first=6) == [True], "with no trial in flight a gang waits for nothing"
+    assert asked(found, 1, first=5) == [False], "three others are about to hand their processes on"
+    for ended in ("1", "2", "3"):
+        found.on_trial_complete(ended)
+    assert asked(found, 2, first=6) == [True, False], "one at a time while they are short"
+    clock.now += SHORT_SECONDS
+    assert asked(found, 4, first=8) == [True, True, True, False], "the one in flight is not short"
+    clock.now += SHORT_SECONDS
+    found.on_trial_complete("8")
+    assert asked(found, 1, first=12) == [True]
