@@ -18,10 +18,10 @@ E[MS_rest] = v_rest, hence Var(mean) = (MS_seeds + MS_items - MS_rest) / (S·I),
 
 Measured coverage of the 95% interval (`tests/benchmarks/bench_coverage.py`) over 528 settings (I of 100, 300, 1,164;
 spreads of seeds 0 to 0.3, of items 0.1 to 1, of the rest 0.05 to 0.5 and at most twice the items'; 100,000 layouts
-each, the most extreme settings again with 500,000): 0.930 to 0.970 with three seeds, 0.939 to 0.962 with four, 0.943 to
-0.959 with five. Where the rest is nearly everything it is up to 0.978, 0.971 and 0.970. It comes near 1 where the last
-of the three rules, as with a hundred items of which one differs. With two seeds, where one degree of freedom says
-little, mean squares of seeds and items count as at least MS_rest.
+each, the most extreme settings again with 500,000): 0.930 to 0.970 with three seeds, 0.939 to 0.962 with four, 0.943
+to 0.959 with five. Where the rest is nearly everything it is up to 0.978, 0.971 and 0.970. It comes near 1 where the
+last of the three rules, as with a hundred items of which one differs. With two seeds, where one degree of freedom
+says little, mean squares of seeds and items count as at least MS_rest.
 
 With one seed the variance is that of the items alone. A bootstrap over three seeds has ten different samples and cannot
 do this.
