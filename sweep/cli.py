@@ -259,7 +259,7 @@ def _table(options: argparse.Namespace) -> int:
 
     if options.with_published and options.format in ("csv", "json"):
         raise Unreadable(f"--with-published needs --format table or markdown, got {options.format}")
-    results = results_of(options.sweep, options.storage)
+    results = results_of(options.sweep, options.storage).still()
     if options.where or options.group_by or options.selectors:
         print(_some_rows(results, options))
         return 0

@@ -33,6 +33,14 @@ class Results:
     def __init__(self, storage: str, name: str) -> None:
         self.storage = str(storage)
         self.name = name
+        self._moment: Standing | None = None
+        self._answers: Answers | None = None
+
+    def still(self) -> Results:
+        """The same results as of this moment: ledger and answers are read once, however many tables are asked for."""
+        one = Results(self.storage, self.name)
+        one._moment = self.standing()
+        return one
 
     @staticmethod
     def open(storage: str, name: str | None = None) -> Results:
@@ -200,10 +208,16 @@ class Results:
         """What the reported runs of a standing got right, item by item."""
         from sweep.outcomes import Answers
 
-        return Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+        if standing is not self._moment:
+            return Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+        if self._answers is None:
+            self._answers = Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+        return self._answers
 
     def standing(self) -> Standing:
-        """The sweep's plan and its trials, read anew from the ledger."""
+        """The sweep's plan and its trials, read anew from the ledger unless these results are `still`."""
+        if self._moment is not None:
+            return self._moment
         from sweep.ledger import Ledger
         from sweep.purse import withheld
         from sweep.records import Phase, trial_records

@@ -6,8 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 
+from sweep.cli import main
+from sweep.ledger import Ledger
+from sweep.records import Phase, TrialKey, What
 from sweep.results import Results
 from tests.pure import fake_sweep as fake
 
@@ -86,3 +90,24 @@ def test_naming_results_loads_no_heavy_library():
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_command_that_prints_several_tables_reads_the_ledger_once(storage, monkeypatch, capsys):
+    reads, real = [], Ledger.happenings
+    monkeypatch.setattr(Ledger, "happenings", lambda ledger: reads.append(ledger.sweep) or real(ledger))
+    assert main(["table", "fake", "--storage", storage]) == 0
+    assert reads == ["fake"]
+    assert "nli" in capsys.readouterr().out
+
+
+def test_still_results_stay_as_they_were_and_others_follow_the_sweep(tmp_path):
+    fake.write(str(tmp_path))
+    results = Results.open(str(tmp_path), "fake")
+    still = results.still()
+    before = len(still.trials())
+    key = TrialKey(cell="none", phase=Phase.SEARCH, number=2)
+    ledger = Ledger(pafs.LocalFileSystem(), str(tmp_path), "fake").open()
+    for entry in fake.trial(key, score=0.5, ending=What.FINISHED):
+        ledger.record(entry)
+    assert (len(still.trials()), len(results.trials())) == (before, before + 1)
+    assert still.per_language().equals(results.per_language())
