@@ -34,7 +34,7 @@ def lab_cells() -> tuple[Cell, ...]:
 def lab() -> Sweep:
     """The demo: eight searched cells and their confirmation.
 
-    Command: `make demo`, or `sweep run lab`. Cost: 15,040 optimiser steps, some twelve minutes on two processor cores.
+    Command: `make demo`, or `sweep run lab`. Cost: 15,040 optimiser steps, about eleven minutes on two processor cores.
     Expected: text NLI helps, its shuffled control does not; languages come out in the order of their planted alignment.
     README.md, *Two commands*, has the figures and how they vary with seeds.
     """
