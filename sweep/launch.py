@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -281,6 +282,9 @@ def _conduct(
                     close(dispatcher, patiently=stopping.times == 1, at_once=stopping.times > 1)
     finally:
         if mine:
+            # A thread that draws pictures may be the one to collect what Ray has left, and Ray ends a process that
+            # gives a reference back after the end: it is collected before.
+            gc.collect()
             ray.shutdown()
 
 
