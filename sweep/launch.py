@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -282,10 +282,19 @@ def _conduct(
                     close(dispatcher, patiently=stopping.times == 1, at_once=stopping.times > 1)
     finally:
         if mine:
-            # A thread that draws pictures may be the one to collect what Ray has left, and Ray ends a process that
-            # gives a reference back after the end: it is collected before.
-            gc.collect()
-            ray.shutdown()
+            _end(ray.shutdown)
+
+
+def _end(shutdown: Callable[[], None]) -> None:
+    """End Ray while nothing is collected: a thread that draws or displays may be the one to collect what Ray has left,
+    and Ray ends a process, with status 1, that gives a reference back while or after it ends.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        shutdown()
+    finally:
+        gc.enable()
 
 
 class Leaves:
