@@ -208,10 +208,10 @@ def test_replaced_token_detection_is_asked_of_every_word_that_is_no_mask():
     columns = torch.arange(part.ids.shape[1])
     target = (columns >= part.starts[:, None]) & (columns < (part.starts + part.second_lengths)[:, None])
     read = target & (part.ids != part.mask)
-    gold = (part.ids != originals)[read]
-    assert gold.any() and not gold.all()
+    gold = part.ids != originals
+    assert gold[read].any() and not gold[read].all()
     reader.head("replaced")
-    for answer, expected in ((gold, 0.0), (~gold, 20.0 * len(gold))):
+    for answer, expected in ((gold, 0.0), (gold ^ read, 20.0 * int(read.sum()))):
         reader.heads["replaced"].forward = lambda states, answer=answer: answer.float() * 40 - 20
         loss, count = reader.loss(part, "masked_lm", 0)
         assert count == words  # the mean stays one per hidden word, however many words are read

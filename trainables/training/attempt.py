@@ -121,7 +121,7 @@ class Attempt:
         if stage.kind is StageKind.ALIGN_WORDS:
             _refuse_layer(self.reader, self.settings)
         self.reader.to(device).train()
-        self.reader.attend_as(stage.shape)
+        self.reader.suit(stage.shape)
         if self.settings.gradient_checkpointing:
             self.reader.recompute_activations()
         self.reader.freeze(self.settings.frozen)

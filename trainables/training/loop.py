@@ -86,7 +86,7 @@ def _evaluate(
 ) -> Outcome:
     def prepare() -> tuple[Reader, Rows]:
         reader = read_model(parent, stage.encoder, seed=stage.seed, dropout=0.0, carry_heads=True)
-        reader.attend_as(stage.shape)
+        reader.suit(stage.shape)
         if work.task.kind not in SCORED | {Kind.RETRIEVAL}:
             raise Invalid(
                 f"task {work.task.name!r}",
