@@ -95,11 +95,12 @@ def happenings(sweep: Sweep, storage: str) -> list[Happening]:
 
 
 def until(what: str, holds, *, seconds: float = 300):
-    """What `holds()` gives as soon as it is true."""
-    stop = time.monotonic() + seconds
+    """What `holds()` gives as soon as it is true; says how long that took."""
+    start = time.monotonic()
     while not (found := holds()):
-        assert time.monotonic() < stop, f"did not happen in {seconds:g} s: {what}"
+        assert time.monotonic() < start + seconds, f"did not happen in {seconds:g} s: {what}"
         time.sleep(0.5)
+    print(f"{time.monotonic() - start:6.1f} s until {what}", flush=True)
     return found
 
 
