@@ -453,6 +453,8 @@ def trainer(post: Post) -> Any:
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
 
+    from trainables.gang_network import GangTorch
+
     gangs = post.gangs
     per_worker = {"CPU": gangs.cpus_per_worker}
     if gangs.gpus_per_worker:
@@ -463,6 +465,7 @@ def trainer(post: Post) -> Any:
     return TorchTrainer(
         train_on_rank,
         train_loop_config={"post": post},
+        torch_config=GangTorch(),
         scaling_config=ScalingConfig(
             num_workers=gangs.workers, use_gpu=gangs.gpus_per_worker > 0, resources_per_worker=per_worker
         ),

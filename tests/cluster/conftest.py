@@ -63,11 +63,12 @@ def cluster(machines, storage, tmp_path_factory):
 
 @contextmanager
 def tunnel(running):
-    """What `ray dashboard cluster.yaml` opens."""
+    """What `ray dashboard cluster.yaml` opens; it closes with this process, however that ends."""
     hosts, port = running.hosts, ADDRESS.rsplit(":", 1)[1]
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    words = ["ssh", "-N", "-L", f"{port}:127.0.0.1:8265", "-i", str(hosts.key), *options, f"root@{hosts.address(1)}"]
-    process = subprocess.Popen(words)
+    way = f"{port}:127.0.0.1:8265"
+    words = ["ssh", "-L", way, "-i", str(hosts.key), *options, f"root@{hosts.address(1)}", "cat"]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE)
     time.sleep(1)
     try:
         yield

@@ -28,6 +28,7 @@ LIVE_SECONDS = 10.0
 class AtWork:
     """A gang in the middle of a training stage, and the ids of the nodes that its workers are on."""
 
+    digest: str
     step: int
     nodes: frozenset[str]
 
@@ -66,14 +67,15 @@ def at_work(sweep: Sweep, storage: str) -> list[AtWork]:
     for gang in said.get("gangs", ()):
         steps = re.search(r"step (\d+) of (\d+)", gang["doing"])
         if steps and 0 < int(steps[1]) < int(steps[2]):
-            found.append(AtWork(step=int(steps[1]), nodes=frozenset(said["nodes"][gang["gang"]])))
+            name = gang["gang"]
+            nodes = frozenset(said["nodes"][name])
+            found.append(AtWork(digest=said["running"][name], step=int(steps[1]), nodes=nodes))
     return found
 
 
 def executed(sweep: Sweep, storage: str) -> list[dict[str, Any]]:
-    """The payloads of the stages that were trained or evaluated for this sweep, in the order of their trials."""
-    found = [h for h in happenings(sweep, storage) if h.what is What.STAGE and not h.payload["reused"]]
-    return [h.payload for h in sorted(found, key=lambda h: (h.payload["elapsed"], h.name))]
+    """The payloads of the stages that were trained or evaluated for this sweep."""
+    return [h.payload for h in happenings(sweep, storage) if h.what is What.STAGE and not h.payload["reused"]]
 
 
 def executed_once(sweep: Sweep, storage: str) -> bool:
@@ -82,9 +84,10 @@ def executed_once(sweep: Sweep, storage: str) -> bool:
     return len(digests) == len(set(digests))
 
 
-def resumed_from(sweep: Sweep, storage: str) -> list[int]:
-    """For each training stage, in the order in which they ended, the step from which its last attempt went on."""
-    return [p["steps"] - p["steps_executed"] for p in executed(sweep, storage) if p["steps"]]
+def resumed_from(sweep: Sweep, storage: str, digest: str) -> int:
+    """The step from which the last attempt at a training stage went on."""
+    (stage,) = (payload for payload in executed(sweep, storage) if payload["digest"] == digest)
+    return stage["steps"] - stage["steps_executed"]
 
 
 def tables(storage: str, sweep: Sweep, folder: Path) -> dict[str, bytes]:

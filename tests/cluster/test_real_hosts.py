@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from sweep import Results, Sweep
-from sweep.show import table_lines
 from tests.cluster import sweeps
 from tests.cluster.conftest import ADDRESS
 from tests.cluster.running import ROOT, Running
@@ -21,9 +20,10 @@ pytestmark = pytest.mark.timeout(1800)
 
 
 def command(running: Running, *words: str, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess:
-    """A `sweep` command on the machine of the user."""
+    """A `sweep` command on the machine of the user; about the cluster, unless it names the storage alone."""
+    where = [] if "--storage" in words and words[0] != "submit" else ["--address", ADDRESS]
     return subprocess.run(
-        [sys.executable, "-m", "sweep.cli", *words, "--address", ADDRESS],
+        [sys.executable, "-m", "sweep.cli", *words, *where],
         cwd=ROOT,
         env=running.environment | environment,
         capture_output=True,
@@ -130,10 +130,10 @@ def test_a_sweep_loses_the_host_it_trains_on_and_its_tables_are_the_same(cluster
     cluster.hosts.power_off(host)
     until("the other host trains", lambda: hosts_at_work(cluster, sweep, place) == {ONE, TWO} - {host})
     until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
-    assert resumed_from(sweep, place)[0] > gang.step - sweep.gangs.checkpoint_interval_steps
+    assert resumed_from(sweep, place, gang.digest) > gang.step - sweep.gangs.checkpoint_interval_steps
     assert_as_alone(sweep, place, tmp_path)
-    here = table_lines(Results.open(place, sweep.name), format="csv")
-    assert said(cluster, "table", sweep.name, "--format", "csv").splitlines() == here.splitlines()
+    table = ["table", sweep.name, "--format", "csv"]
+    assert said(cluster, *table) == said(cluster, *table, "--storage", place)
 
 
 def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are_the_same(cluster, storage, tmp_path):
@@ -143,6 +143,7 @@ def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are
     until("both hosts train", lambda: hosts_at_work(cluster, sweep, place) == {ONE, TWO})
     status = said(cluster, "status", sweep.name)
     assert "on ts1 runs it" in status and "gang-1: train" in status
+    assert "on ts1 runs it" in said(cluster, "status", sweep.name, "--storage", place)
 
     hosts.cut(TWO)
     until("its stage is taken from the host that is cut off", lambda: live(sweep, place).get("lost"))
@@ -183,10 +184,12 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     until("the gang has left", lambda: live(sweep, place).get("moved"))
     (moved,) = until("it trains again", lambda: at_work(sweep, place))
     assert len(moved.nodes) == 2 and going not in moved.nodes
-    until("a stage is done", lambda: executed(sweep, place))
+    until("the stage is done", lambda: executed(sweep, place))
     assert live(sweep, place)["lost"] == 0
 
-    (second,) = until("it trains the next stage", lambda: at_work(sweep, place))
+    (second,) = until(
+        "it trains the next", lambda: [gang for gang in at_work(sweep, place) if gang.digest != first.digest]
+    )
     assert "stopped; `sweep submit` goes on" in said(cluster, "stop", sweep.name, seconds=400)
     status = said(cluster, "status", sweep.name)
     assert "pair: not complete" in status and "no process runs it now" in status
@@ -194,7 +197,6 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
 
     # No checkpoint is due in these stages: what they went on from was saved because the gang was asked to stop.
-    drained, stopped = resumed_from(sweep, place)
-    assert drained >= first.step
-    assert stopped >= second.step
+    assert resumed_from(sweep, place, first.digest) >= first.step
+    assert resumed_from(sweep, place, second.digest) >= second.step
     assert_as_alone(sweep, place, tmp_path)
