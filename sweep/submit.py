@@ -177,9 +177,13 @@ class Cluster:
 
 
 def _marked(words: Sequence[str], mark: str) -> str:
-    """A shell command that tells the output of `words` from their errors, and both from what Ray writes around them."""
-    command = f"{shlex.join(words)} 2>$errors; code=$?"
-    return f"errors=$(mktemp); echo {mark}-output; {command}; echo {mark}-errors; cat $errors; rm $errors; exit $code"
+    """A shell command that tells the output of `words` from their errors, and both from what Ray writes around them.
+
+    It prints nothing before `words` have ended: Ray writes its own line into the same file after it has begun.
+    """
+    kept = f"{shlex.join(words)} >$kept/output 2>$kept/errors; code=$?"
+    shown = f"echo {mark}-output; cat $kept/output; echo {mark}-errors; cat $kept/errors"
+    return f"kept=$(mktemp -d); {kept}; {shown}; rm -r $kept; exit $code"
 
 
 def _answer(said: str, mark: str, *, succeeded: bool) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,21 +14,21 @@ from sweep.submit import STOP_SECONDS, Cluster
 class Jobs:
     """The part of Ray's client of jobs that is used. A job runs at once, in a shell of this machine."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.environment = environment
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.handed: dict[str, dict] = {}
         self.states: dict[str, str] = {}
-        self.logs: dict[str, str] = {}
 
     def submit_job(self, *, entrypoint: str, submission_id: str, runtime_env=None, metadata=None) -> str:
         self.handed[submission_id] = {"entrypoint": entrypoint, "environment": runtime_env or {}, "told": metadata}
-        ran = subprocess.run(
-            entrypoint, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment
-        )
-        head = f"INFO job_manager.py:581 -- Runtime env is setting up.\nRunning entrypoint for job: {entrypoint}\n"
-        self.logs[submission_id] = head + ran.stdout
+        environment = {"PATH": f"{self.folder}:/usr/bin:/bin", "LOG": str(self.log(submission_id))}
+        with self.log(submission_id).open("a") as log:
+            ran = subprocess.run(entrypoint, shell=True, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.states[submission_id] = "FAILED" if ran.returncode else "SUCCEEDED"
         return submission_id
+
+    def log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
 
     def get_job_info(self, name: str) -> SimpleNamespace:
         told = self.handed[name]["told"]
@@ -39,19 +40,28 @@ class Jobs:
         return [self.get_job_info(name) for name in self.handed]
 
     def get_job_logs(self, name: str) -> str:
-        return self.logs[name]
+        return self.log(name).read_text()
 
     def delete_job(self, name: str) -> None:
         del self.handed[name]
 
 
+#: Whatever a job runs as `python` prints its words and complains of one thing; of `broken` it dies. While it runs, Ray
+#: writes its own line to the log.
+PYTHON = """#!/bin/sh
+echo "Running entrypoint for job: python $*" >>"$LOG"
+echo "cell,accuracy"
+echo "$@"
+echo "wrote a file" >&2
+case "$*" in *broken*) exit 2 ;; esac
+"""
+
+
 @pytest.fixture
 def jobs(monkeypatch, tmp_path):
-    """Whatever a job runs as `python`, it prints its words and complains of one thing; of `broken` it dies."""
-    script = 'echo "cell,accuracy"; echo "$@"; echo "wrote a file" >&2; case "$*" in *broken*) exit 2;; esac\n'
-    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}")
+    (tmp_path / "python").write_text(PYTHON)
     (tmp_path / "python").chmod(0o755)
-    made = Jobs({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    made = Jobs(tmp_path)
     monkeypatch.setattr("sweep.submit._client", lambda address: made)
     return made
 
