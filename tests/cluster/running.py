@@ -104,7 +104,9 @@ class Running:
             "python -c \"import json, ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
             "print(json.dumps({n['NodeID']: n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']}))\""
         )
-        return json.loads(said.strip().splitlines()[-1])
+        found = json.loads(said.strip().splitlines()[-1])
+        self._addresses |= found
+        return found
 
     def await_nodes(self, numbers: set[int], *, seconds: float = 120) -> None:
         """Wait until the head and these hosts, and no others, are nodes."""
@@ -130,8 +132,8 @@ class Running:
         self.await_nodes(numbers)
 
     def on(self, nodes: Iterable[str]) -> set[int]:
-        """The numbers of the hosts that the nodes of these ids were or are on."""
+        """The numbers of the hosts that the nodes of these ids are or were on."""
         nodes = set(nodes)
         if not nodes <= set(self._addresses):
-            self._addresses |= self.nodes()
+            self.nodes()
         return {int(self._addresses[node].rsplit(".", 1)[1]) - 1 for node in nodes & set(self._addresses)}
