@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
+
 from sweep import Results, Sweep
 from sweep.ledger import Ledger
 from sweep.live import FILE
@@ -71,6 +73,14 @@ def at_work(sweep: Sweep, storage: str) -> list[AtWork]:
             nodes = frozenset(said["nodes"][name])
             found.append(AtWork(digest=said["running"][name], step=int(steps[1]), nodes=nodes))
     return found
+
+
+def saved(storage: str) -> dict[str, int]:
+    """The step of the newest checkpoint in the storage of each stage under way, by digest."""
+    filesystem, root = place_of(storage)
+    listed = filesystem.get_file_info(pafs.FileSelector(f"{root}/inflight", recursive=True, allow_not_found=True))
+    found = [re.search(r"/inflight/(\w+)/(\d{9})-\w{8}\.json$", info.path) for info in listed]
+    return {name[1]: int(name[2]) for name in sorted(filter(None, found), key=lambda name: name[2])}
 
 
 def executed(sweep: Sweep, storage: str) -> list[dict[str, Any]]:
