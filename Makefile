@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two processes, the one that is done takes tests from the other.
 TWO := --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-deep test-cluster check bench bench-gpu soak clean
+.PHONY: demo test test-deep test-cluster test-cluster-quick check bench bench-gpu soak clean
 
 # The CPU build of torch is enough for everything here; a GPU machine may install another before `make`.
 $(READY): pyproject.toml
@@ -35,6 +35,10 @@ test-deep: $(READY)
 # Hosts on this machine, `ray up` on them, losses: root, and the Debian packages iproute2, openssh-server and rsync.
 test-cluster: $(READY)
 	$(BIN)/python -m pytest tests/cluster
+
+# What CI runs of it: the bring-up, the token, and a host that is powered off while it trains.
+test-cluster-quick: $(READY)
+	$(BIN)/python -m pytest tests/cluster -m quick
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -224,9 +224,10 @@ def ask(options: argparse.Namespace, *words: str) -> int:
     cluster = Cluster(options.address)
     job = cluster.latest(_name(options))
     print(f"job {job.id} {job.state.lower()}{': ' + job.message if job.message else ''}", file=sys.stderr)
-    code, said = cluster.ask([words[0], job.sweep, "--storage", job.storage, *words[1:]])
-    print(said, end="")
-    return code
+    answer = cluster.ask([words[0], job.sweep, "--storage", job.storage, *words[1:]])
+    print(answer.output, end="")
+    print(answer.errors, end="", file=sys.stderr)
+    return 0 if answer.succeeded else 1
 
 
 def _name(options: argparse.Namespace) -> str:

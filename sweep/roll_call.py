@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,20 +63,28 @@ def call_roll(sweep: Sweep, storage: str) -> None:
     asked = {
         ray.remote(answer)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-        .remote(question): node["NodeManagerAddress"]
+        .remote(question): node
         for node in working
     }
     try:
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
-        faults: dict[str, list[str]] = {}
-        for reference in late:
-            faults.setdefault(f"it must answer within {_ANSWER_SECONDS:g} s, got nothing", []).append(asked[reference])
-        for reference in ready:
-            for fault in _heard(reference):
-                faults.setdefault(fault, []).append(asked[reference])
+        heard = [(asked[reference], _heard(reference)) for reference in ready]
+        heard += [(asked[one], [f"it must answer within {_ANSWER_SECONDS:g} s, got nothing"]) for one in late]
     finally:
         store.filesystem.delete_file(place)
-    refuse("the cluster", (f"{', '.join(sorted(where))}: {fault}" for fault, where in sorted(faults.items())))
+    refuse("the cluster", cluster_faults(heard, living={node["NodeID"] for node in ray.nodes() if node["Alive"]}))
+
+
+def cluster_faults(heard: Iterable[tuple[dict[str, Any], list[str]]], *, living: Set[str]) -> list[str]:
+    """The faults of the machines, each once with the addresses of all that have it.
+
+    A machine that is gone by now will train nothing, so it is no matter what it lacked or why it did not answer.
+    """
+    where: dict[str, list[str]] = {}
+    for node, faults in heard:
+        for fault in faults if node["NodeID"] in living else ():
+            where.setdefault(fault, []).append(node["NodeManagerAddress"])
+    return [f"{', '.join(sorted(addresses))}: {fault}" for fault, addresses in sorted(where.items())]
 
 
 def _heard(reference: Any) -> list[str]:

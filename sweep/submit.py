@@ -25,6 +25,10 @@ _LEFT_HERE = [".venv", ".git", "sweeps", "__pycache__", "*.egg-info"]
 #: How often a job's state is asked for while it is waited for.
 _POLL_SECONDS = 0.5
 
+#: How long a job that is stopped may take: every gang writes a checkpoint and sends it. Ray would kill it after three
+#: seconds. A little more than `sweep run` itself waits for.
+STOP_SECONDS = 330
+
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
 
@@ -43,6 +47,15 @@ class Job:
     def ended(self) -> bool:
         """Whether it will change no more."""
         return self.state in _ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a command on the cluster has printed, and beside it."""
+
+    succeeded: bool
+    output: str
+    errors: str
 
 
 class Cluster:
@@ -75,7 +88,8 @@ class Cluster:
             Invalid: if the storage is not one that a cluster could see, or the sweep is being run there already.
         """
         refuse(f"the job of sweep {sweep!r}", (*_storage_faults(storage), *self._running_faults(sweep, storage)))
-        environment: dict[str, Any] = {"env_vars": dict(variables or {})}
+        patience = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
+        environment: dict[str, Any] = {"env_vars": patience | dict(variables or {})}
         if definition.endswith(".py"):
             file = Path(definition).resolve()
             root = Path(folder).resolve() if folder else file.parent
@@ -137,20 +151,21 @@ class Cluster:
         return self._client.get_job_logs(job.id)
 
     def stop(self, job: Job) -> Job:
-        """End the job; what is open stays open, and the same sweep handed over again goes on."""
+        """End the job once its gangs have written checkpoints; the same sweep handed over again goes on."""
         if not job.ended:
             self._client.stop_job(job.id)
-        return self.wait(job, seconds=60)
+        return self.wait(job, seconds=STOP_SECONDS + 30)
 
-    def ask(self, words: Sequence[str]) -> tuple[int, str]:
-        """The exit code and the output of a `sweep` command run on the cluster, which sees its storage."""
+    def ask(self, words: Sequence[str]) -> Answer:
+        """What a `sweep` command says that is run on the cluster, which sees its storage."""
+        mark = uuid.uuid4().hex
         name = self._client.submit_job(
-            entrypoint=shlex.join(["python", "-m", "sweep.cli", *words]), submission_id=f"ask-{uuid.uuid4().hex[:6]}"
+            entrypoint=_marked(["python", "-m", "sweep.cli", *words], mark), submission_id=f"ask-{mark[:6]}"
         )
         asked = self.wait(_job(self._client.get_job_info(name)))
         said = self.said(asked)
         self._client.delete_job(name)
-        return (0 if asked.state == "SUCCEEDED" else 1), said
+        return _answer(said, mark, succeeded=asked.state == "SUCCEEDED")
 
     def _running_faults(self, sweep: str, storage: str) -> list[str]:
         return [
@@ -159,6 +174,24 @@ class Cluster:
             for job in self.jobs(sweep)
             if job.storage == storage and not job.ended
         ]
+
+
+def _marked(words: Sequence[str], mark: str) -> str:
+    """A shell command that tells the output of `words` from their errors, and both from what Ray writes around them.
+
+    It prints nothing before `words` have ended: Ray writes its own line into the same file after it has begun.
+    """
+    kept = f"{shlex.join(words)} >$kept/output 2>$kept/errors; code=$?"
+    shown = f"echo {mark}-output; cat $kept/output; echo {mark}-errors; cat $kept/errors"
+    return f"kept=$(mktemp -d); {kept}; {shown}; rm -r $kept; exit $code"
+
+
+def _answer(said: str, mark: str, *, succeeded: bool) -> Answer:
+    _, began, rest = said.partition(f"{mark}-output\n")
+    if not began:  # it came to no command: what Ray says of that is the answer
+        return Answer(succeeded=False, output="", errors=said)
+    output, _, errors = rest.partition(f"{mark}-errors\n")
+    return Answer(succeeded=succeeded, output=output, errors=errors)
 
 
 def _storage_faults(storage: str) -> list[str]:

@@ -22,6 +22,7 @@ from ray.actor import ActorHandle
 
 from trainables import pulse
 from trainables.gangs import GangKind, Gangs, Runner
+from trainables.interface import listen_at
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
 from trainables.stages import Stage
 from trainables.store import Absent, Store
@@ -463,6 +464,7 @@ def trainer(post: Post) -> Any:
     return TorchTrainer(
         train_on_rank,
         train_loop_config={"post": post},
+        torch_config=_torch_config(),
         scaling_config=ScalingConfig(
             num_workers=gangs.workers, use_gpu=gangs.gpus_per_worker > 0, resources_per_worker=per_worker
         ),
@@ -475,6 +477,28 @@ def trainer(post: Post) -> Any:
             logging_config=LoggingConfig(log_level="ERROR"),
         ),
     )
+
+
+def _torch_config() -> Any:
+    """Ray Train's own set-up of torch.distributed, after each worker has chosen where it listens.
+
+    Which interface that is differs from machine to machine, so no environment that all workers share can say it.
+    """
+    from ray.train.torch import TorchConfig
+
+    class Backend(TorchConfig().backend_cls):
+        def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+            worker_group.execute(_listen)
+            super().on_start(worker_group, backend_config)
+
+    class Config(TorchConfig):
+        backend_cls = Backend
+
+    return Config()
+
+
+def _listen() -> None:
+    listen_at(ray.util.get_node_ip_address())
 
 
 def worker_environment(gangs: Gangs) -> dict[str, str]:

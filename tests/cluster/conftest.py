@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
+from contextlib import contextmanager
 
 import pytest
 
 from tests.cluster.hosts import why_not
+
+#: Where the dashboard of the cluster answers on this machine.
+ADDRESS = "http://127.0.0.1:18265"
 
 #: Set in CI, where every package is there: a skip would hide that nothing was tested.
 MUST_RUN = os.environ.get("CI") == "true" and os.geteuid() == 0
@@ -29,3 +35,43 @@ def machines():
 
     with hosts() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def storage(machines):
+    """Storage URIs of an S3 server that every host and this machine reach."""
+    from tests.pure.s3_server import CREDENTIALS, s3_server, uri
+
+    with s3_server(machines.bridge_address) as place, pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        yield lambda folder: uri(*place, folder)
+
+
+@pytest.fixture(scope="session")
+def cluster(machines, storage, tmp_path_factory):
+    """A head and two workers, up and reached through a tunnel, as from a laptop."""
+    from tests.cluster.running import Running
+
+    for number in (1, 2, 3):
+        machines.start(number)
+    running = Running(machines, [2, 3], tmp_path_factory.mktemp("cluster"))
+    running.up()
+    with tunnel(running):
+        yield running
+
+
+@contextmanager
+def tunnel(running):
+    """What `ray dashboard cluster.yaml` opens; it closes with this process, however that ends."""
+    hosts, port = running.hosts, ADDRESS.rsplit(":", 1)[1]
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    way = f"{port}:127.0.0.1:8265"
+    words = ["ssh", "-L", way, "-i", str(hosts.key), *options, f"root@{hosts.address(1)}", "cat"]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE)
+    time.sleep(1)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: By the program that each brings.
@@ -30,6 +30,9 @@ PACKAGES = {
 
 NETWORK = "10.98.0"
 BRIDGE = "tsbr0"
+
+#: What the folders of hosts' disks are called.
+_FOLDERS = "transfer-sweep-hosts-"
 
 #: Folders that every host has of its own, so what lies under them must be mounted to be seen.
 _OWN = (Path("/tmp"), Path("/root"))
@@ -178,7 +181,7 @@ class Hosts:
 def hosts() -> Iterator[Hosts]:
     """Hosts that end with the context; what an earlier run left behind is taken away first."""
     _take_away_the_old()
-    folder = Path(tempfile.mkdtemp(prefix="transfer-sweep-hosts-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir="/var/tmp"))
     made = Hosts(folder)
     try:
         yield made
@@ -188,15 +191,18 @@ def hosts() -> Iterator[Hosts]:
 
 
 def _take_away_the_old() -> None:
-    """Networks of a run that was killed; its processes died with it."""
+    """What a run that was killed could not end: its hosts, their networks and their disks."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
     for name in (line.split()[0] for line in listed.splitlines() if line.startswith("ts")):
         found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
         for process in found.split():
-            os.kill(int(process), signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the first process of a host takes the others along
+                os.kill(int(process), signal.SIGKILL)
         subprocess.run(["ip", "link", "del", f"v{name}"], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
     subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
+    for folder in Path("/var/tmp").glob(f"{_FOLDERS}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _needed() -> list[Path]:

@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import ray
@@ -21,8 +22,10 @@ from tests.pure.s3_server import CREDENTIALS
 ROOT = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.prefix) / "bin/ray")
 
-#: Ray's own time to notice a host that is gone is half a minute; a test cannot wait that long for each.
+#: Ray's own time to notice a host that is gone is half a minute, and so is its autoscaler's before it starts Ray again
+#: on one that is there; a test cannot wait that long for each.
 QUICK = {
+    "AUTOSCALER_HEARTBEAT_TIMEOUT_S": "10",
     "RAY_health_check_initial_delay_ms": "3000",
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "2000",
@@ -37,6 +40,7 @@ class Running:
         self.hosts = hosts
         self.home = folder / "home"
         self.workers = workers
+        self._addresses: dict[str, str] = {}
         (self.home / ".ray").mkdir(parents=True)
         (self.home / ".ray/auth_token").write_text("0123456789abcdef" * 4)
         self.file = folder / "cluster.yaml"
@@ -68,7 +72,7 @@ class Running:
     def up(self, *, seconds: float = 240) -> str:
         """`ray up`, and wait until every worker has joined; what it said."""
         said = self.ray("up", str(self.file), "--yes", "--no-config-cache", seconds=seconds)
-        self.await_nodes(1 + len(self.workers), seconds=seconds)
+        self.await_nodes(set(self.workers), seconds=seconds)
         return said
 
     def join(self, number: int) -> None:
@@ -100,12 +104,36 @@ class Running:
             "python -c \"import json, ray; ray.init(address='auto', log_to_driver=False, logging_level='ERROR'); "
             "print(json.dumps({n['NodeID']: n['NodeManagerAddress'] for n in ray.nodes() if n['Alive']}))\""
         )
-        return json.loads(said.strip().splitlines()[-1])
-
-    def await_nodes(self, count: int, *, seconds: float = 120) -> dict[str, str]:
-        """Wait until so many nodes live."""
-        stop = time.monotonic() + seconds
-        while len(found := self.nodes()) != count:
-            assert time.monotonic() < stop, f"{count} nodes must live, got {found}"
-            time.sleep(1)
+        found = json.loads(said.strip().splitlines()[-1])
+        self._addresses |= found
         return found
+
+    def await_nodes(self, numbers: set[int], *, seconds: float = 120) -> None:
+        """Wait until the head and these hosts, and no others, are nodes."""
+        wanted = sorted(self.hosts.address(number) for number in {1, *numbers})
+        stop = time.monotonic() + seconds
+        while (found := sorted(self.nodes().values())) != wanted:
+            assert time.monotonic() < stop, f"the nodes must be {wanted}, got {found}"
+            time.sleep(1)
+
+    def have(self, numbers: set[int]) -> None:
+        """Have these hosts as workers, whatever has become of them: the others go.
+
+        Ray's autoscaler brings those back that the configuration names; two who start Ray on one host stop each other.
+        """
+        for number in set(self.hosts.numbers) - numbers - {1}:
+            self.hosts.power_off(number)
+        for number in numbers - set(self.hosts.numbers):
+            self.hosts.start(number)
+        living = set(self.nodes().values())
+        for number in numbers - set(self.workers):
+            if self.hosts.address(number) not in living:
+                self.join(number)
+        self.await_nodes(numbers)
+
+    def on(self, nodes: Iterable[str]) -> set[int]:
+        """The numbers of the hosts that the nodes of these ids are or were on."""
+        nodes = set(nodes)
+        if not nodes <= set(self._addresses):
+            self.nodes()
+        return {int(self._addresses[node].rsplit(".", 1)[1]) - 1 for node in nodes & set(self._addresses)}

@@ -10,10 +10,11 @@ from trainables.catalogue import lab
 from trainables.settings import Precision, Settings
 
 SETTINGS = Settings(
-    learning_rate=1e-3, maximum_steps=120, batch_size=16, precision=Precision.FLOAT32, evaluation_interval_steps=60
+    learning_rate=1e-3, maximum_steps=300, batch_size=16, precision=Precision.FLOAT32, evaluation_interval_steps=150
 )
 
-#: Two cells, so that two gangs have work; checkpoints often enough that a lost machine costs little.
+#: Two cells, so that two gangs have work, and enough of it that none runs out of it before the last loss; checkpoints
+#: often enough that a lost machine costs little.
 LONE = Sweep(
     name="lone",
     target=lab.visual_nli(train=200, dev=60, test=20),
@@ -27,12 +28,22 @@ LONE = Sweep(
     gangs=Gangs(count=2, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=10),
 )
 
-#: One gang whose two workers cannot lie on one host; fewer stages, since ranks on one core each wait for one another.
-PAIR = replace(
+#: The least that has a search and a confirmation: two training stages and an evaluation, on one gang.
+QUICK = replace(
     LONE,
-    name="pair",
+    name="quick",
     cells=LONE.cells[:1],
     intermediate_settings=None,
+    target_settings=replace(SETTINGS, maximum_steps=200, evaluation_interval_steps=100),
     search=Search(trials=1, pruner=NoPruning()),
-    gangs=Gangs(count=1, workers=2, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=10),
+    gangs=Gangs(count=1, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=10),
+)
+
+#: One gang whose two workers cannot lie on one host. No checkpoint falls due in its stages: one that is there was made
+#: because somebody asked the gang to stop. They last long enough to be asked in their middle.
+PAIR = replace(
+    QUICK,
+    name="pair",
+    target_settings=replace(SETTINGS, maximum_steps=600, evaluation_interval_steps=300),
+    gangs=Gangs(count=1, workers=2, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=1000),
 )

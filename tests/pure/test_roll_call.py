@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import Question, _files, answer, placing_faults
+from sweep.roll_call import Question, _files, answer, cluster_faults, placing_faults
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -118,3 +118,10 @@ def test_a_relative_folder_is_no_storage_of_a_cluster():
 def test_a_dead_address_and_a_wrong_token_are_told_apart():
     assert "open a tunnel with `ray dashboard cluster.yaml`" in _unreachable(ConnectionError("refused"))
     assert "copy ~/.ray/auth_token" in _unreachable(RuntimeError("403 Forbidden: invalid"))
+
+
+def test_a_fault_of_several_machines_is_told_once_and_a_machine_that_is_gone_has_none():
+    nodes = [{"NodeID": name, "NodeManagerAddress": f"10.0.0.{name}"} for name in "123"]
+    heard = [(nodes[1], ["it lacks this"]), (nodes[0], ["it lacks this"]), (nodes[2], ["it must answer"])]
+    assert cluster_faults(heard, living={"1", "2"}) == ["10.0.0.1, 10.0.0.2: it lacks this"]
+    assert "10.0.0.3: it must answer" in cluster_faults(heard, living={"1", "2", "3"})
