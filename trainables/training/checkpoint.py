@@ -95,7 +95,8 @@ def lay_over(reader: Reader, tensors: dict[str, torch.Tensor]) -> None:
         if name not in known or known[name].shape != value.shape:
             shape = tuple(known[name].shape) if name in known else None
             raise ValueError(
-                f"{name} of a checkpoint must have the shape {shape} of its run's output, got {value.shape}"
+                f"{name} of a checkpoint must have the shape {shape} of its run's output, got {tuple(value.shape)}; "
+                "remove that stage from the store, and the same command trains it again"
             )
     with torch.no_grad():
         for name, value in tensors.items():
