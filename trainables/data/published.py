@@ -352,7 +352,8 @@ class _Reading:
             bad = [number for number, (_, tab, _) in enumerate(cut, start=1) if not tab]
             if bad:
                 self.faults.append(
-                    f"{self.where}: lines must be id, tab, sentence, got line {bad[0]} of {path.name} without; fetch it again"
+                    f"{self.where}: lines must be id, tab, sentence, got line {bad[0]} of {path.name} without; "
+                    "fetch it again"
                 )
             ids = Counter(one for one, _, _ in cut)
             self.faults += [
