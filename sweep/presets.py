@@ -43,9 +43,9 @@ def lab() -> Sweep:
         target=catalogue.VISUAL_NLI,
         encoder=catalogue.ENCODER,
         cells=lab_cells(),
-        pretrain=Preparation(task=catalogue.PARALLEL, settings=_reading(1600)),
-        align_images=(_looking(600), _reading_images(2400)),
-        intermediate_settings=_settings(1e-3, 240),
+        pretrain=Preparation(task=catalogue.PARALLEL, settings=_reading(1200)),
+        align_images=(_looking(600), _reading_images(1600)),
+        intermediate_settings=_settings(1e-3, 180),
         target_settings=_settings(1e-3, 40, evaluation_interval_steps=20),
         space=Space(
             intermediate={"learning_rate": LogRange(3e-4, 1.5e-3)},
