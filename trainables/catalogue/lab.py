@@ -64,7 +64,7 @@ def _task(name: str, generator: str, kind: Kind, splits: tuple[Split, ...], **mo
     )
 
 
-def visual_nli(*, train: int = 1000, dev: int = 600, test: int = 300) -> Task:
+def visual_nli(*, train: int = 300, dev: int = 300, test: int = 300) -> Task:
     """XTREME-M of the lab: images and hypotheses, English for training and development, all languages for the test.
 
     The numbers are rows of each language. A small training set is what leaves room for transfer.
