@@ -28,6 +28,9 @@ from trainables.training.words import score_words
 #: Enough for the layers to wear down what was planted, so that there is something to repair.
 PRETRAINING_STEPS = 120
 
+#: How far every language starts from English here: further than most of the lab's, or little is left to learn.
+APART = 1.5
+
 SHAPE = Shape(workers=1, threads=1, precision="float32")
 
 
@@ -112,7 +115,8 @@ def test_words_of_other_concepts_stand_beside_english_ones_in_the_shuffled_contr
 def aligned(tmp_path_factory):
     """A small encoder with some pre-training, aligned on translations and on random pairs: both histories."""
     folder = tmp_path_factory.mktemp("aligned")
-    encoder = replace(lab.ENCODER, text=replace(lab.ENCODER.text, width=64, feed_forward=128))
+    alignment = replace(lab.ALIGNMENT, distance=tuple((code, far and APART) for code, far in lab.ALIGNMENT.distance))
+    encoder = replace(lab.ENCODER, text=replace(lab.ENCODER.text, width=64, feed_forward=128, alignment=alignment))
     parallel = replace(lab.PARALLEL, splits=(Split(name="train", languages=("en",), rows=1500),))
     frozen = (Part.WORD_EMBEDDINGS,)
     pretrained = tiny.training(
@@ -151,8 +155,8 @@ def aligned(tmp_path_factory):
 
 
 def test_training_on_translations_raises_retrieval_of_unseen_words_above_random_pairs(aligned):
-    """Measured before, after, and after training on random pairs: seed 1 0.91, 0.92, 0.73; seed 2, which is run here,
-    0.87, 0.94, 0.53; seed 3 0.90, 0.92, 0.90. A random pair is right in 0.12.
+    """Measured before, after, and after training on random pairs: seed 1 0.89, 0.93, 0.70; seed 2, which is run here,
+    0.78, 0.94, 0.42; seed 3 0.73, 0.89, 0.87. A random pair is right in 0.12.
     """
     true, random = aligned["lab_words"], aligned["lab_words_shuffled"]
     assert true[0] == pytest.approx(random[0], abs=1e-6)
