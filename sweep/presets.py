@@ -60,8 +60,8 @@ def lab() -> Sweep:
 def lab_full() -> Sweep:
     """The lab with more target data and stages several times as long, for its instrument at full reach.
 
-    Command: `sweep run lab_full`. Cost: as `sweep plan` says; hours on two processor cores. Expected: the order and the
-    gains of `lab` at higher accuracies; it has not been run.
+    Command: `sweep run lab_full`. Cost: as `sweep plan` says. Expected: the order of `lab` at higher accuracies; it has
+    not been run.
     """
     demo = lab()
     return replace(

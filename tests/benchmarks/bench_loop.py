@@ -1,7 +1,7 @@
 """Throughput and parity of the training loop against Hugging Face's Trainer, on a processor.
 
     python -m tests.benchmarks.bench_loop              # (1) and (2): about four minutes
-    python -m tests.benchmarks.bench_loop --accuracy   # (3) too: bfloat16 against float32 over five seeds: ten more
+    python -m tests.benchmarks.bench_loop --accuracy   # (3) too: bfloat16 against float32 over five seeds; slow
 
 Prints medians of interleaved runs with their spread. Other load on the machine shows in the spread: read ratios.
 """
