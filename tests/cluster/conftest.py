@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import time
-from contextlib import contextmanager
 
 import pytest
 
 from tests.cluster.hosts import why_not
-
-#: Where the dashboard of the cluster answers on this machine.
-ADDRESS = "http://127.0.0.1:18265"
 
 #: Set in CI, where every package is there: a skip would hide that nothing was tested.
 MUST_RUN = os.environ.get("CI") == "true" and os.geteuid() == 0
@@ -51,27 +45,7 @@ def storage(machines):
 @pytest.fixture(scope="session")
 def cluster(machines, storage, tmp_path_factory):
     """A head and two workers, up and reached through a tunnel, as from a laptop."""
-    from tests.cluster.running import Running
+    from tests.cluster.running import brought_up
 
-    for number in (1, 2, 3):
-        machines.start(number)
-    running = Running(machines, [2, 3], tmp_path_factory.mktemp("cluster"))
-    running.up()
-    with tunnel(running):
+    with brought_up(machines, tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-@contextmanager
-def tunnel(running):
-    """What `ray dashboard cluster.yaml` opens; it closes with this process, however that ends."""
-    hosts, port = running.hosts, ADDRESS.rsplit(":", 1)[1]
-    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
-    way = f"{port}:127.0.0.1:8265"
-    words = ["ssh", "-L", way, "-i", str(hosts.key), *options, f"root@{hosts.address(1)}", "cat"]
-    process = subprocess.Popen(words, stdin=subprocess.PIPE)
-    time.sleep(1)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()

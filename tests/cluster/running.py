@@ -8,7 +8,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ray
@@ -21,6 +22,9 @@ from tests.pure.s3_server import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[2]
 RAY = str(Path(sys.prefix) / "bin/ray")
+
+#: Where the dashboard of the cluster answers on this machine.
+ADDRESS = "http://127.0.0.1:18265"
 
 #: Ray's own time to notice a host that is gone is half a minute, and so is its autoscaler's before it starts Ray again
 #: on one that is there; a test cannot wait that long for each.
@@ -137,3 +141,30 @@ class Running:
         if not nodes <= set(self._addresses):
             self.nodes()
         return {int(self._addresses[node].rsplit(".", 1)[1]) - 1 for node in nodes & set(self._addresses)}
+
+
+@contextmanager
+def brought_up(hosts: Hosts, folder: Path) -> Iterator[Running]:
+    """A head and two workers on fresh hosts, up and reached through a tunnel, as from a laptop."""
+    for number in (1, 2, 3):
+        hosts.start(number)
+    running = Running(hosts, [2, 3], folder)
+    running.up()
+    with _tunnel(running):
+        yield running
+
+
+@contextmanager
+def _tunnel(running: Running) -> Iterator[None]:
+    """What `ray dashboard cluster.yaml` opens; it closes with this process, however that ends."""
+    hosts, port = running.hosts, ADDRESS.rsplit(":", 1)[1]
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
+    way = f"{port}:127.0.0.1:8265"
+    words = ["ssh", "-L", way, "-i", str(hosts.key), *options, f"root@{hosts.address(1)}", "cat"]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE)
+    time.sleep(1)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

@@ -28,6 +28,9 @@ LONE = Sweep(
     gangs=Gangs(count=2, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=10),
 )
 
+#: As LONE, with twice the trials and other draws: nothing of the other's is found again but what has no draws.
+MORE = replace(LONE, name="more", search=Search(trials=4, pruner=NoPruning(), seed=1), confirmation_seeds=(2, 3))
+
 #: The least that has a search and a confirmation: two training stages and an evaluation, on one gang.
 QUICK = replace(
     LONE,

@@ -10,7 +10,7 @@ import pytest
 
 from sweep import Results, Sweep
 from tests.cluster import sweeps
-from tests.cluster.conftest import ADDRESS
+from tests.cluster.handing_over import command, define, said, submit
 from tests.cluster.running import ROOT, Running
 from tests.cluster.seen import (
     alone,
@@ -28,39 +28,6 @@ from tests.cluster.seen import (
 HEAD, ONE, TWO, THREE = 1, 2, 3, 4
 
 pytestmark = pytest.mark.timeout(1800)
-
-
-def command(running: Running, *words: str, seconds: float = 120, **environment: str) -> subprocess.CompletedProcess:
-    """A `sweep` command on the machine of the user; about the cluster, unless it names the storage alone."""
-    where = [] if "--storage" in words and words[0] != "submit" else ["--address", ADDRESS]
-    return subprocess.run(
-        [sys.executable, "-m", "sweep.cli", *words, *where],
-        cwd=ROOT,
-        env=running.environment | environment,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-
-
-def said(running: Running, *words: str, seconds: float = 120) -> str:
-    """What a command that must succeed prints."""
-    answer = command(running, *words, seconds=seconds)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    return answer.stdout
-
-
-def define(name: str, folder: Path) -> str:
-    """The definition file of a sweep of `tests.cluster.sweeps`, by its name there."""
-    definition = folder / f"{name.lower()}.py"
-    definition.write_text(f"from tests.cluster.sweeps import {name}\nsweep = {name}\n")
-    return str(definition)
-
-
-def submit(running: Running, sweep: Sweep, storage: str, folder: Path) -> None:
-    """Hand a sweep over."""
-    said(running, "submit", define(sweep.name.upper(), folder), "--storage", storage)
 
 
 def hosts_at_work(running: Running, sweep: Sweep, storage: str) -> set[int]:
