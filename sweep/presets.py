@@ -45,10 +45,10 @@ def lab() -> Sweep:
         cells=lab_cells(),
         pretrain=Preparation(task=catalogue.PARALLEL, settings=_reading(1200)),
         align_images=(_looking(600), _reading_images(1600)),
-        intermediate_settings=_settings(1e-3, 160),
+        intermediate_settings=_settings(2e-3, 160),
         target_settings=_settings(1e-3, 20, evaluation_interval_steps=10),
         space=Space(
-            intermediate={"learning_rate": LogRange(3e-4, 1.5e-3)},
+            intermediate={"learning_rate": LogRange(5e-4, 4e-3)},
             target={"learning_rate": LogRange(3e-4, 2e-3)},
         ),
         search=Search(trials=3, fan_out=3, pruner=Median(trials_before=1)),
