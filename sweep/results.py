@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from trainables.faults import nearest
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweep.outcomes import Answers
     from sweep.records import TrialRecord
     from sweep.standing import Standing
+    from trainables.scores import Score
     from trainables.store import Store
 
 DEFINITION = "definition.json"
@@ -206,12 +207,10 @@ class Results:
 
     def answers(self, standing: Standing) -> Answers:
         """What the reported runs of a standing got right, item by item."""
-        from sweep.outcomes import Answers
-
         if standing is not self._moment:
-            return Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+            return _answers(standing, self.store)
         if self._answers is None:
-            self._answers = Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+            self._answers = _answers(standing, self.store)
         return self._answers
 
     def standing(self) -> Standing:
@@ -258,6 +257,23 @@ class Results:
         from trainables.store import Store
 
         return Store(self.storage)
+
+
+def _answers(standing: Standing, store: Store) -> Answers:
+    """The answers in a store, which is asked once for what it keeps of a stage."""
+    from sweep.outcomes import Answers
+
+    kept = cache(store.results)
+
+    def scores(digest: str) -> tuple[Score, ...] | None:
+        found = kept(digest)
+        return found.scores if found else None
+
+    def predictions(digest: str) -> pa.Table | None:
+        found = kept(digest)
+        return store.predictions_of(found) if found else None
+
+    return Answers(standing, scores, predictions, kept)
 
 
 def _place(storage: str) -> tuple[pafs.FileSystem, str]:
