@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 DEFINITION = "definition.json"
 
+#: What the files of the table of answers were made of.
+NOTE = "predictions.json"
+
 
 class Results:
     """The tables of one sweep, as of the moment each is asked for; also while the sweep runs.
@@ -168,9 +171,10 @@ class Results:
     def export(self, directory: str | None = None, *, everything: bool = False) -> tuple[str, ...]:
         """Write the tables as Parquet and CSV, into the sweep's `tables` folder or another one, and give the paths.
 
-        With `everything`, those of `findings` too.
+        With `everything`, those of `findings` too. In the sweep's own folder, `predictions`, the largest by far, is
+        written only where the answers have changed.
         """
-        from sweep import tables
+        from sweep import streamed, tables
         from sweep.per_language import per_language
         from sweep.selectors import selectors
 
@@ -178,12 +182,11 @@ class Results:
         filesystem, folder = own if directory is None else _place(directory)
         standing = self.standing()
         answers = self.answers(standing)
-        return tables.export(
+        small = tables.export(
             filesystem,
             folder,
             {
-                "scores": tables.scores(standing, self.store.scores),
-                "predictions": tables.predictions(standing, self.store.predictions),
+                "scores": tables.scores(standing, answers.stored_scores),
                 "per_language": per_language(standing, answers),
                 "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
@@ -191,6 +194,13 @@ class Results:
                 **(self.findings() if everything else {}),
             },
         )
+        large = tables.streamed_predictions(standing, answers)
+        stem = f"{folder.rstrip('/')}/predictions"
+        if directory is None:
+            paths = streamed.write_changed(filesystem, stem, large, f"{self._folder}/{NOTE}")
+        else:
+            paths = streamed.write(filesystem, stem, large)
+        return tuple(sorted((*small, *paths), key=lambda path: path.rpartition(".")[0]))
 
     def report(self, output: str | None = None, *, published: Sequence[Mapping[str, Any]] = ()) -> tuple[str, ...]:
         """Write the report as one HTML file, its figures and tables beside it, and give the paths, the page's first.
