@@ -29,7 +29,8 @@ do this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,6 +80,10 @@ class Layouts:
 
     def p_value(self) -> NDArray[np.float64]:
         """The least error rate whose interval excludes zero, so that p < 0.05 and the 95% interval say the same."""
+        return self._p_value
+
+    @cached_property
+    def _p_value(self) -> NDArray[np.float64]:
         distance = np.abs(self.mean)
         low, high = np.zeros_like(distance), np.ones_like(distance)
         for _ in range(_BISECTIONS):
@@ -121,8 +126,7 @@ def layouts(values: ArrayLike) -> Layouts:
 
 def gains(values: ArrayLike) -> Layouts:
     """As `layouts`, for differences within -1..1."""
-    found = layouts(values)
-    return Layouts(**{**vars(found), "bounded": True})
+    return replace(layouts(values), bounded=True)
 
 
 def expected(seeds: int, items: int, *, seed_spread: float, item_spread: float, rest_spread: float) -> Layouts:
@@ -130,7 +134,7 @@ def expected(seeds: int, items: int, *, seed_spread: float, item_spread: float, 
     rest = rest_spread**2
     squares = (items * seed_spread**2 + rest, seeds * item_spread**2 + rest, rest)
     found = of_mean_squares(np.float64(0.0), seeds, items, *(np.float64(square) for square in squares))
-    return Layouts(**{**vars(found), "bounded": True})
+    return replace(found, bounded=True)
 
 
 def of_mean_squares(mean: Any, seeds: int, items: int, seed_square: Any, item_square: Any, rest: Any) -> Layouts:

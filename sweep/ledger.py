@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -13,6 +17,7 @@ import pyarrow.parquet as pq
 
 from sweep.records import Happening, Phase, TrialKey, What
 from trainables.faults import Invalid
+from trainables.places import upload
 
 _log = logging.getLogger(__name__)
 
@@ -201,9 +206,27 @@ def put_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -
         with filesystem.open_output_stream(path) as stream:
             stream.write(data)
         return
-    aside = f"{path}.partial"
-    with open(aside, "wb") as file:  # noqa: PTH123 (a path of pyarrow's filesystem)
+    with whole_file(filesystem, path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    filesystem.move(aside, path)
+
+
+@contextmanager
+def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
+    """A stream to write such a file to, piece by piece; after an error in the block the path is as it was before."""
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / "file"
+            with local.open("wb") as file:
+                yield file
+            upload(local, filesystem, path)
+        return
+    aside = Path(f"{path}.partial")
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    filesystem.move(str(aside), path)

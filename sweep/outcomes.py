@@ -25,6 +25,10 @@ Stored = Callable[[str], "Results | None"]
 """All that is kept of a stage without its weights, as `Store.results`."""
 
 
+#: The orders that are kept: one is usual, and another with each change of the test set while a sweep ran.
+_ORDERS = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What one run did in one language, or on the average of several.
@@ -39,6 +43,24 @@ class Outcome:
     count: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """How the answers of one test set are sorted by language and item: found once, since every run of it has them so.
+
+    `languages` and `item_ids` are columns as they were stored, `places` where each sorted answer stands in them, and
+    `parts` the languages with their first answer, the end of them and their items.
+    """
+
+    languages: pa.ChunkedArray
+    item_ids: pa.ChunkedArray
+    places: pa.Array
+    parts: tuple[tuple[str, int, int, pa.Array], ...]
+
+    def fits(self, table: pa.Table) -> bool:
+        """Whether the answers of another run stand in the same places."""
+        return self.languages.equals(table["language"]) and self.item_ids.equals(table["item_id"])
+
+
 class Answers:
     """The outcomes of a sweep's runs, each run read once and only when it is asked for."""
 
@@ -50,10 +72,14 @@ class Answers:
         stored_results: Stored = lambda digest: None,
     ) -> None:
         self.standing = standing
-        self._scores, self._predictions, self._results = stored_scores, stored_predictions, stored_results
+        self.stored_scores = stored_scores
+        self.stored_predictions = stored_predictions
+        self.stored_results = stored_results
         self._read: dict[str, tuple[dict[str, Outcome], bool]] = {}
         self._averaged: dict[tuple[str, tuple[str, ...]], Outcome | None] = {}
         self._ids: list[pa.Array] = []
+        self._orders: list[_Order] = []
+        self._answered: set[str] = set()
 
     def by_seed(self, cell: str, languages: Sequence[str]) -> dict[int, Outcome]:
         """By seed, the outcomes of a cell's reported runs that have all these languages."""
@@ -69,12 +95,12 @@ class Answers:
 
     def checkpoints(self, evaluation: str) -> tuple[CheckpointScores, ...]:
         """What the checkpoints of a run scored; empty where its last step alone was."""
-        kept = self._results(evaluation)
+        kept = self.stored_results(evaluation)
         return kept.checkpoints if kept else ()
 
     def history(self, stage: str) -> tuple[Progress, ...]:
         """The reports with scores of a training stage."""
-        kept = self._results(stage)
+        kept = self.stored_results(stage)
         return kept.history if kept else ()
 
     def absence(self, evaluation: str, language: str) -> str:
@@ -83,6 +109,11 @@ class Answers:
             return ""
         reason = next((score.absent_reason for score in self._scored(evaluation) if score.language == language), "")
         return f"no score in {language}" + (f": {reason}" if reason else "")
+
+    def answered(self, evaluation: str) -> bool:
+        """Whether the answers of a run are stored and could be read."""
+        self._of(evaluation)
+        return evaluation in self._answered
 
     def ignores_text(self, evaluation: str) -> bool:
         """Whether the run gave the same answers in every one of several languages."""
@@ -111,33 +142,53 @@ class Answers:
     def _scored(self, evaluation: str) -> list[Score]:
         """The reported scores of a run; of several metrics the first."""
         found: dict[str, Score] = {}
-        for score in self._scores(evaluation) or ():
+        for score in self.stored_scores(evaluation) or ():
             if score.task == self.standing.target and score.role is Role.REPORT:
                 found.setdefault(score.language, score)
         return list(found.values())
 
     def _fetch(self, evaluation: str) -> tuple[dict[str, Outcome], bool]:
-        table = self._predictions(evaluation)
+        table = self.stored_predictions(evaluation)
         if table is None:
             found = (score for score in self._scored(evaluation) if score.value is not None)
             return {s.language: Outcome(value=s.value or 0.0, count=s.count) for s in found}, False
-        table = table.filter(pc.and_(pc.equal(table["task"], self.standing.target), pc.is_valid(table["gold"])))
-        table = table.sort_by([("language", "ascending"), ("item_id", "ascending")]).combine_chunks()
-        worth = _worth(table)
+        self._answered.add(evaluation)
+        kept = pc.and_(pc.equal(table["task"], self.standing.target), pc.is_valid(table["gold"]))
+        table = table if pc.all(kept).as_py() else table.filter(kept)
+        order = self._order(table)
+        table = table.drop_columns(["task", "language", "item_id"]).take(order.places).combine_chunks()
+        worth, predicted = _worth(table), table["predicted"]
         stored = {score.language: score.value for score in self._scored(evaluation)}
-        languages = table["language"].to_numpy(zero_copy_only=False)
-        starts = np.flatnonzero(np.r_[True, languages[1:] != languages[:-1]]) if len(table) else np.empty(0, int)
-        outcomes, given = {}, []
-        for start, end in zip(starts, [*starts[1:], len(table)], strict=True):
-            ids = self._known(table["item_id"][start:end].combine_chunks())
-            language, mine = str(languages[start]), worth[start:end]
+        outcomes = {}
+        for language, start, end, ids in order.parts:
+            mine = worth[start:end]
             if not np.isnan(mine).any():
                 outcomes[language] = Outcome(value=float(mine.mean()), ids=ids, correct=mine, count=len(mine))
             elif stored.get(language) is not None:  # an F1 over all answers at once
                 outcomes[language] = Outcome(value=stored[language] or 0.0, count=len(mine))
-            given.append((ids, table["predicted"][start:end].combine_chunks()))
+        given = [(ids, predicted[start:end]) for _, start, end, ids in order.parts]
         same = len(given) > 1 and all(ids.equals(given[0][0]) and said.equals(given[0][1]) for ids, said in given)
         return outcomes, same
+
+    def _order(self, table: pa.Table) -> _Order:
+        """The order of a run's answers; that of an earlier run where it fits."""
+        found = next((order for order in self._orders if order.fits(table)), None)
+        if found is None:
+            found = self._sorted(table)
+            self._orders = [found, *self._orders[: _ORDERS - 1]]
+        return found
+
+    def _sorted(self, table: pa.Table) -> _Order:
+        places = pc.sort_indices(table, sort_keys=[("language", "ascending"), ("item_id", "ascending")])
+        languages = table["language"].take(places).to_numpy()
+        item_ids = table["item_id"].take(places).combine_chunks()
+        starts = np.flatnonzero(np.r_[True, languages[1:] != languages[:-1]]) if len(table) else np.empty(0, int)
+        ends = [*starts[1:], len(table)]
+        parts = [
+            (str(languages[start]), int(start), int(end), self._known(item_ids[start:end]))
+            for start, end in zip(starts, ends, strict=True)
+        ]
+        return _Order(languages=table["language"], item_ids=table["item_id"], places=places, parts=tuple(parts))
 
     def _known(self, ids: pa.Array) -> pa.Array:
         """One array for equal lists of items, so that runs of one test set are told apart by a glance."""

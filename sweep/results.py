@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from trainables.faults import nearest
@@ -19,9 +19,13 @@ if TYPE_CHECKING:
     from sweep.outcomes import Answers
     from sweep.records import TrialRecord
     from sweep.standing import Standing
+    from trainables.scores import Score
     from trainables.store import Store
 
 DEFINITION = "definition.json"
+
+#: What the files of the table of answers were made of.
+NOTE = "predictions.json"
 
 
 class Results:
@@ -167,9 +171,10 @@ class Results:
     def export(self, directory: str | None = None, *, everything: bool = False) -> tuple[str, ...]:
         """Write the tables as Parquet and CSV, into the sweep's `tables` folder or another one, and give the paths.
 
-        With `everything`, those of `findings` too.
+        With `everything`, those of `findings` too. In the sweep's own folder, `predictions`, the largest by far, is
+        written only where the answers have changed.
         """
-        from sweep import tables
+        from sweep import streamed, tables
         from sweep.per_language import per_language
         from sweep.selectors import selectors
 
@@ -177,12 +182,11 @@ class Results:
         filesystem, folder = own if directory is None else _place(directory)
         standing = self.standing()
         answers = self.answers(standing)
-        return tables.export(
+        small = tables.export(
             filesystem,
             folder,
             {
-                "scores": tables.scores(standing, self.store.scores),
-                "predictions": tables.predictions(standing, self.store.predictions),
+                "scores": tables.scores(standing, answers.stored_scores),
                 "per_language": per_language(standing, answers),
                 "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
@@ -190,6 +194,13 @@ class Results:
                 **(self.findings() if everything else {}),
             },
         )
+        large = tables.streamed_predictions(standing, answers)
+        stem = f"{folder.rstrip('/')}/predictions"
+        if directory is None:
+            paths = streamed.write_changed(filesystem, stem, large, f"{self._folder}/{NOTE}")
+        else:
+            paths = streamed.write(filesystem, stem, large)
+        return tuple(sorted((*small, *paths), key=lambda path: path.rpartition(".")[0]))
 
     def report(self, output: str | None = None, *, published: Sequence[Mapping[str, Any]] = ()) -> tuple[str, ...]:
         """Write the report as one HTML file, its figures and tables beside it, and give the paths, the page's first.
@@ -206,12 +217,10 @@ class Results:
 
     def answers(self, standing: Standing) -> Answers:
         """What the reported runs of a standing got right, item by item."""
-        from sweep.outcomes import Answers
-
         if standing is not self._moment:
-            return Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+            return _answers(standing, self.store)
         if self._answers is None:
-            self._answers = Answers(standing, self.store.scores, self.store.predictions, self.store.results)
+            self._answers = _answers(standing, self.store)
         return self._answers
 
     def standing(self) -> Standing:
@@ -258,6 +267,23 @@ class Results:
         from trainables.store import Store
 
         return Store(self.storage)
+
+
+def _answers(standing: Standing, store: Store) -> Answers:
+    """The answers in a store, which is asked once for what it keeps of a stage."""
+    from sweep.outcomes import Answers
+
+    kept = cache(store.results)
+
+    def scores(digest: str) -> tuple[Score, ...] | None:
+        found = kept(digest)
+        return found.scores if found else None
+
+    def predictions(digest: str) -> pa.Table | None:
+        found = kept(digest)
+        return store.predictions_of(found) if found else None
+
+    return Answers(standing, scores, predictions, kept)
 
 
 def _place(storage: str) -> tuple[pafs.FileSystem, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +15,10 @@ import pyarrow.parquet as pq
 
 from sweep.columns import MIXTURES, PREDICTIONS, SCORES, trials_schema
 from sweep.ledger import put_whole
-from sweep.outcomes import Predictions, Scores
+from sweep.outcomes import Answers, Predictions, Scores
 from sweep.records import Phase, State, TrialRecord
 from sweep.standing import Standing
+from sweep.streamed import PARQUET, ROW_GROUP, Streamed
 from trainables.catalogue.task import Role
 from trainables.faults import nearest
 
@@ -154,28 +157,52 @@ def _unscored(record: TrialRecord) -> str:
 
 def predictions(standing: Standing, stored: Predictions) -> pa.Table:
     """One row per item, language and reported confirmation."""
-    parts = []
-    for cell in standing.cells:
-        for record in standing.confirmations(cell.name):
-            table = stored(record.evaluation)
-            if table is None:
-                continue
-            constant = {
-                "sweep": standing.sweep,
-                "cell": cell.name,
-                "number": record.key.number,
-                "seed": record.seed,
-                "stage": record.evaluation,
-            }
-            columns = [
-                pa.repeat(pa.scalar(constant[column.name], column.type), len(table))
-                if column.name in constant
-                else table[column.name].cast(column.type)
-                for column in PREDICTIONS
-            ]
-            parts.append(pa.table(columns, schema=PREDICTIONS))
-    joined = pa.concat_tables(parts) if parts else PREDICTIONS.empty_table()
-    return in_order(joined, ("cell", "number", "task", "language", "item_id"))
+    return pa.concat_tables([PREDICTIONS.empty_table(), *prediction_parts(standing, stored)]).combine_chunks()
+
+
+def prediction_parts(standing: Standing, stored: Predictions) -> Iterator[pa.Table]:
+    """The rows of `predictions` in their order, run by run: those of a large sweep need not fit into memory."""
+    for cell, record in reported(standing):
+        table = stored(record.evaluation)
+        if table is None:
+            continue
+        constant = {
+            "sweep": standing.sweep,
+            "cell": cell,
+            "number": record.key.number,
+            "seed": record.seed,
+            "stage": record.evaluation,
+        }
+        table = in_order(table, ("task", "language", "item_id"))
+        columns = [
+            pa.repeat(pa.scalar(constant[column.name], column.type), len(table))
+            if column.name in constant
+            else table[column.name].cast(column.type)
+            for column in PREDICTIONS
+        ]
+        yield pa.table(columns, schema=PREDICTIONS)
+
+
+def streamed_predictions(standing: Standing, answers: Answers) -> Streamed:
+    """The table of `predictions`, made of the answers that could be read, each run's by its digest and sha256."""
+    made_of = [standing.sweep]
+    for cell, record in reported(standing):
+        kept = answers.stored_results(record.evaluation) if answers.answered(record.evaluation) else None
+        if kept is not None and kept.predictions is not None:
+            identity = (cell, record.key.number, record.seed, record.evaluation, kept.predictions.sha256)
+            made_of.append(json.dumps(identity))
+    return Streamed(
+        schema=PREDICTIONS,
+        made_of=hashlib.sha256("\n".join(made_of).encode()).hexdigest(),
+        parts=lambda: prediction_parts(standing, answers.stored_predictions),
+    )
+
+
+def reported(standing: Standing) -> Iterator[tuple[str, TrialRecord]]:
+    """Cell and run of every reported confirmation, in order of cells and numbers."""
+    for cell in sorted(cell.name for cell in standing.cells):
+        for record in sorted(standing.confirmations(cell), key=lambda record: record.key.number):
+            yield cell, record
 
 
 def select(table: pa.Table, standing: Standing, **wanted: Sequence[str] | None) -> pa.Table:
@@ -198,12 +225,12 @@ def select(table: pa.Table, standing: Standing, **wanted: Sequence[str] | None) 
 
 def sorted_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, key: Sequence[str]) -> pa.Table:
     """The rows as a table of that schema, sorted by sweep and key."""
-    return in_order(pa.Table.from_pylist(list(rows), schema=schema), key)
+    return in_order(pa.Table.from_pylist(list(rows), schema=schema), ("sweep", *key))
 
 
 def in_order(table: pa.Table, key: Sequence[str]) -> pa.Table:
-    """The rows of a table sorted by sweep and key."""
-    order = [("sweep", "ascending"), *((column, "ascending") for column in key)]
+    """The rows of a table sorted by key; equal ones stay in their order."""
+    order = [(column, "ascending") for column in key]
     return table.take(pc.sort_indices(table, sort_keys=order)).combine_chunks()
 
 
@@ -225,18 +252,7 @@ def export(filesystem: pafs.FileSystem, directory: str, tables: Mapping[str, pa.
 def parquet_bytes(table: pa.Table) -> pa.Buffer:
     """The table as a Parquet file, with every option that shapes the bytes stated."""
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.combine_chunks(),
-        sink,
-        version="2.6",
-        compression="zstd",
-        compression_level=3,
-        row_group_size=65_536,
-        data_page_version="1.0",
-        use_dictionary=True,
-        write_statistics=True,
-        store_schema=True,
-    )
+    pq.write_table(table.combine_chunks(), sink, row_group_size=ROW_GROUP, **PARQUET)
     return sink.getvalue()
 
 

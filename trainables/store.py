@@ -223,7 +223,12 @@ class Store:
     def predictions(self, digest: str) -> pa.Table | None:
         """The predictions of a stage, or None where the store has none."""
         kept = self.results(digest)
-        if kept is None or kept.predictions is None:
+        return self.predictions_of(kept) if kept else None
+
+    def predictions_of(self, kept: Results) -> pa.Table | None:
+        """The predictions of a stage whose results have been read, or None where the store has none."""
+        digest = kept.digest
+        if kept.predictions is None:
             return None
         try:
             data = self._read(self._at(f"results/{digest}/{kept.predictions.name}"))
@@ -233,7 +238,7 @@ class Store:
         if hashlib.sha256(data).hexdigest() != kept.predictions.sha256:
             _log.warning("the predictions of stage %s are damaged; taken as absent", digest)
             return None
-        return pq.read_table(pa.BufferReader(data))
+        return pq.ParquetFile(pa.BufferReader(data)).read()
 
     # Putting in
 

@@ -17,6 +17,7 @@ import matplotlib.ticker
 import numpy as np
 import pyarrow as pa
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from search_spaces.transfer_grid import CellRole
@@ -28,6 +29,9 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e
 
 #: The most panels of a figure; more cells than that are in the tables alone.
 PANELS = 12
+
+#: The points per inch of an SVG file, which a figure is laid out for.
+_SVG_DPI = 72
 
 _STYLE = {
     "font.family": "sans-serif",
@@ -73,9 +77,10 @@ class Plot:
     marks: dict[str, Mark] = field(default_factory=dict)
 
     def mark(self, artist: Any, mark: Mark) -> None:
-        """Say what an artist stands for."""
+        """Say what an artist stands for. It lies within its axes, so that it needs no room of its own around them."""
         gid = f"mark{len(self.marks)}"
         artist.set_gid(gid)
+        artist.set_in_layout(False)
         self.marks[gid] = mark
 
     def svg(self) -> str:
@@ -94,10 +99,25 @@ class Plot:
     def _saved(self, kind: str, **options: Any) -> bytes:
         buffer = io.BytesIO()
         with matplotlib.rc_context({**_STYLE, "svg.hashsalt": self.name}):
+            self._lay_out()
             self.figure.savefig(buffer, format=kind, **{"transparent": kind == "svg", **options})
-        # Laid out once: the places of a figure's parts are the same in every file, and to find them takes longest.
-        self.figure.set_layout_engine("none")
         return buffer.getvalue()
+
+    def _lay_out(self) -> None:
+        """Give the figure's parts their places, by the text widths of SVG; they are the same in every file.
+
+        Drawing takes longest, and a figure with a layout engine is drawn twice for each file, the first time only to
+        be laid out. So the engine is gone after this.
+        """
+        engine = self.figure.get_layout_engine()
+        if engine is None:
+            return
+        FigureCanvasSVG(self.figure)
+        stated = self.figure.dpi
+        self.figure.dpi = _SVG_DPI
+        engine.execute(self.figure)
+        self.figure.dpi = stated
+        self.figure.set_layout_engine(None)
 
 
 def plots(tables: Mapping[str, pa.Table], trials: pa.Table, mixtures: Mapping[str, Sequence[str]]) -> list[Plot]:

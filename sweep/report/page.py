@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
@@ -39,6 +40,7 @@ class PrintedTable:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
 
+    @cached_property
     def latex(self) -> str:
         """The table for a paper."""
         return latex_table(self.name, self.caption, self.columns, self.rows)
@@ -135,7 +137,7 @@ def _table(table: PrintedTable, unfolded: bool) -> str:
     printed = html_table(table.name, table.caption, table.columns, table.rows)
     latex = (
         f"<details><summary>LaTeX</summary><p><button type=button class=copy data-copies=latex-{table.name}>copy"
-        f'</button></p><pre id="latex-{table.name}">{html.escape(table.latex())}</pre></details>'
+        f'</button></p><pre id="latex-{table.name}">{html.escape(table.latex)}</pre></details>'
     )
     if unfolded:
         return printed + latex

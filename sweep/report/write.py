@@ -52,6 +52,6 @@ def write_report(
             written.append(f"{folder}/{plot.name}.{ending}")
     for section in page.sections:
         for table in section.tables:
-            put_whole(filesystem, f"{folder}/{table.name}.tex", table.latex().encode())
+            put_whole(filesystem, f"{folder}/{table.name}.tex", table.latex.encode())
             written.append(f"{folder}/{table.name}.tex")
     return (*written, *export(filesystem, folder, {**tables, "trials": of_trials}))

@@ -124,7 +124,8 @@ def main() -> int:
             words = (
                 f"{cells} cells, {cells * (search + seeds)} trials, {cells * seeds * ITEMS * 15 / 1e6:.1f} M answers"
             )
-            for command, seconds in (("report", REPORT_SECONDS), ("table", TABLE_SECONDS)):
+            # The second table finds its answers written.
+            for command, seconds in (("report", REPORT_SECONDS), ("table", TABLE_SECONDS), ("table", TABLE_SECONDS)):
                 clock, processor, gib = measure(command, name, "--storage", storage)
                 asked = name == "small" if command == "table" else name != "small"
                 good = processor <= seconds and gib <= REPORT_GIB

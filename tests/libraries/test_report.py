@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html.parser
+import io
 import re
 import xml.etree.ElementTree as ElementTree
 
+import matplotlib
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
@@ -15,6 +17,7 @@ from sweep import Results
 from sweep.columns import COMPARISONS
 from sweep.findings import findings
 from sweep.outcomes import Answers
+from sweep.report import figures
 from sweep.report.answer import answer
 from sweep.report.build import Material, build
 from sweep.report.figures import INK, plots
@@ -53,6 +56,16 @@ def built(material):
 @pytest.fixture(scope="module")
 def page(built) -> str:
     return render(built[0])
+
+
+def test_a_figure_laid_out_once_is_as_matplotlib_saves_it(built, material):
+    again = plots(material.findings, material.trials, {})
+    for plot, other in zip(built[1], again, strict=True):
+        usual = io.BytesIO()
+        with matplotlib.rc_context({**figures._STYLE, "svg.hashsalt": plot.name}):
+            metadata = {"Date": None, "Creator": None}
+            other.figure.savefig(usual, format="svg", transparent=True, metadata=metadata)
+        assert plot.svg() == usual.getvalue().decode(), plot.name
 
 
 class _Reader(html.parser.HTMLParser):

@@ -184,6 +184,21 @@ def test_a_cell_with_the_same_answers_in_every_language_is_marked():
     assert row["remark"] == "no better than image_only; same answers in every language: the text is ignored"
 
 
+def test_the_order_in_which_a_run_stored_its_answers_changes_nothing():
+    def predictions(digest: str) -> pa.Table:
+        table = fake.predictions(digest)
+        return table.take(np.random.default_rng(list(digest.encode())).permutation(len(table)))
+
+    def fewer_first(digest: str) -> pa.Table:
+        table = fake.predictions(digest)
+        return table.slice(fake.ITEMS) if digest == first else table
+
+    first = fake.evaluation("none", 0, 1).digest
+    assert _per_language(predictions=predictions).equals(_per_language())
+    row = _row(_per_language(predictions=fewer_first), "none", fake.LANGUAGES[-1])
+    assert row["seeds"] == 2
+
+
 def test_without_stored_predictions_the_interval_is_over_seeds_and_says_so():
     row = _row(_per_language(predictions=lambda digest: None), "nli", "de")
     assert row["items"] is None
