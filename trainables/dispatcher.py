@@ -242,10 +242,10 @@ class Dispatcher:
         await self._carry(self._board.parent_missing(gang, attempt))
 
     async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str) -> None:
-        """The gang is about to end for this reason."""
+        """The gang is about to end for this reason. The first counts: others may hear of it as a broken connection."""
         slot = self._slots[gang]
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
-            slot.unfit = reason
+            slot.unfit = slot.unfit or reason
 
     async def pulse(self, gang: str, incarnation: str, rank: int, silence: float) -> bool:
         """A sign of life, with how long the process has got on with nothing; whether it is to end for that."""
@@ -449,12 +449,11 @@ class Dispatcher:
     def _part(self, slot: _Slot, gang: str, reason: str) -> tuple[Decision, ...]:
         """Listen no more to the present processes of a gang, which are lost."""
         self._forget(slot)
-        slot.unfit = ""
         return self._board.gang_lost(gang, reason)
 
     def _forget(self, slot: _Slot) -> None:
         slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request = "", None
+        slot.incarnation, slot.request, slot.unfit = "", None, ""
         slot.processes, slot.heard, slot.nodes = {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since

@@ -159,6 +159,25 @@ def test_a_gang_on_a_machine_that_is_told_to_go_saves_and_moves_and_that_is_no_l
     asyncio.run(story())
 
 
+def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_alone(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(3):
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke")
+        over = asyncio.ensure_future(desk.take("gang-0", "start-3", -1, 0, 1, "b"))
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and not event.of_machine
+        assert event.reason.endswith("the last time: MemoryError: planted")
+        over.cancel()
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_elastic_gangs_come_with_the_work_and_go_without_it(machines, tmp_path):
     async def story() -> None:
         desk = await begun(machines, tmp_path, count=2, elastic=True, idle_seconds=0.1)
