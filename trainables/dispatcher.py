@@ -50,6 +50,9 @@ LOOK_SECONDS = 2.0
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
 
+#: Why a gang ended whose machine is gone.
+LOST_MACHINE = "its machine was lost"
+
 
 @dataclass(kw_only=True)
 class _Slot:
@@ -76,6 +79,8 @@ class _Slot:
     since: float = 0.0
     """When it became ready; 0.0 while it is not."""
     idle_since: float = 0.0
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one rank of a new start makes it known for all of them."""
 
 
 class Dispatcher:
@@ -188,10 +193,11 @@ class Dispatcher:
     async def take(self, gang: str, incarnation: str, after: int, rank: int, process: int, node: str) -> Request | None:
         """The request of a gang after a sequence number; None where the caller is to end."""
         slot = self._slots[gang]
-        if incarnation != slot.incarnation:
+        async with slot.joining:
             if incarnation in slot.past:
                 return None
-            await self._join(gang, slot, incarnation)
+            if incarnation != slot.incarnation:
+                await self._join(gang, slot, incarnation)
         slot.processes[rank] = process
         slot.heard[rank] = (time.monotonic(), 0.0)
         slot.nodes.add(node)
@@ -216,6 +222,8 @@ class Dispatcher:
         if isinstance(said, Done) and self._board.accepts(gang, attempt):
             await asyncio.to_thread(self._take_note, said.digest)
         await self._carry(self._board.report(gang, attempt, said))
+        if self._slots[gang].leaving and not isinstance(said, Progress):
+            await self._ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
         if isinstance(said, Done):
             await self._make_room()
 
@@ -439,17 +447,19 @@ class Dispatcher:
     async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
         """A gang has started, or Ray has started it again after its workers died."""
         decisions: list[Decision] = []
+        machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
             self._gangs_restarted += 1
-            decisions += self._part(slot, gang, slot.unfit or "a worker process died")
-        slot.incarnation = incarnation
+            reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
+            decisions += self._part(slot, gang, reason, of_machine=machine)
+        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
 
-    def _part(self, slot: _Slot, gang: str, reason: str) -> tuple[Decision, ...]:
+    def _part(self, slot: _Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
         """Listen no more to the present processes of a gang, which are lost."""
         self._forget(slot)
-        return self._board.gang_lost(gang, reason)
+        return self._board.gang_lost(gang, reason, of_machine=of_machine)
 
     def _forget(self, slot: _Slot) -> None:
         slot.past.add(slot.incarnation)
@@ -471,12 +481,22 @@ class Dispatcher:
                 _log.warning("the machines could not be looked at: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def _is_lost(self, nodes: set[str]) -> bool:
+        """Whether a machine of these is known to be gone."""
+        nodes = set(nodes)
+        try:
+            alive, _ = await asyncio.to_thread(_machines)
+        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
+            _log.warning("the machines could not be looked at: %s", error)
+            return False
+        return bool(nodes - alive)
+
     async def _heed(self, alive: set[str], draining: set[str]) -> None:
         """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
         for gang, slot in self._slots.items():
             if slot.incarnation and slot.nodes - alive:
                 self._gangs_restarted += 1
-                await self._carry(self._part(slot, gang, "its machine was lost"))
+                await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
             elif slot.incarnation and slot.nodes & draining and not slot.leaving:
                 await self._ask_to_leave(gang)
         await self._fit_to_work()

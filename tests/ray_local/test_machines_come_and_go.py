@@ -41,11 +41,13 @@ class Machines:
 
 
 class Host:
-    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped."""
+    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped, and
+    takes its time to stop where it is `slow`.
+    """
 
     def __init__(self, machines: Machines, gang: str) -> None:
         self.machines, self.gang = machines, gang
-        self.node, self.serving, self.cut_off = "", False, False
+        self.node, self.serving, self.stops, self.slow = "", False, True, False
         self.done: list[tuple[str, str]] = []
         self.serve = SimpleNamespace(remote=self.run)
 
@@ -80,10 +82,18 @@ class Host:
             if stage.steps < LONG:
                 event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             else:
-                if await self.lost(asyncio.ensure_future(desk.cancelled(self.gang, request.attempt))):
+                if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):
                     return False
                 event = Cancelled(digest=stage.digest, steps_executed=1)
+                if not self.stops:  # the first time its last step was done before it heard that it was to stop
+                    self.stops = True
+                    event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             await desk.report(self.gang, request.attempt, event_to_json(event))
+
+    async def stopped(self, attempt: str) -> None:
+        await self.machines.dispatcher.cancelled(self.gang, attempt)
+        while self.slow:
+            await asyncio.sleep(0.002)
 
     async def lost(self, waiting: asyncio.Future) -> bool:
         """Wait for an answer, or for the machine to be lost."""
@@ -142,6 +152,21 @@ def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attem
     asyncio.run(story())
 
 
+def test_a_trial_whose_machines_are_lost_one_after_the_other_is_not_failed(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        for losses in range(1, 6):
+            await until(lambda losses=losses: len(host.done) == losses)
+            machines.alive = (machines.alive - {host.node}) | {f"new-{losses}"}
+        await until(lambda: len(host.done) == 6)
+        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (5, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_a_gang_on_a_machine_that_is_told_to_go_saves_and_moves_and_that_is_no_loss(machines, tmp_path):
     async def story() -> None:
         desk = await begun(machines, tmp_path)
@@ -154,6 +179,45 @@ def test_a_gang_on_a_machine_that_is_told_to_go_saves_and_moves_and_that_is_no_l
         status = await desk.status()
         assert (status["lost"], status["moved"]) == (0, 1)
         assert status["waiting"][0]["reason"] == "for gang-0, which runs it"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_machine_lost_before_its_gang_has_left_leaves_no_gang_that_is_for_ever_about_to_leave(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        host.slow = True
+        await until(lambda: host.done)
+        machines.draining.add(host.node)
+        await until(lambda: desk._slots["gang-0"].leaving)
+        machines.alive -= {host.node}
+        await until(lambda: len(host.done) == 2)
+        host.slow = False
+        machines.alive |= {"c"}
+        machines.draining.add(host.node)
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] == "c"
+        assert ((await desk.status())["lost"], (await desk.status())["moved"]) == (1, 1)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_stage_ends_while_it_is_to_leave_does_not_stay_with_the_next(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("one", [training("text_nli", "", steps=LONG, seed=1).to_json()])
+        (host,) = machines.hosts
+        host.stops = False
+        await desk.submit("two", [training("text_nli", "", steps=LONG, seed=2).to_json()])
+        await until(lambda: host.done)
+        machines.draining.add(host.node)
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] != host.node
+        assert ((await desk.status())["executed"], (await desk.status())["moved"]) == (1, 1)
         await desk.close(seconds=1)
 
     asyncio.run(story())
