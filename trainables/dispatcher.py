@@ -231,6 +231,11 @@ class Dispatcher:
         """Whether the attempt may commit."""
         return self._board.accepts(gang, attempt)
 
+    async def holds(self, gang: str, attempt: str) -> bool:
+        """Whether the attempt is the last that the gang was given, and the gang is still what it was then."""
+        request = self._slots[gang].request
+        return request is not None and request.attempt == attempt
+
     async def cancelled(self, gang: str, attempt: str) -> bool:
         """Waits until the attempt is to stop, or is no longer the gang's, and says True."""
         slot = self._slots[gang]

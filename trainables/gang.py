@@ -100,6 +100,10 @@ class Mailbox:
         """Whether the attempt may commit what it made."""
         return ray.get(self._dispatcher.accepts.remote(self._gang, attempt))
 
+    def holds(self, attempt: str) -> bool:
+        """Whether the attempt is this gang's present one, so that what it keeps is gone on from; also at the end."""
+        return ray.get(self._dispatcher.holds.remote(self._gang, attempt))
+
     def parent_missing(self, attempt: str, reason: str) -> None:
         """Say that the output of the parent stage is gone, or not what was written."""
         if self._rank == 0:
@@ -194,7 +198,7 @@ def _run(
         _together(ranks, lambda: store.choose_inflight(stage.digest, attempt) if leads else None)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
         kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
-        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest)
+        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
         outcome = _named(runner.run)(
             stage,
             parent=parent,
@@ -235,12 +239,15 @@ class SentCheckpoints:
     """Checkpoints that also go to a remote filesystem, where the next machine finds them; on rank 0.
 
     Sending goes on beside the training, one at a time. A checkpoint that cannot be sent costs steps, not the stage.
+    One that arrives when the stage has long been given to another attempt does not count.
     """
 
-    def __init__(self, kept: Any, store: Store, digest: str) -> None:
+    def __init__(self, kept: Any, store: Store, digest: str, attempt: str, mailbox: Mailbox) -> None:
         self._kept = kept
         self._store = store
         self._digest = digest
+        self._attempt = attempt
+        self._mailbox = mailbox
         self._sending: threading.Thread | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -261,7 +268,7 @@ class SentCheckpoints:
 
     def _send(self, step: int) -> None:
         try:
-            self._store.keep_inflight(self._digest, step)
+            self._store.keep_inflight(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
         except OSError as error:
             _log.warning("the checkpoint of stage %s at step %d was not sent: %s", self._digest, step, error)
 
@@ -273,7 +280,7 @@ def _ended(
     if outcome.was_cancelled:
         store.discard(stage.digest, attempt)
         if not mailbox.wanted(stage.digest):
-            store.clear_inflight(stage.digest)
+            _clear(stage, attempt, mailbox, store)
         return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
     seconds = time.monotonic() - started
     manifest = store.commit(
@@ -290,7 +297,7 @@ def _ended(
     if manifest is None:
         store.discard(stage.digest, attempt)
         return None
-    store.clear_inflight(stage.digest)
+    _clear(stage, attempt, mailbox, store)
     return Done(
         digest=stage.digest,
         steps_executed=outcome.steps_executed,
@@ -300,6 +307,12 @@ def _ended(
         scores=tuple(outcome.scores),
         duplicate=manifest.attempt != attempt,
     )
+
+
+def _clear(stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> None:
+    """Delete the checkpoints of a stage that needs none any more; not those of another attempt that has it now."""
+    if mailbox.accepts(attempt):
+        store.clear_inflight(stage.digest)
 
 
 def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, leads: bool) -> None:
@@ -322,7 +335,7 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
     # What a disk or a storage did is no fault of the trial: it stays open, and the sweep run again takes it up.
     of_machine = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
     if leads and not of_machine:
-        store.clear_inflight(stage.digest)
+        _clear(stage, attempt, mailbox, store)
     mailbox.report(attempt, Failed(digest=stage.digest, reason=reason, of_machine=of_machine))
     mailbox.settle()
 
