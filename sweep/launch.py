@@ -25,7 +25,7 @@ from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
-from sweep.roll_call import call_roll
+from sweep.roll_call import call_roll, posed
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
@@ -243,12 +243,17 @@ def _conduct(
     elif mine:
         start_local_ray(cpus=processors(), gpus=graphics_processors())
     try:
-        call_roll(conductor.sweep, storage)
-        with tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+        with posed(sweep, storage) as question, tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+            call_roll(sweep, question)
             name = f"{sweep.name}-{uuid.uuid4().hex[:8]}"
             cache = Path(storage) / "cache" if "://" not in storage else cache_of(storage)
             dispatcher = start_dispatcher(
-                sweep.gangs, store=storage, cache=cache, name=name, storage_limit_bytes=sweep.storage_limit_bytes
+                sweep.gangs,
+                store=storage,
+                cache=cache,
+                name=name,
+                question=question,
+                storage_limit_bytes=sweep.storage_limit_bytes,
             )
 
             dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))

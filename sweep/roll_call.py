@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sweep.absence import tasks_of
 from sweep.definition import Sweep
+from sweep.ledger import put_whole
 from trainables.canonical import encode
 from trainables.catalogue.files import LANGUAGE
 from trainables.catalogue.task import PublishedSource
+from trainables.equipment import Question, answer
 from trainables.faults import refuse
 from trainables.gangs import Gangs
 from trainables.machine import numeric_versions
@@ -24,21 +26,26 @@ from trainables.store import Store
 _ANSWER_SECONDS = 180.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a machine is asked; every part is a plain value."""
+@contextmanager
+def posed(sweep: Sweep, storage: str) -> Iterator[Question]:
+    """What every machine is asked before it trains for this sweep; answers are right for as long as the block lasts."""
+    store = Store(storage)
+    probe, token = f"sweeps/{sweep.name}/probe", uuid.uuid4().hex
+    place = f"{store.root}/{probe}"
+    put_whole(store.filesystem, place, token.encode())
+    try:
+        yield Question(
+            storage=store.uri, probe=probe, token=token, versions=numeric_versions(), files=tuple(_files(sweep))
+        )
+    finally:
+        with suppress(OSError):
+            store.filesystem.delete_file(place)
 
-    storage: str
-    token: str
-    """The name and the content of a file that the driver has put in the storage."""
-    versions: tuple[tuple[str, str], ...]
-    files: tuple[tuple[str, int], ...]
-    """Files that stages read, as (path, bytes)."""
-    environment: tuple[tuple[str, str], ...] = ()
 
+def call_roll(sweep: Sweep, question: Question) -> None:
+    """Ask every machine that is there and on which a gang can be placed, but the driver's.
 
-def call_roll(sweep: Sweep, storage: str) -> None:
-    """Ask every machine on which a gang can be placed. Nothing is asked where the driver's is the only one.
+    Machines that join later are asked by the first gang that starts on them.
 
     Raises:
         Invalid: naming every machine that cannot take part, what it lacks and what to do.
@@ -49,29 +56,19 @@ def call_roll(sweep: Sweep, storage: str) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"]]
     refuse("the gangs of this sweep", placing_faults(sweep.gangs, [node["Resources"] for node in nodes]))
     mine = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes if node["NodeID"] != mine]
-    if not others:
-        return
     refuse("the precision of this sweep", _precision_faults(sweep, nodes, mine))
-    store = Store(storage)
-    token = uuid.uuid4().hex
-    place = f"{store.root}/probe-{token}"
-    with store.filesystem.open_output_stream(place) as stream:
-        stream.write(token.encode())
-    question = Question(storage=storage, token=token, versions=numeric_versions(), files=tuple(_files(sweep)))
-    working = [node for node in others if node["Resources"].get("CPU", 0) > 0]
+    working = [node for node in nodes if node["NodeID"] != mine and node["Resources"].get("CPU", 0) > 0]
+    if not working:
+        return
     asked = {
         ray.remote(answer)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
         .remote(question): node
         for node in working
     }
-    try:
-        ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
-        heard = [(asked[reference], _heard(reference)) for reference in ready]
-        heard += [(asked[one], [f"it must answer within {_ANSWER_SECONDS:g} s, got nothing"]) for one in late]
-    finally:
-        store.filesystem.delete_file(place)
+    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS)
+    heard = [(asked[reference], _heard(reference)) for reference in ready]
+    heard += [(asked[one], [f"it must answer within {_ANSWER_SECONDS:g} s, got nothing"]) for one in late]
     refuse("the cluster", cluster_faults(heard, living={node["NodeID"] for node in ray.nodes() if node["Alive"]}))
 
 
@@ -95,51 +92,6 @@ def _heard(reference: Any) -> list[str]:
     except Exception as error:  # whatever keeps a machine from answering is the answer
         said = str(error).strip().splitlines()
         return [f"it must run this project, got {said[-1] if said else type(error).__name__}; `ray up` it again"]
-
-
-def answer(question: Question) -> list[str]:
-    """What this machine lacks; run on each of them."""
-    return [*_storage_faults(question), *_version_faults(question), *_file_faults(question)]
-
-
-def _storage_faults(question: Question) -> Iterator[str]:
-    advice = "use a storage that every machine sees: s3://…, gs://… or a network folder"
-    try:
-        store = Store(question.storage)
-        with store.filesystem.open_input_stream(f"{store.root}/probe-{question.token}") as stream:
-            seen = stream.read().decode()
-        if seen != question.token:
-            yield f"it must read from {question.storage!r} what the driver wrote there, got other content; {advice}"
-        store.check_writable()
-    except FileNotFoundError:
-        yield f"it must see {question.storage!r} as the driver does, got a place without the driver's file; {advice}"
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        yield f"it must write to {question.storage!r}, got {reason}; check its credentials, or {advice}"
-
-
-def _version_faults(question: Question) -> Iterator[str]:
-    here = dict(numeric_versions())
-    for name, version in question.versions:
-        if here.get(name) != version:
-            yield (
-                f"{name} must be the driver's, {version}, got {here.get(name)}: other versions make other numbers; "
-                "`ray up` the cluster again with this checkout"
-            )
-
-
-def _file_faults(question: Question) -> Iterator[str]:
-    for path, size in question.files:
-        try:
-            found = Path(path).stat().st_size
-        except OSError:
-            yield (
-                f"{path} must be there, got no such file: it is on the driver's machine only; put it in a folder that "
-                "all machines see, or name it under file_mounts in the cluster's configuration and `ray up` again"
-            )
-            continue
-        if found != size:
-            yield f"{path} must be the driver's, of {size} bytes, got one of {found}; copy it there anew"
 
 
 def _files(sweep: Sweep) -> Iterator[tuple[str, int]]:

@@ -19,6 +19,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 
 from trainables.board import Assign, Board, Cancel, Decision, Notify
+from trainables.equipment import Question
 from trainables.faults import refuse
 from trainables.gang import HEAD, Post, Request, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
@@ -68,6 +69,8 @@ class _Slot:
     """The attempt that is to stop."""
     unfit: str = ""
     """Why the gang said it was about to end."""
+    refused: str = ""
+    """What a machine lacks on which it was to run."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
     heard: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -90,9 +93,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, gangs: Gangs, store: str, cache: str, runner: Runner, storage_limit_bytes: float = math.inf
+        self,
+        gangs: Gangs,
+        store: str,
+        cache: str,
+        runner: Runner,
+        storage_limit_bytes: float = math.inf,
+        question: Question | None = None,
     ) -> None:
         self._gangs = gangs
+        self._question = question
         self._limit_bytes = storage_limit_bytes
         self._kept: dict[str, Kept] = {}
         self._pins: dict[str, set[str]] = {}
@@ -114,8 +124,8 @@ class Dispatcher:
         self._last_step: dict[str, int] = {}
         self._notices: deque[str] = deque(maxlen=20)
         self._watching: asyncio.Task[None] | None = None
-        self._dead: set[str] = set()
-        """Gangs that died too often to be started again."""
+        self._dead: dict[str, str] = {}
+        """Gangs that are not started again, and why."""
         self._begun = 0
         self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
@@ -260,6 +270,12 @@ class Dispatcher:
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
             slot.unfit = slot.unfit or reason
 
+    async def refuse(self, gang: str, incarnation: str, text: str) -> None:
+        """A machine of the gang cannot take part, and the gang is about to end for that."""
+        slot = self._slots[gang]
+        if incarnation not in slot.past:
+            slot.refused = slot.refused or text
+
     async def pulse(self, gang: str, incarnation: str, rank: int, silence: float) -> bool:
         """A sign of life, with how long the process has got on with nothing; whether it is to end for that."""
         slot = self._slots[gang]
@@ -382,6 +398,8 @@ class Dispatcher:
     def _doing(self, gang: str) -> str:
         """In words, what a gang does."""
         slot = self._slots[gang]
+        if gang in self._dead:
+            return f"is not started again: {self._dead[gang]}"
         if not slot.incarnation:
             return "starts"
         stage = self._board.stage_of(gang)
@@ -411,7 +429,7 @@ class Dispatcher:
         self._serving[gang] = asyncio.create_task(self._keep(gang, self._me))
 
     async def _keep(self, gang: str, me: ActorHandle) -> None:
-        """Keep a gang's host running until the sweep ends, it has left, or it has died too often."""
+        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
         slot = self._slots[gang]
         reason, deaths = "", 0
         while deaths < HOST_STARTS:
@@ -426,6 +444,7 @@ class Dispatcher:
                     store=self._store_uri,
                     cache=self._cache,
                     session=f"{self._session}-{self._begun}",
+                    question=self._question,
                 )
             )
             try:
@@ -435,6 +454,10 @@ class Dispatcher:
                 reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             if self._closing:
                 return
+            if slot.refused:
+                reason = slot.refused
+                self._notices.append(f"{gang} cannot run on {reason}")
+                break
             if slot.leaving:
                 ray.kill(slot.host)
                 slot.host = None
@@ -445,7 +468,7 @@ class Dispatcher:
             deaths += 1
             _log.warning("%s was lost: %s", gang, reason)
             await self._carry(self._part(slot, gang, slot.unfit or reason))
-        self._dead.add(gang)
+        self._dead[gang] = reason
         if len(self._dead) == len(self._slots):
             await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
 
@@ -629,11 +652,13 @@ def start_dispatcher(
     runner: Runner | None = None,
     may_grow: bool = False,
     storage_limit_bytes: float = math.inf,
+    question: Question | None = None,
 ) -> ActorHandle:
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
-    gangs fit is proved first, unless they are elastic or the cluster `may_grow`.
+    gangs fit is proved first, unless they are elastic or the cluster `may_grow`. `question` is what every machine must
+    have that a gang is to run on.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -645,7 +670,14 @@ def start_dispatcher(
     handle = (
         ray.remote(Dispatcher)
         .options(name=name, namespace=NAMESPACE, num_cpus=0, resources=HEAD, max_concurrency=1000)
-        .remote(gangs, absolute(str(store)), absolute(str(cache)), runner or RUNNERS[gangs.kind], storage_limit_bytes)
+        .remote(
+            gangs,
+            absolute(str(store)),
+            absolute(str(cache)),
+            runner or RUNNERS[gangs.kind],
+            storage_limit_bytes,
+            question,
+        )
     )
     ray.get(handle.start.remote())
     return handle

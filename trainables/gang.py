@@ -21,6 +21,7 @@ import ray
 from ray.actor import ActorHandle
 
 from trainables import pulse
+from trainables.equipment import Question, answer
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
@@ -77,6 +78,11 @@ class Mailbox:
     def take(self, after: int) -> Request | None:
         """The next request after a sequence number; waits for it. None when there will be none."""
         return ray.get(self._dispatcher.take.remote(self._gang, self._incarnation, after, self._rank, *self._me))
+
+    def refuse(self, faults: list[str]) -> None:
+        """Say what the machine of this rank lacks, so that no start of the gang is tried again; any rank may."""
+        text = f"{ray.util.get_node_ip_address()}: {'; '.join(faults)}"
+        ray.get(self._dispatcher.refuse.remote(self._gang, self._incarnation, text))
 
     def report(self, attempt: str, event: Event) -> None:
         """Send an event after the one before has arrived; only rank 0 speaks."""
@@ -156,12 +162,15 @@ def serve(
     gangs: Gangs,
     runner: Runner,
     ranks: Any,
+    question: Question | None = None,
 ) -> None:
-    """Run stage after stage until there are no more.
+    """Run stage after stage until there are no more; none where the machine of any rank lacks what is asked for.
 
     Raises:
         Unfit: where the process must not go on.
     """
+    if not _takes_part(question, mailbox, ranks):
+        return
     after, frozen = -1, False
     ended = _feel(mailbox, gangs.patience_seconds)
     try:
@@ -178,6 +187,14 @@ def serve(
                 frozen = True
     finally:
         ended.set()
+
+
+def _takes_part(question: Question | None, mailbox: Mailbox, ranks: Any) -> bool:
+    """Whether the machines of all ranks have what the sweep needs; those that have not say so."""
+    faults = answer(question) if question is not None else []
+    if faults:
+        mailbox.refuse(faults)
+    return not (faults if ranks is None else ranks.any(bool(faults)))
 
 
 def _run(
@@ -413,6 +430,8 @@ class Post:
     store: str
     cache: str
     session: str
+    question: Question | None = None
+    """What the machine of every rank must have, asked at each start."""
 
 
 class RehearsalHost:
@@ -433,6 +452,7 @@ class RehearsalHost:
                 gangs=post.gangs,
                 runner=post.runner,
                 ranks=None,
+                question=post.question,
             )
         except Unfit:
             os._exit(1)
@@ -558,6 +578,7 @@ def train_on_rank(config: dict[str, Any]) -> None:
         gangs=post.gangs,
         runner=post.runner,
         ranks=_ranks(post.gangs),
+        question=post.question,
     )
 
 

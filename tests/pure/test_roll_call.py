@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import Question, _files, answer, cluster_faults, placing_faults
+from sweep.roll_call import _files, cluster_faults, placing_faults, posed
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -17,6 +17,7 @@ from trainables.catalogue.intermediate import MNLI
 from trainables.catalogue.own_texts import sentence_task
 from trainables.data import places
 from trainables.data.fingerprint import resolve
+from trainables.equipment import Question, answer
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
 
@@ -26,21 +27,38 @@ TWO = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}]
 
 def question(storage: Path, **more) -> Question:
     storage.mkdir(exist_ok=True)
-    (storage / f"probe-{TOKEN}").write_text(TOKEN)
-    return Question(**{"storage": str(storage), "token": TOKEN, "versions": numeric_versions(), "files": (), **more})
+    (storage / "probe").write_text(TOKEN)
+    asked = {"storage": str(storage), "probe": "probe", "token": TOKEN, "versions": numeric_versions(), "files": ()}
+    return Question(**{**asked, **more})
 
 
 def test_a_machine_that_has_everything_has_no_fault(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"1234")
     asked = question(tmp_path / "storage", files=((str(tmp_path / "rows.parquet"), 4),))
     assert answer(asked) == []
-    assert [file.name for file in (tmp_path / "storage").iterdir()] == [f"probe-{TOKEN}"]
+    assert [file.name for file in (tmp_path / "storage").iterdir()] == ["probe"]
 
 
 def test_a_storage_of_another_machine_is_told_from_the_same_path_here(tmp_path):
-    asked = replace(question(tmp_path), token="9999")
+    asked = replace(question(tmp_path), probe="another")
     (fault,) = answer(asked)
     assert "as the driver does, got a place without the driver's file; use a storage that every machine sees" in fault
+
+
+def test_the_same_path_with_the_file_of_another_driver_is_a_fault(tmp_path):
+    (fault,) = answer(replace(question(tmp_path), token="9999"))
+    assert "what the driver wrote there, got other content; use a storage that every machine sees" in fault
+
+
+def test_what_is_asked_can_be_answered_while_the_sweep_runs_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "here/sweeps/small").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with posed(small_sweep(), "here") as asked:
+        monkeypatch.chdir("/")  # where other processes start is not for the driver to say
+        assert answer(asked) == []
+        assert answer(replace(asked, storage=str(tmp_path / "elsewhere"))) != []
+    assert answer(asked) != []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_storage_that_cannot_be_written_is_a_fault(tmp_path):

@@ -24,6 +24,7 @@ class Machines:
     def __init__(self) -> None:
         self.alive = {"a", "b"}
         self.draining: set[str] = set()
+        self.lacking: set[str] = set()
         self.hosts: list[Host] = []
         self.dispatcher: Dispatcher | None = None
 
@@ -69,6 +70,9 @@ class Host:
     async def incarnate(self) -> bool:
         """Whether the dispatcher had no more for this start of the workers, rather than its machine being lost."""
         desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        if self.node in self.machines.lacking:
+            await desk.refuse(self.gang, incarnation, f"{self.node}: it must see the storage")
+            return True
         while True:
             asked = asyncio.ensure_future(desk.take(self.gang, incarnation, after, 0, 1, self.node))
             if await self.lost(asked):
@@ -274,6 +278,31 @@ def test_a_machine_that_joins_is_used_by_the_gang_that_waited_for_it(machines, t
         machines.alive.add("c")
         await until(lambda: len(running(desk)) == 2)
         assert {host.node for host in machines.hosts} == {"a", "c"}
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried_on_it_again(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {"b"}
+        desk = await begun(machines, tmp_path, count=2, elastic=True)
+        tickets = [
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+            for seed in range(2)
+        ]
+        await until(lambda: len(machines.hosts) == 2 and running(desk))
+        machines.alive = {"a", "b"}
+        await until(lambda: len(desk._dead) == 1)
+        (gang,) = desk._dead
+        status = await desk.status()
+        assert {"gang": gang, "doing": "is not started again: b: it must see the storage"} in status["gangs"]
+        assert status["notices"] == [f"{gang} cannot run on b: it must see the storage"]
+        assert len(running(desk)) == 1
+        machines.alive = {"b"}
+        event = event_from_json((await desk.next_events("trial-0", tickets[0]))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason.endswith("the last reason: b: it must see the storage")
         await desk.close(seconds=1)
 
     asyncio.run(story())
