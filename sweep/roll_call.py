@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,18 @@ from trainables.catalogue.files import LANGUAGE
 from trainables.catalogue.task import PublishedSource
 from trainables.equipment import Question, answer
 from trainables.faults import refuse
-from trainables.gangs import Gangs
+from trainables.gangs import Gangs, machines_in_words
 from trainables.machine import numeric_versions
 from trainables.settings import Precision
 from trainables.store import Store
 
 #: How long a machine may take to answer; a first process on it loads Ray and pyarrow.
 _ANSWER_SECONDS = 180.0
+
+#: Where `ray up` leaves its configuration on the head.
+CONFIG = "~/ray_bootstrap_config.yaml"
+
+_WIDER = "use smaller workers, or larger machines: `sweep cluster --for` writes a configuration that has them"
 
 
 @contextmanager
@@ -54,7 +59,8 @@ def call_roll(sweep: Sweep, question: Question) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    refuse("the gangs of this sweep", placing_faults(sweep.gangs, [node["Resources"] for node in nodes]))
+    machines = [node["Resources"] for node in nodes]
+    refuse("the gangs of this sweep", placing_faults(sweep.gangs, machines, machines_to_come()))
     mine = ray.get_runtime_context().get_node_id()
     refuse("the precision of this sweep", _precision_faults(sweep, nodes, mine))
     working = [node for node in nodes if node["NodeID"] != mine and node["Resources"].get("CPU", 0) > 0]
@@ -133,30 +139,48 @@ def _places(value: Any) -> Iterator[str]:
             yield from _places(item)
 
 
-def placing_faults(gangs: Gangs, machines: list[dict[str, float]]) -> list[str]:
+def placing_faults(
+    gangs: Gangs, machines: Sequence[Mapping[str, float]], to_come: Sequence[Mapping[str, float]] | None = None
+) -> list[str]:
     """Why the workers of the gangs cannot be placed: a worker lies on one machine, whatever the machines sum up to.
 
-    Elastic gangs may wait for machines that are yet to come, so nothing is asked of them.
+    Elastic gangs may wait for machines that are yet to come: one of them must fit on `to_come`, the most machines that
+    an autoscaler may rent, where those are known.
     """
-    if gangs.elastic or gangs.fits(cpus=0.0, gpus=0.0) == ():
+    if gangs.fits(cpus=0.0, gpus=0.0) == () or not gangs.asks:
         return []
-    wanted = {"CPU": gangs.cpus_per_worker, "GPU": gangs.gpus_per_worker}
-    if gangs.accelerator:
-        wanted[f"accelerator_type:{gangs.accelerator}"] = 0.001
-    asked = {name: amount for name, amount in wanted.items() if amount}
-    rooms = [min((int(one.get(name, 0) / each + 1e-9) for name, each in asked.items()), default=0) for one in machines]
-    needed = gangs.count * gangs.workers
-    if sum(rooms) >= needed or not asked:
+    if gangs.elastic:
+        if to_come is None or not gangs.waits_for(machines) or not (lacking := gangs.waits_for(to_come)):
+            return []
+        return [f"one must have room on the machines that the cluster may rent, got one that waits {lacking}; {_WIDER}"]
+    room, needed = gangs.room(machines), gangs.count * gangs.workers
+    if room >= needed:
         return []
-    each = ", ".join(f"{amount:g} {name}" for name, amount in asked.items() if not name.startswith("accelerator"))
-    named = f" of type {gangs.accelerator}" if gangs.accelerator else ""
-    has = "; ".join(f"{one.get('CPU', 0):g} CPU, {one.get('GPU', 0):g} GPU" for one in machines)
-    room = sum(rooms) // gangs.workers
-    advice = f"use count={room}" if room else "use smaller workers or larger machines"
+    fitting = room // gangs.workers
+    advice = f"use count={fitting}" if fitting else "use smaller workers or larger machines"
     return [
-        f"{gangs.count} gangs × {gangs.workers} workers must fit on the machines, {each}{named} each, got room for "
-        f"{sum(rooms)} workers (machines: {has}); {advice}, or elastic=True if an autoscaler will rent more"
+        f"{gangs.count} gangs × {gangs.workers} workers must fit on the machines, {gangs.worker_in_words} each, got "
+        f"room for {room} workers ({machines_in_words(machines)}); {advice}, or elastic=True if an autoscaler will "
+        "rent more"
     ]
+
+
+def machines_to_come(config: Path = Path(CONFIG)) -> list[dict[str, float]] | None:
+    """What each machine has that the autoscaler of `ray up` may rent; None where that is not known."""
+    import yaml
+
+    try:
+        stated = yaml.safe_load(config.expanduser().read_text())
+        kinds = [
+            (kind["resources"], min(kind.get("max_workers", stated["max_workers"]), stated["max_workers"]))
+            for name, kind in stated["available_node_types"].items()
+            if name != stated["head_node_type"]
+        ]
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    if any(not resources for resources, _ in kinds):  # machines of one's own, of which it states nothing
+        return None
+    return [resources for resources, most in kinds for _ in range(most)]
 
 
 def _precision_faults(sweep: Sweep, nodes: list[dict[str, Any]], mine: str) -> Iterator[str]:

@@ -262,8 +262,8 @@ class Board:
 
     # What is going on
 
-    def waiting(self) -> list[Waiting]:
-        """What every open trial waits for, in the order of submission."""
+    def waiting(self, *, gangless: str = "for a gang to start") -> list[Waiting]:
+        """What every open trial waits for, in the order of submission; `gangless` while no gang has started."""
         queue = {work.stage.digest: place for place, work in enumerate(self._queue())}
         found = []
         for trial, track in sorted(self._trials.items(), key=lambda item: item[1].number):
@@ -273,7 +273,7 @@ class Board:
             work = self._work[stage.digest]
             if work.state is _State.QUEUED:
                 ahead = queue[stage.digest]
-                reason = f"for a free gang, {ahead} stages ahead" if self._gangs else "for a gang to start"
+                reason = f"for a free gang, {ahead} stages ahead" if self._gangs else gangless
             elif work.state is _State.RUNNING:
                 reason = f"for {work.gang}, which runs it"
             else:

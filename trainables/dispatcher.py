@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import time
 import uuid
 from collections import deque
@@ -50,6 +51,9 @@ LOOK_SECONDS = 2.0
 
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
+
+#: How the text of a traceback begins to tell of an exception.
+_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
 
 #: Why a gang ended whose machine is gone.
 LOST_MACHINE = "its machine was lost"
@@ -127,6 +131,8 @@ class Dispatcher:
         self._dead: dict[str, str] = {}
         """Gangs that are not started again, and why."""
         self._begun = 0
+        self._lacking = ""
+        """What the machines that are there lack for a gang to start."""
         self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -367,7 +373,9 @@ class Dispatcher:
             "gang_hours": round(self._spent_hours(), 4),
             "running": self._board.running(),
             "queued": self._board.queued(),
-            "waiting": [asdict(waiting) for waiting in self._board.waiting()],
+            "waiting": [
+                asdict(waiting) for waiting in self._board.waiting(gangless=self._lacking or "for a gang to start")
+            ],
             "steps": self._steps,
             "steps_per_second": self._speed(),
             "processes": {name: dict(slot.processes) for name, slot in self._slots.items()},
@@ -401,7 +409,7 @@ class Dispatcher:
         if gang in self._dead:
             return f"is not started again: {self._dead[gang]}"
         if not slot.incarnation:
-            return "starts"
+            return f"waits {self._lacking}" if self._lacking else "starts"
         stage = self._board.stage_of(gang)
         if stage is None:
             return "waits for a stage that is ready"
@@ -451,7 +459,7 @@ class Dispatcher:
                 await slot.host.serve.remote()
                 reason = "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
-                reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+                reason = _last_words(error)
             if self._closing:
                 return
             if slot.refused:
@@ -505,6 +513,7 @@ class Dispatcher:
             try:
                 alive, draining = await asyncio.to_thread(_machines)
                 await self._heed(alive, draining)
+                self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
@@ -637,6 +646,18 @@ def _machines() -> tuple[set[str], set[str]]:
     """The ids of the machines that live, and of those that were told to go."""
     alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
     return alive, set(ray._private.state.state.get_draining_nodes())
+
+
+def _resources() -> list[dict[str, float]]:
+    """What each machine that lives has, whoever uses it."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _last_words(error: Exception) -> str:
+    """The last exception that the text of an error tells of, all its lines in one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
+    return " ".join(line.strip() for line in lines[first:])
 
 
 def _after(request: Request | None, after: int) -> Request | None:

@@ -488,11 +488,7 @@ def trainer(post: Post) -> Any:
     from ray.train.v2.api.config import LoggingConfig
 
     gangs = post.gangs
-    per_worker = {"CPU": gangs.cpus_per_worker}
-    if gangs.gpus_per_worker:
-        per_worker["GPU"] = gangs.gpus_per_worker
-    if gangs.accelerator:
-        per_worker[f"accelerator_type:{gangs.accelerator}"] = 0.001  # a crumb of what each such machine has one of
+    per_worker = {"CPU": gangs.cpus_per_worker} | gangs.asks
     scratch = Store(post.store)
     return TorchTrainer(
         train_on_rank,

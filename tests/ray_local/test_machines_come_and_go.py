@@ -114,6 +114,7 @@ def machines(monkeypatch):
     made = Machines()
     monkeypatch.setattr(module, "start_host", made.start)
     monkeypatch.setattr(module, "_machines", made.look)
+    monkeypatch.setattr(module, "_resources", lambda: [{"CPU": 1.0} for _ in made.alive])
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
@@ -121,7 +122,7 @@ def machines(monkeypatch):
 
 
 async def begun(machines: Machines, folder, **given) -> Dispatcher:
-    gangs = Gangs(kind=GangKind.REHEARSAL, **given)
+    gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
     machines.dispatcher = Dispatcher(gangs, str(folder / "store"), str(folder / "cache"), RUNNERS[gangs.kind])
     await machines.dispatcher.start()
     return machines.dispatcher
@@ -306,6 +307,38 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried
         await desk.close(seconds=1)
 
     asyncio.run(story())
+
+
+def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
+        await desk.submit("trial", [training("text_nli", "").to_json()])
+        lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
+        await until(lambda: desk._lacking)
+        status = await desk.status()
+        assert status["waiting"][0]["reason"] == lacking
+        assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("", "RuntimeError"),
+        ("the actor died\nits node is gone", "its node is gone"),
+        (
+            "ray::TrainHost.serve()\n  File x, line 1\nray.train.InsufficientClusterResourcesError: Insufficient\n"
+            'The worker group requires {"GPU": 4}.\nPlease reduce `num_workers`.',
+            'ray.train.InsufficientClusterResourcesError: Insufficient The worker group requires {"GPU": 4}. Please '
+            "reduce `num_workers`.",
+        ),
+    ],
+)
+def test_of_a_traceback_the_whole_of_its_last_exception_is_told(said, heard):
+    assert module._last_words(RuntimeError(said)) == heard
 
 
 def test_at_the_ceiling_the_sweep_stops_and_leaves_its_trials_open(machines, tmp_path):

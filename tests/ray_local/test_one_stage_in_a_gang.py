@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ray_local.stage_paths import training
-from trainables.gang import Request, _run
+from trainables.gang import Post, Request, _run, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Event, Failed
 from trainables.stages import Stage
@@ -65,3 +65,19 @@ def test_an_attempt_that_was_cut_off_leaves_the_checkpoints_of_the_one_after_it(
     box = Box(accepting=True, stopping=stopping)
     assert run(training(task, ""), box, tmp_path / "in time") == set()
     assert isinstance(box.events[-1], end)
+
+
+def test_every_worker_of_a_gang_is_asked_for_with_the_accelerator_that_the_gang_names(tmp_path):
+    gangs = Gangs(workers=2, gpus_per_worker=1.0, accelerator="A100")
+    post = Post(
+        dispatcher=None,  # type: ignore[arg-type]
+        gang="gang-0",
+        gangs=gangs,
+        runner=RUNNERS[gangs.kind],
+        store=str(tmp_path),
+        cache=str(tmp_path),
+        session="s",
+    )
+    scaling = trainer(post).scaling_config
+    assert (scaling.num_workers, scaling.use_gpu) == (2, True)
+    assert scaling.resources_per_worker == {"CPU": 1.0, "GPU": 1.0, "accelerator_type:A100": 0.001}
