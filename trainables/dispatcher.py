@@ -37,7 +37,8 @@ NAMESPACE = "transfer-sweep"
 #: A trial hears at least this often, if only that nothing has happened, so that whoever asks for it can stop it.
 SILENCE_SECONDS = 15.0
 
-#: A gang whose host died is started again this often; Ray Train restarts its workers by itself, uncounted.
+#: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
+#: uncounted.
 HOST_STARTS = 3
 
 #: A rank gives a sign of life at least this often.
@@ -73,6 +74,8 @@ class _Slot:
     """The attempt that is to stop."""
     unfit: str = ""
     """Why the gang said it was about to end."""
+    worked: bool = False
+    """Whether it has got on with a stage since its host was started."""
     refused: str = ""
     """What a machine lacks on which it was to run."""
     processes: dict[int, int] = field(default_factory=dict)
@@ -230,6 +233,8 @@ class Dispatcher:
     async def report(self, gang: str, attempt: str, event: str) -> None:
         """An event of the stage that the gang runs."""
         said = event_from_json(event)
+        if isinstance(said, Progress | Done) and self._board.accepts(gang, attempt):
+            self._slots[gang].worked = True
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
@@ -443,6 +448,7 @@ class Dispatcher:
         while deaths < HOST_STARTS:
             self._gangs_started += 1
             self._begun += 1
+            slot.worked = False
             slot.host = start_host(
                 Post(
                     dispatcher=me,
@@ -473,7 +479,7 @@ class Dispatcher:
                     return  # asked for again when work waits
                 slot.leaving = False
                 continue
-            deaths += 1
+            deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
             await self._carry(self._part(slot, gang, slot.unfit or reason))
         self._dead[gang] = reason

@@ -481,7 +481,8 @@ def trainer(post: Post) -> Any:
     """The `TorchTrainer` of a gang.
 
     It restarts its worker group however often a worker dies: the dispatcher counts what one stage may cost.
-    A worker group that cannot be placed five times in a row ends it.
+    A worker group that could not be placed six times over its life ends it: Ray counts these and forgets none. The
+    dispatcher starts it anew, and forgets where a stage has got on in between.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer

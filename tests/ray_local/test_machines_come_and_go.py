@@ -10,7 +10,7 @@ import pytest
 
 from tests.ray_local.stage_paths import training
 from trainables import dispatcher as module
-from trainables.dispatcher import Dispatcher
+from trainables.dispatcher import HOST_STARTS, Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Failed, event_from_json, event_to_json
 from trainables.stages import Stage
@@ -25,6 +25,8 @@ class Machines:
         self.alive = {"a", "b"}
         self.draining: set[str] = set()
         self.lacking: set[str] = set()
+        self.hosts_die_after: int | None = None
+        """Stages after which a host dies."""
         self.hosts: list[Host] = []
         self.dispatcher: Dispatcher | None = None
 
@@ -57,6 +59,8 @@ class Host:
             await asyncio.sleep(0.005)
         self.node, self.serving = node, True
         try:
+            if self.machines.hosts_die_after is not None:
+                await self.short_life(self.machines.hosts_die_after)
             while True:  # Ray Train starts the workers again, elsewhere, when their machine is lost
                 ended = await self.incarnate()
                 if ended:
@@ -93,6 +97,14 @@ class Host:
                     self.stops = True
                     event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             await desk.report(self.gang, request.attempt, event_to_json(event))
+
+    async def short_life(self, stages: int) -> None:
+        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        for _ in range(stages):
+            request = await desk.take(self.gang, incarnation, after, 0, 1, self.node)
+            event = Done(digest=Stage.from_json(request.stage).digest, steps_executed=1, reused=False, seconds=0.0)
+            await desk.report(self.gang, request.attempt, event_to_json(event))
+        raise RuntimeError("no machine could be had")
 
     async def stopped(self, attempt: str) -> None:
         await self.machines.dispatcher.cancelled(self.gang, attempt)
@@ -304,6 +316,25 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried
         event = event_from_json((await desk.next_events("trial-0", tickets[0]))[-1])
         assert isinstance(event, Failed) and event.of_machine
         assert event.reason.endswith("the last reason: b: it must see the storage")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host_has_died(machines, tmp_path):
+    async def story() -> None:
+        machines.hosts_die_after = 1
+        desk = await begun(machines, tmp_path)
+        for seed in range(HOST_STARTS + 3):
+            if seed == HOST_STARTS + 2:
+                machines.hosts_die_after = 0  # from the next host on
+            ticket = await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed).to_json()])
+            assert isinstance(event_from_json((await desk.next_events(f"trial-{seed}", ticket))[-1]), Done)
+        await until(lambda: desk._dead)
+        ticket = await desk.submit("last", [training("text_nli", "", seed=99).to_json()])
+        event = event_from_json((await desk.next_events("last", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: no machine could be had"
         await desk.close(seconds=1)
 
     asyncio.run(story())
