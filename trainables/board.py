@@ -14,8 +14,8 @@ from trainables.stages import Stage, refuse_broken
 #: How often in a row a stage may lose its gang, without a step further in between, before it is taken to be the cause.
 LOSSES_ALLOWED = 2
 
-#: How many machines in a row may be lost under a stage, without a step further in between, before the sweep stops. They
-#: are no fault of the stage's, so its trials stay open; but one that ends every machine must not do so for ever.
+#: How often in a row machines or the storage may end the gang of a stage, without a step further in between, before the
+#: sweep stops. That is no fault of the stage's, so its trials stay open; but it must not go on for ever.
 MACHINES_ALLOWED = 9
 
 
@@ -88,9 +88,9 @@ class _Work:
     gang: str = ""
     attempt: str = ""
     losses: int = 0
-    """Gangs that were lost since it last got further than ever before, but for those whose machine was lost."""
-    machines_lost: int = 0
-    """Machines that were lost under it since then."""
+    """Gangs that were lost since it last got further than ever before, but for the next."""
+    losses_of_machines: int = 0
+    """Gangs that machines or the storage have ended since then."""
     seen: list[Progress] = field(default_factory=list)
     repeated_up_to: int = -1
     """Reports of the present attempt up to this step repeat what an earlier attempt said."""
@@ -190,7 +190,7 @@ class Board:
     def gang_lost(self, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
         """A gang is no more; its stage is queued again, unless it has lost too many gangs in a row.
 
-        `of_machine` says that the gang went with its machine: that fails no trial.
+        `of_machine` says that a machine or the storage ended it: that fails no trial.
         """
         digest = self._gangs.pop(gang, "")
         decisions: list[Decision] = []
@@ -368,7 +368,7 @@ class Board:
         if event.step <= work.repeated_up_to:
             return
         work.seen.append(event)
-        work.losses = work.machines_lost = 0
+        work.losses = work.losses_of_machines = 0
         for trial in work.trials:
             yield from self._tell(trial, event)
 
@@ -405,14 +405,14 @@ class Board:
     def _lost(self, work: _Work, reason: str, *, of_machine: bool = False) -> Iterator[Decision]:
         self.counts["lost"] += 1
         work.losses += not of_machine
-        work.machines_lost += of_machine
+        work.losses_of_machines += of_machine
         if not work.trials:
             return self._stopped(work)
         if work.losses > self._losses_allowed:
             text = f"its gang was lost {work.losses} times while running it; the last time: {reason}"
             return self._fail(work, Failed(digest=work.stage.digest, reason=text))
-        if work.machines_lost > MACHINES_ALLOWED:
-            text = f"{work.machines_lost} machines were lost while they ran it, and it got no further in between"
+        if work.losses_of_machines > MACHINES_ALLOWED:
+            text = f"its gang was lost {work.losses_of_machines} times and got no further; the last time: {reason}"
             return self._fail(work, Failed(digest=work.stage.digest, reason=text, of_machine=True))
         self._requeue(work)
         return iter(())

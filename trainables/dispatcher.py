@@ -74,6 +74,8 @@ class _Slot:
     """The attempt that is to stop."""
     unfit: str = ""
     """Why the gang said it was about to end."""
+    of_machine: bool = False
+    """Whether any of its ranks said that a disk or a storage was to blame."""
     worked: bool = False
     """Whether it has got on with a stage since its host was started."""
     refused: str = ""
@@ -275,11 +277,12 @@ class Dispatcher:
             self._notices.append(f"{reason}; trained again")
         await self._carry(self._board.parent_missing(gang, attempt))
 
-    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str) -> None:
+    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool) -> None:
         """The gang is about to end for this reason. The first counts: others may hear of it as a broken connection."""
         slot = self._slots[gang]
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
             slot.unfit = slot.unfit or reason
+            slot.of_machine = slot.of_machine or of_machine
 
     async def refuse(self, gang: str, incarnation: str, text: str) -> None:
         """A machine of the gang cannot take part, and the gang is about to end for that."""
@@ -493,7 +496,7 @@ class Dispatcher:
         if slot.incarnation:
             self._gangs_restarted += 1
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
-            decisions += self._part(slot, gang, reason, of_machine=machine)
+            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
         slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
@@ -505,7 +508,7 @@ class Dispatcher:
 
     def _forget(self, slot: _Slot) -> None:
         slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request, slot.unfit = "", None, ""
+        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
         slot.processes, slot.heard, slot.nodes = {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since

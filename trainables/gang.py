@@ -116,9 +116,9 @@ class Mailbox:
             self.settle()
             ray.get(self._dispatcher.parent_missing.remote(self._gang, attempt, reason))
 
-    def unfit(self, attempt: str, reason: str) -> None:
-        """Say why this start of the gang is about to end; any rank may."""
-        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason))
+    def unfit(self, attempt: str, reason: str, *, of_machine: bool) -> None:
+        """Say why this start of the gang is about to end, and whether a disk or a storage is to blame; any rank may."""
+        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason, of_machine))
 
     def wanted(self, digest: str) -> bool:
         """Whether anybody may go on with a stage that was stopped."""
@@ -339,8 +339,10 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
         Unfit: in that case.
     """
     reason = spoken(error)
+    # What a disk or a storage did is no fault of the trial: it stays open, and the sweep run again takes it up.
+    of_machine = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
     if is_unfit(error):
-        mailbox.unfit(attempt, reason)
+        mailbox.unfit(attempt, reason, of_machine=of_machine)
         raise Unfit(reason) from error
     absent = isinstance(error, Absent) or isinstance(error.__cause__, Absent)
     # Whatever it stumbled over, a stage whose parent is not whole has not failed in itself.
@@ -349,8 +351,6 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
         return
     if leads:
         store.discard(stage.digest, attempt)
-    # What a disk or a storage did is no fault of the trial: it stays open, and the sweep run again takes it up.
-    of_machine = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
     if leads and not of_machine:
         _clear(stage, attempt, mailbox, store)
     mailbox.report(attempt, Failed(digest=stage.digest, reason=reason, of_machine=of_machine))

@@ -201,7 +201,7 @@ def test_a_machine_that_is_lost_fails_no_trial_however_often():
         assigned(desk.gang_ready("gang-0"))
     (event,) = told(desk.gang_lost("gang-0", "its machine was lost", of_machine=True), "a")
     assert event.of_machine
-    assert event.reason == "10 machines were lost while they ran it, and it got no further in between"
+    assert event.reason == "its gang was lost 10 times and got no further; the last time: its machine was lost"
 
 
 def test_events_of_an_attempt_that_was_not_handed_out_are_ignored():

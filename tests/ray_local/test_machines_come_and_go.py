@@ -247,13 +247,29 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for start in range(3):
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False)
         over = asyncio.ensure_future(desk.take("gang-0", "start-3", -1, 0, 1, "b"))
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and not event.of_machine
         assert event.reason.endswith("the last time: MemoryError: planted")
         over.cancel()
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(5):
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            assert request is not None
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (4, 0)
         await desk.close(seconds=1)
 
     asyncio.run(story())
