@@ -19,13 +19,13 @@ from sweep.definition import Sweep
 from sweep.disk import disk_faults
 from sweep.ledger import Ledger, put_whole
 from sweep.live import Live
-from sweep.lock import held
+from sweep.lock import Hold, held
 from sweep.patience import Careless, PatientLedger
 from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
-from sweep.roll_call import call_roll
+from sweep.roll_call import call_roll, posed
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
@@ -108,8 +108,8 @@ def run(
     store = Store(place)
     store.check_writable()
     _refuse_unwritable(found, store)
-    with held(store.filesystem, store.root, sweep.name):
-        return _run(found, store, place, console, mirrors, retry_failed=retry_failed, renew=renew)
+    with held(store.filesystem, store.root, sweep.name) as hold:
+        return _run(found, store, place, console, mirrors, hold, retry_failed=retry_failed, renew=renew)
 
 
 def _run(
@@ -118,6 +118,7 @@ def _run(
     place: str,
     console: Console | None,
     mirrors: Sequence[str],
+    hold: Hold,
     *,
     retry_failed: bool,
     renew: bool,
@@ -142,7 +143,7 @@ def _run(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
                 )
             provenance.keep(store.filesystem, store.root, sweep.name)
-            _keep_counts(_conduct(conductor, place, store, display, mirrors), sweep, store)
+            _keep_counts(_conduct(conductor, place, store, display, mirrors, hold), sweep, store)
     finally:
         for watcher in watchers:
             watcher.close()
@@ -228,7 +229,7 @@ def _watchers(
 
 
 def _conduct(
-    conductor: Conductor, storage: str, store: Store, display: Display, mirrors: Sequence[str]
+    conductor: Conductor, storage: str, store: Store, display: Display, mirrors: Sequence[str], hold: Hold
 ) -> dict[str, Any]:
     """Run what is left, and give the dispatcher's last status."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
@@ -243,12 +244,17 @@ def _conduct(
     elif mine:
         start_local_ray(cpus=processors(), gpus=graphics_processors())
     try:
-        call_roll(conductor.sweep, storage)
-        with tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+        with posed(sweep, storage) as question, tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+            call_roll(sweep, question)
             name = f"{sweep.name}-{uuid.uuid4().hex[:8]}"
             cache = Path(storage) / "cache" if "://" not in storage else cache_of(storage)
             dispatcher = start_dispatcher(
-                sweep.gangs, store=storage, cache=cache, name=name, storage_limit_bytes=sweep.storage_limit_bytes
+                sweep.gangs,
+                store=storage,
+                cache=cache,
+                name=name,
+                question=question,
+                storage_limit_bytes=sweep.storage_limit_bytes,
             )
 
             dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
@@ -257,10 +263,13 @@ def _conduct(
             told: set[str] = set()
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 
+            def stop(reason: str) -> None:
+                conductor.broken = conductor.broken or reason
+                ray.get(dispatcher.pause.remote(reason))
+
             def ask_to_stop() -> None:
-                conductor.broken = conductor.broken or "the sweep was stopped"
                 display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
-                ray.get(dispatcher.pause.remote("the sweep was stopped"))
+                stop("the sweep was stopped")
 
             def ask() -> dict[str, Any]:
                 said = ray.get(dispatcher.status.remote(), timeout=10)
@@ -273,11 +282,13 @@ def _conduct(
             live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask).start()
             with Stopping(ask_to_stop) as stopping:
                 try:
+                    hold.when_lost(stop)
                     ended = -1
                     while not conductor.broken and ended < (ended := conductor.ended()):
                         _tune(conductor, name, scratch, mirrors)
                     return ray.get(dispatcher.status.remote())
                 finally:
+                    hold.when_lost(None)
                     live.close()
                     close(dispatcher, patiently=stopping.times == 1, at_once=stopping.times > 1)
     finally:

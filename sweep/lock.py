@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,52 @@ _log = logging.getLogger(__name__)
 #: A lease that its holder has not renewed for so long is nobody's. Clocks of two machines may differ by a part of it.
 LEASE_SECONDS = 90.0
 
+#: A holder that could not renew it for so long stops: the rest is for its gangs to end their steps in.
+LOST_SECONDS = 0.75 * LEASE_SECONDS
+
 #: An object store may show an overwritten file late; whoever finds another's name after this has lost the race.
 SETTLING_SECONDS = 2.0
 
 
+class Hold:
+    """The right to run a sweep, and why it was lost, if it was."""
+
+    def __init__(self) -> None:
+        self.lost = ""
+        self._stop: Callable[[str], None] | None = None
+        self._deciding = threading.Lock()
+
+    def when_lost(self, stop: Callable[[str], None] | None) -> None:
+        """From now on call this with the reason when the right is lost, from another thread; now if it is already."""
+        with self._deciding:
+            self._stop = stop
+            if stop is not None and self.lost:
+                stop(self.lost)
+
+    def lose(self, reason: str) -> None:
+        """It is another's now, or may be soon."""
+        _log.warning("%s", reason)
+        with self._deciding:
+            self.lost = reason
+            if self._stop is not None:
+                self._stop(reason)
+
+
 @contextmanager
-def held(filesystem: pafs.FileSystem, root: str, name: str) -> Iterator[None]:
+def held(filesystem: pafs.FileSystem, root: str, name: str) -> Iterator[Hold]:
     """Be the one process that runs the sweep of this name, whose folder is there, for as long as the block lasts.
 
     On a disk the kernel lets go of the lock when its holder dies. On an object store the lease runs out instead, and is
-    no more than a best effort: of two processes that begin within a second, both may believe that they hold it.
+    no more than a best effort: of two processes that begin within a second, both may believe that they hold it. Whoever
+    is told by its `Hold` that the lease is lost must stop.
 
     Raises:
         Invalid: naming the process that runs it.
     """
     folder = f"{root.rstrip('/')}/sweeps/{name}"
     hold = _locked if isinstance(filesystem, pafs.LocalFileSystem) else _leased
-    with hold(filesystem, folder, name):
-        yield
+    with hold(filesystem, folder, name) as mine:
+        yield mine
 
 
 def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] | None:
@@ -64,7 +92,7 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] 
 
 
 @contextmanager
-def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[None]:
+def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hold]:
     lock = FileLock(f"{folder}/lock")
     try:
         lock.acquire(timeout=0)
@@ -72,7 +100,7 @@ def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Non
         raise _refused(name, _read(filesystem, f"{folder}/lock.json")) from None
     try:
         put_whole(filesystem, f"{folder}/lock.json", json.dumps(_me()).encode())
-        yield
+        yield Hold()
     finally:
         if filesystem.get_file_info(f"{folder}/lock.json").type == pafs.FileType.File:
             filesystem.delete_file(f"{folder}/lock.json")
@@ -80,7 +108,7 @@ def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Non
 
 
 @contextmanager
-def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[None]:
+def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hold]:
     path, mine = f"{folder}/lease.json", _me() | {"lease": uuid.uuid4().hex}
 
     def write() -> None:
@@ -91,30 +119,42 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Non
     if said and said["expires"] > time.time() and not _is_gone(said):
         raise _refused(name, said)
     write()
+    renewed = time.monotonic()
     time.sleep(SETTLING_SECONDS)
     said = _read(filesystem, path)
     if said and said["lease"] != mine["lease"]:
         raise _refused(name, said)
-    ended = threading.Event()
+    hold, ended = Hold(), threading.Event()
 
     def renew() -> None:
-        while not ended.wait(LEASE_SECONDS / 4):
-            said = _read(filesystem, path)
-            if said and said["lease"] != mine["lease"]:
-                _log.warning("another process (%s) has taken the lease of sweep %s", _words(said), name)
-                return
-            write()
+        last, pause = renewed, LEASE_SECONDS / 4
+        while not ended.wait(pause):
+            try:
+                said = _read(filesystem, path)
+                if said and said["lease"] != mine["lease"]:
+                    hold.lose(f"another process ({_words(said)}) has taken the lease of sweep {name!r}")
+                    return
+                began = time.monotonic()
+                write()
+                last, pause = began, LEASE_SECONDS / 4
+            except OSError as error:
+                silent, pause = time.monotonic() - last, LEASE_SECONDS / 20
+                if silent > LOST_SECONDS:
+                    hold.lose(f"the lease of sweep {name!r} could not be renewed for {silent:.0f} s ({error})")
+                    return
+                _log.warning("the lease of sweep %r was not renewed (%s); trying again", name, error)
 
     thread = threading.Thread(target=renew, name="sweep lease", daemon=True)
     thread.start()
     try:
-        yield
+        yield hold
     finally:
         ended.set()
         thread.join(timeout=5)
-        said = _read(filesystem, path)
-        if said and said["lease"] == mine["lease"]:
-            filesystem.delete_file(path)
+        with suppress(OSError):  # a lease that cannot be taken away runs out
+            said = _read(filesystem, path)
+            if said and said["lease"] == mine["lease"]:
+                filesystem.delete_file(path)
 
 
 def _refused(name: str, said: dict[str, Any] | None) -> Invalid:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sweep.absence import tasks_of
 from sweep.definition import Sweep
+from sweep.ledger import put_whole
 from trainables.canonical import encode
 from trainables.catalogue.files import LANGUAGE
 from trainables.catalogue.task import PublishedSource
+from trainables.equipment import Question, answer
 from trainables.faults import refuse
-from trainables.gangs import Gangs
+from trainables.gangs import Gangs, machines_in_words
 from trainables.machine import numeric_versions
 from trainables.settings import Precision
 from trainables.store import Store
@@ -23,22 +25,32 @@ from trainables.store import Store
 #: How long a machine may take to answer; a first process on it loads Ray and pyarrow.
 _ANSWER_SECONDS = 180.0
 
+#: Where `ray up` leaves its configuration on the head.
+CONFIG = "~/ray_bootstrap_config.yaml"
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What a machine is asked; every part is a plain value."""
-
-    storage: str
-    token: str
-    """The name and the content of a file that the driver has put in the storage."""
-    versions: tuple[tuple[str, str], ...]
-    files: tuple[tuple[str, int], ...]
-    """Files that stages read, as (path, bytes)."""
-    environment: tuple[tuple[str, str], ...] = ()
+_WIDER = "use smaller workers, or larger machines: `sweep cluster --for` writes a configuration that has them"
 
 
-def call_roll(sweep: Sweep, storage: str) -> None:
-    """Ask every machine on which a gang can be placed. Nothing is asked where the driver's is the only one.
+@contextmanager
+def posed(sweep: Sweep, storage: str) -> Iterator[Question]:
+    """What every machine is asked before it trains for this sweep; answers are right for as long as the block lasts."""
+    store = Store(storage)
+    probe, token = f"sweeps/{sweep.name}/probe", uuid.uuid4().hex
+    place = f"{store.root}/{probe}"
+    put_whole(store.filesystem, place, token.encode())
+    try:
+        yield Question(
+            storage=store.uri, probe=probe, token=token, versions=numeric_versions(), files=tuple(_files(sweep))
+        )
+    finally:
+        with suppress(OSError):
+            store.filesystem.delete_file(place)
+
+
+def call_roll(sweep: Sweep, question: Question) -> None:
+    """Ask every machine that is there and on which a gang can be placed, but the driver's.
+
+    Machines that join later are asked by the first gang that starts on them.
 
     Raises:
         Invalid: naming every machine that cannot take part, what it lacks and what to do.
@@ -47,31 +59,22 @@ def call_roll(sweep: Sweep, storage: str) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    refuse("the gangs of this sweep", placing_faults(sweep.gangs, [node["Resources"] for node in nodes]))
+    machines = [node["Resources"] for node in nodes]
+    refuse("the gangs of this sweep", placing_faults(sweep.gangs, machines, machines_to_come()))
     mine = ray.get_runtime_context().get_node_id()
-    others = [node for node in nodes if node["NodeID"] != mine]
-    if not others:
-        return
     refuse("the precision of this sweep", _precision_faults(sweep, nodes, mine))
-    store = Store(storage)
-    token = uuid.uuid4().hex
-    place = f"{store.root}/probe-{token}"
-    with store.filesystem.open_output_stream(place) as stream:
-        stream.write(token.encode())
-    question = Question(storage=storage, token=token, versions=numeric_versions(), files=tuple(_files(sweep)))
-    working = [node for node in others if node["Resources"].get("CPU", 0) > 0]
+    working = [node for node in nodes if node["NodeID"] != mine and node["Resources"].get("CPU", 0) > 0]
+    if not working:
+        return
     asked = {
         ray.remote(answer)
         .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
         .remote(question): node
         for node in working
     }
-    try:
-        ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS) if asked else ([], [])
-        heard = [(asked[reference], _heard(reference)) for reference in ready]
-        heard += [(asked[one], [f"it must answer within {_ANSWER_SECONDS:g} s, got nothing"]) for one in late]
-    finally:
-        store.filesystem.delete_file(place)
+    ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_SECONDS)
+    heard = [(asked[reference], _heard(reference)) for reference in ready]
+    heard += [(asked[one], [f"it must answer within {_ANSWER_SECONDS:g} s, got nothing"]) for one in late]
     refuse("the cluster", cluster_faults(heard, living={node["NodeID"] for node in ray.nodes() if node["Alive"]}))
 
 
@@ -95,51 +98,6 @@ def _heard(reference: Any) -> list[str]:
     except Exception as error:  # whatever keeps a machine from answering is the answer
         said = str(error).strip().splitlines()
         return [f"it must run this project, got {said[-1] if said else type(error).__name__}; `ray up` it again"]
-
-
-def answer(question: Question) -> list[str]:
-    """What this machine lacks; run on each of them."""
-    return [*_storage_faults(question), *_version_faults(question), *_file_faults(question)]
-
-
-def _storage_faults(question: Question) -> Iterator[str]:
-    advice = "use a storage that every machine sees: s3://…, gs://… or a network folder"
-    try:
-        store = Store(question.storage)
-        with store.filesystem.open_input_stream(f"{store.root}/probe-{question.token}") as stream:
-            seen = stream.read().decode()
-        if seen != question.token:
-            yield f"it must read from {question.storage!r} what the driver wrote there, got other content; {advice}"
-        store.check_writable()
-    except FileNotFoundError:
-        yield f"it must see {question.storage!r} as the driver does, got a place without the driver's file; {advice}"
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        yield f"it must write to {question.storage!r}, got {reason}; check its credentials, or {advice}"
-
-
-def _version_faults(question: Question) -> Iterator[str]:
-    here = dict(numeric_versions())
-    for name, version in question.versions:
-        if here.get(name) != version:
-            yield (
-                f"{name} must be the driver's, {version}, got {here.get(name)}: other versions make other numbers; "
-                "`ray up` the cluster again with this checkout"
-            )
-
-
-def _file_faults(question: Question) -> Iterator[str]:
-    for path, size in question.files:
-        try:
-            found = Path(path).stat().st_size
-        except OSError:
-            yield (
-                f"{path} must be there, got no such file: it is on the driver's machine only; put it in a folder that "
-                "all machines see, or name it under file_mounts in the cluster's configuration and `ray up` again"
-            )
-            continue
-        if found != size:
-            yield f"{path} must be the driver's, of {size} bytes, got one of {found}; copy it there anew"
 
 
 def _files(sweep: Sweep) -> Iterator[tuple[str, int]]:
@@ -181,30 +139,48 @@ def _places(value: Any) -> Iterator[str]:
             yield from _places(item)
 
 
-def placing_faults(gangs: Gangs, machines: list[dict[str, float]]) -> list[str]:
+def placing_faults(
+    gangs: Gangs, machines: Sequence[Mapping[str, float]], to_come: Sequence[Mapping[str, float]] | None = None
+) -> list[str]:
     """Why the workers of the gangs cannot be placed: a worker lies on one machine, whatever the machines sum up to.
 
-    Elastic gangs may wait for machines that are yet to come, so nothing is asked of them.
+    Elastic gangs may wait for machines that are yet to come: one of them must fit on `to_come`, the most machines that
+    an autoscaler may rent, where those are known.
     """
-    if gangs.elastic or gangs.fits(cpus=0.0, gpus=0.0) == ():
+    if gangs.fits(cpus=0.0, gpus=0.0) == () or not gangs.asks:
         return []
-    wanted = {"CPU": gangs.cpus_per_worker, "GPU": gangs.gpus_per_worker}
-    if gangs.accelerator:
-        wanted[f"accelerator_type:{gangs.accelerator}"] = 0.001
-    asked = {name: amount for name, amount in wanted.items() if amount}
-    rooms = [min((int(one.get(name, 0) / each + 1e-9) for name, each in asked.items()), default=0) for one in machines]
-    needed = gangs.count * gangs.workers
-    if sum(rooms) >= needed or not asked:
+    if gangs.elastic:
+        if to_come is None or not gangs.waits_for(machines) or not (lacking := gangs.waits_for(to_come)):
+            return []
+        return [f"one must have room on the machines that the cluster may rent, got one that waits {lacking}; {_WIDER}"]
+    room, needed = gangs.room(machines), gangs.count * gangs.workers
+    if room >= needed:
         return []
-    each = ", ".join(f"{amount:g} {name}" for name, amount in asked.items() if not name.startswith("accelerator"))
-    named = f" of type {gangs.accelerator}" if gangs.accelerator else ""
-    has = "; ".join(f"{one.get('CPU', 0):g} CPU, {one.get('GPU', 0):g} GPU" for one in machines)
-    room = sum(rooms) // gangs.workers
-    advice = f"use count={room}" if room else "use smaller workers or larger machines"
+    fitting = room // gangs.workers
+    advice = f"use count={fitting}" if fitting else "use smaller workers or larger machines"
     return [
-        f"{gangs.count} gangs × {gangs.workers} workers must fit on the machines, {each}{named} each, got room for "
-        f"{sum(rooms)} workers (machines: {has}); {advice}, or elastic=True if an autoscaler will rent more"
+        f"{gangs.count} gangs × {gangs.workers} workers must fit on the machines, {gangs.worker_in_words} each, got "
+        f"room for {room} workers ({machines_in_words(machines)}); {advice}, or elastic=True if an autoscaler will "
+        "rent more"
     ]
+
+
+def machines_to_come(config: Path = Path(CONFIG)) -> list[dict[str, float]] | None:
+    """What each machine has that the autoscaler of `ray up` may rent; None where that is not known."""
+    import yaml
+
+    try:
+        stated = yaml.safe_load(config.expanduser().read_text())
+        kinds = [
+            (kind["resources"], min(kind.get("max_workers", stated["max_workers"]), stated["max_workers"]))
+            for name, kind in stated["available_node_types"].items()
+            if name != stated["head_node_type"]
+        ]
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    if any(not resources for resources, _ in kinds):  # machines of one's own, of which it states nothing
+        return None
+    return [resources for resources, most in kinds for _ in range(most)]
 
 
 def _precision_faults(sweep: Sweep, nodes: list[dict[str, Any]], mine: str) -> Iterator[str]:

@@ -11,8 +11,12 @@ from trainables.faults import refuse
 from trainables.scores import Done, Event, Failed, Progress
 from trainables.stages import Stage, refuse_broken
 
-#: How often a stage may lose its gang before it is taken to be the cause. A spot machine may vanish twice in a row.
+#: How often in a row a stage may lose its gang, without a step further in between, before it is taken to be the cause.
 LOSSES_ALLOWED = 2
+
+#: How often in a row machines or the storage may end the gang of a stage, without a step further in between, before the
+#: sweep stops. That is no fault of the stage's, so its trials stay open; but it must not go on for ever.
+MACHINES_ALLOWED = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,9 @@ class _Work:
     gang: str = ""
     attempt: str = ""
     losses: int = 0
+    """Gangs that were lost since it last got further than ever before, but for the next."""
+    losses_of_machines: int = 0
+    """Gangs that machines or the storage have ended since then."""
     seen: list[Progress] = field(default_factory=list)
     repeated_up_to: int = -1
     """Reports of the present attempt up to this step repeat what an earlier attempt said."""
@@ -180,12 +187,15 @@ class Board:
         self._gangs.setdefault(gang, "")
         return tuple(self._assign())
 
-    def gang_lost(self, gang: str, reason: str) -> tuple[Decision, ...]:
-        """A gang is no more; its stage is queued again, unless it has lost too many gangs."""
+    def gang_lost(self, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
+        """A gang is no more; its stage is queued again, unless it has lost too many gangs in a row.
+
+        `of_machine` says that a machine or the storage ended it: that fails no trial.
+        """
         digest = self._gangs.pop(gang, "")
         decisions: list[Decision] = []
         if digest:
-            decisions += self._lost(self._work[digest], reason)
+            decisions += self._lost(self._work[digest], reason, of_machine=of_machine)
         return (*decisions, *self._assign())
 
     def gang_left(self, gang: str) -> tuple[Decision, ...]:
@@ -252,8 +262,8 @@ class Board:
 
     # What is going on
 
-    def waiting(self) -> list[Waiting]:
-        """What every open trial waits for, in the order of submission."""
+    def waiting(self, *, gangless: str = "for a gang to start") -> list[Waiting]:
+        """What every open trial waits for, in the order of submission; `gangless` while no gang has started."""
         queue = {work.stage.digest: place for place, work in enumerate(self._queue())}
         found = []
         for trial, track in sorted(self._trials.items(), key=lambda item: item[1].number):
@@ -263,7 +273,7 @@ class Board:
             work = self._work[stage.digest]
             if work.state is _State.QUEUED:
                 ahead = queue[stage.digest]
-                reason = f"for a free gang, {ahead} stages ahead" if self._gangs else "for a gang to start"
+                reason = f"for a free gang, {ahead} stages ahead" if self._gangs else gangless
             elif work.state is _State.RUNNING:
                 reason = f"for {work.gang}, which runs it"
             else:
@@ -358,6 +368,7 @@ class Board:
         if event.step <= work.repeated_up_to:
             return
         work.seen.append(event)
+        work.losses = work.losses_of_machines = 0
         for trial in work.trials:
             yield from self._tell(trial, event)
 
@@ -391,14 +402,18 @@ class Board:
             self.counts["cancelled"] += 1
         return iter(())
 
-    def _lost(self, work: _Work, reason: str) -> Iterator[Decision]:
+    def _lost(self, work: _Work, reason: str, *, of_machine: bool = False) -> Iterator[Decision]:
         self.counts["lost"] += 1
-        work.losses += 1
+        work.losses += not of_machine
+        work.losses_of_machines += of_machine
         if not work.trials:
             return self._stopped(work)
         if work.losses > self._losses_allowed:
             text = f"its gang was lost {work.losses} times while running it; the last time: {reason}"
             return self._fail(work, Failed(digest=work.stage.digest, reason=text))
+        if work.losses_of_machines > MACHINES_ALLOWED:
+            text = f"its gang was lost {work.losses_of_machines} times and got no further; the last time: {reason}"
+            return self._fail(work, Failed(digest=work.stage.digest, reason=text, of_machine=True))
         self._requeue(work)
         return iter(())
 

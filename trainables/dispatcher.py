@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import re
 import time
 import uuid
 from collections import deque
@@ -19,6 +20,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
 
 from trainables.board import Assign, Board, Cancel, Decision, Notify
+from trainables.equipment import Question
 from trainables.faults import refuse
 from trainables.gang import HEAD, Post, Request, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
@@ -35,7 +37,8 @@ NAMESPACE = "transfer-sweep"
 #: A trial hears at least this often, if only that nothing has happened, so that whoever asks for it can stop it.
 SILENCE_SECONDS = 15.0
 
-#: A gang whose host died is started again this often; Ray Train restarts its workers by itself, uncounted.
+#: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
+#: uncounted.
 HOST_STARTS = 3
 
 #: A rank gives a sign of life at least this often.
@@ -49,6 +52,12 @@ LOOK_SECONDS = 2.0
 
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
+
+#: How the text of a traceback begins to tell of an exception.
+_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
+
+#: Why a gang ended whose machine is gone.
+LOST_MACHINE = "its machine was lost"
 
 
 @dataclass(kw_only=True)
@@ -65,6 +74,12 @@ class _Slot:
     """The attempt that is to stop."""
     unfit: str = ""
     """Why the gang said it was about to end."""
+    of_machine: bool = False
+    """Whether any of its ranks said that a disk or a storage was to blame."""
+    worked: bool = False
+    """Whether it has got on with a stage since its host was started."""
+    refused: str = ""
+    """What a machine lacks on which it was to run."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
     heard: dict[int, tuple[float, float]] = field(default_factory=dict)
@@ -76,6 +91,8 @@ class _Slot:
     since: float = 0.0
     """When it became ready; 0.0 while it is not."""
     idle_since: float = 0.0
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one rank of a new start makes it known for all of them."""
 
 
 class Dispatcher:
@@ -85,9 +102,16 @@ class Dispatcher:
     """
 
     def __init__(
-        self, gangs: Gangs, store: str, cache: str, runner: Runner, storage_limit_bytes: float = math.inf
+        self,
+        gangs: Gangs,
+        store: str,
+        cache: str,
+        runner: Runner,
+        storage_limit_bytes: float = math.inf,
+        question: Question | None = None,
     ) -> None:
         self._gangs = gangs
+        self._question = question
         self._limit_bytes = storage_limit_bytes
         self._kept: dict[str, Kept] = {}
         self._pins: dict[str, set[str]] = {}
@@ -109,9 +133,11 @@ class Dispatcher:
         self._last_step: dict[str, int] = {}
         self._notices: deque[str] = deque(maxlen=20)
         self._watching: asyncio.Task[None] | None = None
-        self._dead: set[str] = set()
-        """Gangs that died too often to be started again."""
+        self._dead: dict[str, str] = {}
+        """Gangs that are not started again, and why."""
         self._begun = 0
+        self._lacking = ""
+        """What the machines that are there lack for a gang to start."""
         self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -188,10 +214,11 @@ class Dispatcher:
     async def take(self, gang: str, incarnation: str, after: int, rank: int, process: int, node: str) -> Request | None:
         """The request of a gang after a sequence number; None where the caller is to end."""
         slot = self._slots[gang]
-        if incarnation != slot.incarnation:
+        async with slot.joining:
             if incarnation in slot.past:
                 return None
-            await self._join(gang, slot, incarnation)
+            if incarnation != slot.incarnation:
+                await self._join(gang, slot, incarnation)
         slot.processes[rank] = process
         slot.heard[rank] = (time.monotonic(), 0.0)
         slot.nodes.add(node)
@@ -208,6 +235,8 @@ class Dispatcher:
     async def report(self, gang: str, attempt: str, event: str) -> None:
         """An event of the stage that the gang runs."""
         said = event_from_json(event)
+        if isinstance(said, Progress | Done) and self._board.accepts(gang, attempt):
+            self._slots[gang].worked = True
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
@@ -216,12 +245,19 @@ class Dispatcher:
         if isinstance(said, Done) and self._board.accepts(gang, attempt):
             await asyncio.to_thread(self._take_note, said.digest)
         await self._carry(self._board.report(gang, attempt, said))
+        if self._slots[gang].leaving and not isinstance(said, Progress):
+            await self._ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
         if isinstance(said, Done):
             await self._make_room()
 
     async def accepts(self, gang: str, attempt: str) -> bool:
         """Whether the attempt may commit."""
         return self._board.accepts(gang, attempt)
+
+    async def holds(self, gang: str, attempt: str) -> bool:
+        """Whether the attempt is the last that the gang was given, and the gang is still what it was then."""
+        request = self._slots[gang].request
+        return request is not None and request.attempt == attempt
 
     async def cancelled(self, gang: str, attempt: str) -> bool:
         """Waits until the attempt is to stop, or is no longer the gang's, and says True."""
@@ -241,11 +277,18 @@ class Dispatcher:
             self._notices.append(f"{reason}; trained again")
         await self._carry(self._board.parent_missing(gang, attempt))
 
-    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str) -> None:
-        """The gang is about to end for this reason."""
+    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool) -> None:
+        """The gang is about to end for this reason. The first counts: others may hear of it as a broken connection."""
         slot = self._slots[gang]
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
-            slot.unfit = reason
+            slot.unfit = slot.unfit or reason
+            slot.of_machine = slot.of_machine or of_machine
+
+    async def refuse(self, gang: str, incarnation: str, text: str) -> None:
+        """A machine of the gang cannot take part, and the gang is about to end for that."""
+        slot = self._slots[gang]
+        if incarnation not in slot.past:
+            slot.refused = slot.refused or text
 
     async def pulse(self, gang: str, incarnation: str, rank: int, silence: float) -> bool:
         """A sign of life, with how long the process has got on with nothing; whether it is to end for that."""
@@ -338,7 +381,9 @@ class Dispatcher:
             "gang_hours": round(self._spent_hours(), 4),
             "running": self._board.running(),
             "queued": self._board.queued(),
-            "waiting": [asdict(waiting) for waiting in self._board.waiting()],
+            "waiting": [
+                asdict(waiting) for waiting in self._board.waiting(gangless=self._lacking or "for a gang to start")
+            ],
             "steps": self._steps,
             "steps_per_second": self._speed(),
             "processes": {name: dict(slot.processes) for name, slot in self._slots.items()},
@@ -369,8 +414,10 @@ class Dispatcher:
     def _doing(self, gang: str) -> str:
         """In words, what a gang does."""
         slot = self._slots[gang]
+        if gang in self._dead:
+            return f"is not started again: {self._dead[gang]}"
         if not slot.incarnation:
-            return "starts"
+            return f"waits {self._lacking}" if self._lacking else "starts"
         stage = self._board.stage_of(gang)
         if stage is None:
             return "waits for a stage that is ready"
@@ -398,12 +445,13 @@ class Dispatcher:
         self._serving[gang] = asyncio.create_task(self._keep(gang, self._me))
 
     async def _keep(self, gang: str, me: ActorHandle) -> None:
-        """Keep a gang's host running until the sweep ends, it has left, or it has died too often."""
+        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
         slot = self._slots[gang]
         reason, deaths = "", 0
         while deaths < HOST_STARTS:
             self._gangs_started += 1
             self._begun += 1
+            slot.worked = False
             slot.host = start_host(
                 Post(
                     dispatcher=me,
@@ -413,15 +461,20 @@ class Dispatcher:
                     store=self._store_uri,
                     cache=self._cache,
                     session=f"{self._session}-{self._begun}",
+                    question=self._question,
                 )
             )
             try:
                 await slot.host.serve.remote()
                 reason = "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
-                reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+                reason = _last_words(error)
             if self._closing:
                 return
+            if slot.refused:
+                reason = slot.refused
+                self._notices.append(f"{gang} cannot run on {reason}")
+                break
             if slot.leaving:
                 ray.kill(slot.host)
                 slot.host = None
@@ -429,32 +482,33 @@ class Dispatcher:
                     return  # asked for again when work waits
                 slot.leaving = False
                 continue
-            deaths += 1
+            deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
             await self._carry(self._part(slot, gang, slot.unfit or reason))
-        self._dead.add(gang)
+        self._dead[gang] = reason
         if len(self._dead) == len(self._slots):
             await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
 
     async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
         """A gang has started, or Ray has started it again after its workers died."""
         decisions: list[Decision] = []
+        machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
             self._gangs_restarted += 1
-            decisions += self._part(slot, gang, slot.unfit or "a worker process died")
-        slot.incarnation = incarnation
+            reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
+            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
+        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
 
-    def _part(self, slot: _Slot, gang: str, reason: str) -> tuple[Decision, ...]:
+    def _part(self, slot: _Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
         """Listen no more to the present processes of a gang, which are lost."""
         self._forget(slot)
-        slot.unfit = ""
-        return self._board.gang_lost(gang, reason)
+        return self._board.gang_lost(gang, reason, of_machine=of_machine)
 
     def _forget(self, slot: _Slot) -> None:
         slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request = "", None
+        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
         slot.processes, slot.heard, slot.nodes = {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since
@@ -468,16 +522,27 @@ class Dispatcher:
             try:
                 alive, draining = await asyncio.to_thread(_machines)
                 await self._heed(alive, draining)
+                self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _is_lost(self, nodes: set[str]) -> bool:
+        """Whether a machine of these is known to be gone."""
+        nodes = set(nodes)
+        try:
+            alive, _ = await asyncio.to_thread(_machines)
+        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
+            _log.warning("the machines could not be looked at: %s", error)
+            return False
+        return bool(nodes - alive)
 
     async def _heed(self, alive: set[str], draining: set[str]) -> None:
         """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
         for gang, slot in self._slots.items():
             if slot.incarnation and slot.nodes - alive:
                 self._gangs_restarted += 1
-                await self._carry(self._part(slot, gang, "its machine was lost"))
+                await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
             elif slot.incarnation and slot.nodes & draining and not slot.leaving:
                 await self._ask_to_leave(gang)
         await self._fit_to_work()
@@ -592,6 +657,18 @@ def _machines() -> tuple[set[str], set[str]]:
     return alive, set(ray._private.state.state.get_draining_nodes())
 
 
+def _resources() -> list[dict[str, float]]:
+    """What each machine that lives has, whoever uses it."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _last_words(error: Exception) -> str:
+    """The last exception that the text of an error tells of, all its lines in one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
+    return " ".join(line.strip() for line in lines[first:])
+
+
 def _after(request: Request | None, after: int) -> Request | None:
     return request if request is not None and request.sequence > after else None
 
@@ -605,11 +682,13 @@ def start_dispatcher(
     runner: Runner | None = None,
     may_grow: bool = False,
     storage_limit_bytes: float = math.inf,
+    question: Question | None = None,
 ) -> ActorHandle:
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
-    gangs fit is proved first, unless they are elastic or the cluster `may_grow`.
+    gangs fit is proved first, unless they are elastic or the cluster `may_grow`. `question` is what every machine must
+    have that a gang is to run on.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -621,7 +700,14 @@ def start_dispatcher(
     handle = (
         ray.remote(Dispatcher)
         .options(name=name, namespace=NAMESPACE, num_cpus=0, resources=HEAD, max_concurrency=1000)
-        .remote(gangs, absolute(str(store)), absolute(str(cache)), runner or RUNNERS[gangs.kind], storage_limit_bytes)
+        .remote(
+            gangs,
+            absolute(str(store)),
+            absolute(str(cache)),
+            runner or RUNNERS[gangs.kind],
+            storage_limit_bytes,
+            question,
+        )
     )
     ray.get(handle.start.remote())
     return handle

@@ -21,6 +21,7 @@ import ray
 from ray.actor import ActorHandle
 
 from trainables import pulse
+from trainables.equipment import Question, answer
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
@@ -78,6 +79,11 @@ class Mailbox:
         """The next request after a sequence number; waits for it. None when there will be none."""
         return ray.get(self._dispatcher.take.remote(self._gang, self._incarnation, after, self._rank, *self._me))
 
+    def refuse(self, faults: list[str]) -> None:
+        """Say what the machine of this rank lacks, so that no start of the gang is tried again; any rank may."""
+        text = f"{ray.util.get_node_ip_address()}: {'; '.join(faults)}"
+        ray.get(self._dispatcher.refuse.remote(self._gang, self._incarnation, text))
+
     def report(self, attempt: str, event: Event) -> None:
         """Send an event after the one before has arrived; only rank 0 speaks."""
         if self._rank != 0:
@@ -100,15 +106,19 @@ class Mailbox:
         """Whether the attempt may commit what it made."""
         return ray.get(self._dispatcher.accepts.remote(self._gang, attempt))
 
+    def holds(self, attempt: str) -> bool:
+        """Whether the attempt is this gang's present one, so that what it keeps is gone on from; also at the end."""
+        return ray.get(self._dispatcher.holds.remote(self._gang, attempt))
+
     def parent_missing(self, attempt: str, reason: str) -> None:
         """Say that the output of the parent stage is gone, or not what was written."""
         if self._rank == 0:
             self.settle()
             ray.get(self._dispatcher.parent_missing.remote(self._gang, attempt, reason))
 
-    def unfit(self, attempt: str, reason: str) -> None:
-        """Say why this start of the gang is about to end; any rank may."""
-        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason))
+    def unfit(self, attempt: str, reason: str, *, of_machine: bool) -> None:
+        """Say why this start of the gang is about to end, and whether a disk or a storage is to blame; any rank may."""
+        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason, of_machine))
 
     def wanted(self, digest: str) -> bool:
         """Whether anybody may go on with a stage that was stopped."""
@@ -152,12 +162,15 @@ def serve(
     gangs: Gangs,
     runner: Runner,
     ranks: Any,
+    question: Question | None = None,
 ) -> None:
-    """Run stage after stage until there are no more.
+    """Run stage after stage until there are no more; none where the machine of any rank lacks what is asked for.
 
     Raises:
         Unfit: where the process must not go on.
     """
+    if not _takes_part(question, mailbox, ranks):
+        return
     after, frozen = -1, False
     ended = _feel(mailbox, gangs.patience_seconds)
     try:
@@ -174,6 +187,14 @@ def serve(
                 frozen = True
     finally:
         ended.set()
+
+
+def _takes_part(question: Question | None, mailbox: Mailbox, ranks: Any) -> bool:
+    """Whether the machines of all ranks have what the sweep needs; those that have not say so."""
+    faults = answer(question) if question is not None else []
+    if faults:
+        mailbox.refuse(faults)
+    return not (faults if ranks is None else ranks.any(bool(faults)))
 
 
 def _run(
@@ -194,7 +215,7 @@ def _run(
         _together(ranks, lambda: store.choose_inflight(stage.digest, attempt) if leads else None)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
         kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
-        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest)
+        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
         outcome = _named(runner.run)(
             stage,
             parent=parent,
@@ -235,12 +256,15 @@ class SentCheckpoints:
     """Checkpoints that also go to a remote filesystem, where the next machine finds them; on rank 0.
 
     Sending goes on beside the training, one at a time. A checkpoint that cannot be sent costs steps, not the stage.
+    One that arrives when the stage has long been given to another attempt does not count.
     """
 
-    def __init__(self, kept: Any, store: Store, digest: str) -> None:
+    def __init__(self, kept: Any, store: Store, digest: str, attempt: str, mailbox: Mailbox) -> None:
         self._kept = kept
         self._store = store
         self._digest = digest
+        self._attempt = attempt
+        self._mailbox = mailbox
         self._sending: threading.Thread | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -261,7 +285,7 @@ class SentCheckpoints:
 
     def _send(self, step: int) -> None:
         try:
-            self._store.keep_inflight(self._digest, step)
+            self._store.keep_inflight(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
         except OSError as error:
             _log.warning("the checkpoint of stage %s at step %d was not sent: %s", self._digest, step, error)
 
@@ -273,7 +297,7 @@ def _ended(
     if outcome.was_cancelled:
         store.discard(stage.digest, attempt)
         if not mailbox.wanted(stage.digest):
-            store.clear_inflight(stage.digest)
+            _clear(stage, attempt, mailbox, store)
         return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
     seconds = time.monotonic() - started
     manifest = store.commit(
@@ -290,7 +314,7 @@ def _ended(
     if manifest is None:
         store.discard(stage.digest, attempt)
         return None
-    store.clear_inflight(stage.digest)
+    _clear(stage, attempt, mailbox, store)
     return Done(
         digest=stage.digest,
         steps_executed=outcome.steps_executed,
@@ -302,6 +326,12 @@ def _ended(
     )
 
 
+def _clear(stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> None:
+    """Delete the checkpoints of a stage that needs none any more; not those of another attempt that has it now."""
+    if mailbox.accepts(attempt):
+        store.clear_inflight(stage.digest)
+
+
 def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, leads: bool) -> None:
     """Tell the dispatcher why the stage ended, and end this process if it cannot be trusted any more.
 
@@ -309,8 +339,10 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
         Unfit: in that case.
     """
     reason = spoken(error)
+    # What a disk or a storage did is no fault of the trial: it stays open, and the sweep run again takes it up.
+    of_machine = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
     if is_unfit(error):
-        mailbox.unfit(attempt, reason)
+        mailbox.unfit(attempt, reason, of_machine=of_machine)
         raise Unfit(reason) from error
     absent = isinstance(error, Absent) or isinstance(error.__cause__, Absent)
     # Whatever it stumbled over, a stage whose parent is not whole has not failed in itself.
@@ -319,10 +351,8 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
         return
     if leads:
         store.discard(stage.digest, attempt)
-    # What a disk or a storage did is no fault of the trial: it stays open, and the sweep run again takes it up.
-    of_machine = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
     if leads and not of_machine:
-        store.clear_inflight(stage.digest)
+        _clear(stage, attempt, mailbox, store)
     mailbox.report(attempt, Failed(digest=stage.digest, reason=reason, of_machine=of_machine))
     mailbox.settle()
 
@@ -400,6 +430,8 @@ class Post:
     store: str
     cache: str
     session: str
+    question: Question | None = None
+    """What the machine of every rank must have, asked at each start."""
 
 
 class RehearsalHost:
@@ -420,6 +452,7 @@ class RehearsalHost:
                 gangs=post.gangs,
                 runner=post.runner,
                 ranks=None,
+                question=post.question,
             )
         except Unfit:
             os._exit(1)
@@ -448,18 +481,15 @@ def trainer(post: Post) -> Any:
     """The `TorchTrainer` of a gang.
 
     It restarts its worker group however often a worker dies: the dispatcher counts what one stage may cost.
-    A worker group that cannot be placed five times in a row ends it.
+    A worker group that could not be placed six times over its life ends it: Ray counts these and forgets none. The
+    dispatcher starts it anew, and forgets where a stage has got on in between.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
 
     gangs = post.gangs
-    per_worker = {"CPU": gangs.cpus_per_worker}
-    if gangs.gpus_per_worker:
-        per_worker["GPU"] = gangs.gpus_per_worker
-    if gangs.accelerator:
-        per_worker[f"accelerator_type:{gangs.accelerator}"] = 0.001  # a crumb of what each such machine has one of
+    per_worker = {"CPU": gangs.cpus_per_worker} | gangs.asks
     scratch = Store(post.store)
     return TorchTrainer(
         train_on_rank,
@@ -545,6 +575,7 @@ def train_on_rank(config: dict[str, Any]) -> None:
         gangs=post.gangs,
         runner=post.runner,
         ranks=_ranks(post.gangs),
+        question=post.question,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,6 +37,10 @@ RUNNERS = {
         run="trainables.rehearsal:run_stage", checkpoints="trainables.rehearsal:JsonCheckpoints"
     ),
 }
+
+
+#: What a worker takes of the one that each machine has of its accelerator's type, so that any number of them fit there.
+CRUMB = 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +119,37 @@ class Gangs:
         """The names of the gangs, in the order in which they are given work."""
         return tuple(f"gang-{number}" for number in range(self.count))
 
+    @property
+    def asks(self) -> dict[str, float]:
+        """What one worker asks of one machine, by Ray's names."""
+        asked = {"CPU": self.cpus_per_worker, "GPU": self.gpus_per_worker}
+        if self.accelerator:
+            asked[f"accelerator_type:{self.accelerator}"] = CRUMB
+        return {name: amount for name, amount in asked.items() if amount}
+
+    def room(self, machines: Iterable[Mapping[str, float]]) -> int:
+        """How many workers have room on machines that hold nothing else: each lies on one machine, whatever the sum."""
+        asked = self.asks
+        return sum(
+            min((int(one.get(name, 0) / each + 1e-9) for name, each in asked.items()), default=0) for one in machines
+        )
+
+    def waits_for(self, machines: Sequence[Mapping[str, float]]) -> str:
+        """In words, what one gang asks for that these machines have not; empty where it has room."""
+        if self.kind is GangKind.REHEARSAL or not self.asks or (room := self.room(machines)) >= self.workers:
+            return ""
+        return (
+            f"for machines: a gang asks for {self.workers} workers of {self.worker_in_words}, got room for {room} "
+            f"({machines_in_words(machines)})"
+        )
+
+    @property
+    def worker_in_words(self) -> str:
+        """What one worker asks of its machine."""
+        asked = self.asks
+        words = ", ".join(f"{asked[name]:g} {name}" for name in ("CPU", "GPU") if name in asked)
+        return f"{words} of type {self.accelerator}" if self.accelerator else words
+
     def fits(self, *, cpus: float, gpus: float) -> tuple[str, ...]:
         """Why these gangs cannot all run at once beside nothing else; empty if they can.
 
@@ -139,3 +175,10 @@ class Gangs:
                     f"{needed:g}, got {available:g}; {advice}"
                 )
         return tuple(faults)
+
+
+def machines_in_words(machines: Sequence[Mapping[str, float]]) -> str:
+    """The processors and GPUs of machines, those alike counted."""
+    counted = Counter(f"{one.get('CPU', 0):g} CPU, {one.get('GPU', 0):g} GPU" for one in machines)
+    told = (f"{number} × {one}" if number > 1 else one for one, number in sorted(counted.items()))
+    return f"machines: {'; '.join(told)}" if machines else "no machine is there"

@@ -7,6 +7,7 @@ import io
 import logging
 import random
 import shutil
+import sys
 import tempfile
 import time
 import uuid
@@ -249,12 +250,21 @@ class Patient(fs.FileSystemHandler):
 
 
 class _Writing(io.RawIOBase):
-    """Keeps what is written until it is closed."""
+    """Keeps what is written until it is closed, and drops it where it is closed because its writer failed.
+
+    pyarrow closes a stream in the same way at the good end of a `with` block and at the bad one; only that another
+    exception is under way than when the stream was opened tells them apart.
+    """
 
     def __init__(self, handler: Patient, path: str) -> None:
         self._handler = handler
         self._path = path
         self._kept = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)
+        self._before = sys.exception()
+
+    def __del__(self) -> None:
+        """What nobody has closed may not be whole: it is dropped."""
+        self._kept.close()
 
     def writable(self) -> bool:
         return True
@@ -268,8 +278,10 @@ class _Writing(io.RawIOBase):
     def close(self) -> None:
         if self.closed:
             return
+        failure = sys.exception()
         try:
-            self._handler.put(self._again, self._path)
+            if failure is None or failure is self._before:
+                self._handler.put(self._again, self._path)
         finally:
             self._kept.close()
             super().close()

@@ -265,8 +265,8 @@ class Store:
     ) -> Manifest | None:
         """Store the files of a directory as the output of a stage; the one written first stays.
 
-        `admitted` is asked after the files are up and before they count; when it says no, nothing counts and None
-        is returned.
+        `admitted` is asked after the files are up, and again before the manifest, since what lies between may have to
+        wait for the storage; when it says no, the stage does not count as done and None is returned.
         """
         digest = stage.digest
         found = self.find(digest)
@@ -289,6 +289,8 @@ class Store:
             return None
         self._seal(f"results/{digest}/results.json", results)
         manifest = Manifest(stage=stage, attempt=attempt, files=tuple(weights), results=results)
+        if not admitted():
+            return None
         self._seal(f"stages/{digest}/manifest.json", manifest)
         return manifest
 
@@ -342,8 +344,11 @@ class Store:
         """Whether what is written here is seen elsewhere without being put anywhere: a folder, local or mounted."""
         return self._local is not None
 
-    def keep_inflight(self, digest: str, step: int) -> None:
-        """Put the newest local checkpoint of a stage on the remote filesystem and forget those of fewer steps."""
+    def keep_inflight(self, digest: str, step: int, *, admitted: Callable[[], bool] = lambda: True) -> None:
+        """Put the newest local checkpoint of a stage on the remote filesystem and forget those of fewer steps.
+
+        `admitted` is asked when its files are up; when it says no, it does not count and those before it stay.
+        """
         folder = self.inflight(digest)
         here = [path for path in folder.iterdir() if not path.name.startswith(".")]
         newest = max(here, key=lambda path: path.stat().st_mtime_ns)
@@ -351,6 +356,8 @@ class Store:
         name = f"{step:09d}-{uuid.uuid4().hex[:8]}"
         for path in files:
             self._copy(path, self._at(f"inflight/{digest}/{name}/{path.relative_to(folder).as_posix()}"))
+        if not admitted():
+            return
         self._seal(f"inflight/{digest}/{name}.json", tuple(_described(path, folder) for path in files))
         self._forget_inflight(digest, keep=name)
 

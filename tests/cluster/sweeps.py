@@ -50,3 +50,6 @@ PAIR = replace(
     target_settings=replace(SETTINGS, maximum_steps=600, evaluation_interval_steps=300),
     gangs=Gangs(count=1, workers=2, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=1000),
 )
+
+#: As PAIR, with checkpoints often enough that a host that loses power costs little.
+TORN = replace(PAIR, name="torn", gangs=replace(PAIR.gangs, checkpoint_interval_steps=10))

@@ -177,3 +177,21 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     assert resumed_from(sweep, place, first.digest) >= first.step
     assert resumed_from(sweep, place, second.digest) >= second.step
     assert_as_alone(sweep, place, tmp_path)
+
+
+def test_a_gang_over_two_hosts_of_which_one_loses_power_goes_on_over_those_left_from_its_checkpoint(
+    cluster, storage, tmp_path
+):
+    cluster.have({ONE, TWO, THREE})
+    place, sweep = storage("torn"), sweeps.TORN
+    submit(cluster, sweep, place, tmp_path)
+    ((digest, step),) = until("a checkpoint is in the storage", lambda: saved(place)).items()
+    before = cluster.on(live(sweep, place)["nodes"]["gang-0"])
+    assert len(before) == 2
+    cluster.hosts.power_off(max(before))
+    until("its stage is queued again", lambda: live(sweep, place).get("lost"))
+    (again,) = until("it trains again", lambda: at_work(sweep, place))
+    assert len(again.nodes) == 2 and max(before) not in cluster.on(again.nodes)
+    until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
+    assert resumed_from(sweep, place, digest) >= step
+    assert_as_alone(sweep, place, tmp_path)

@@ -69,6 +69,25 @@ def test_a_ledger_on_a_bad_line_keeps_every_happening_once(tmp_path):
     assert {"failed", "acknowledged", "lost", "short", "repeated"} <= kinds
 
 
+def test_a_file_whose_writer_fails_half_way_is_not_stored_and_one_written_after_a_failure_is(tmp_path):
+    filesystem = patient(fs.PyFileSystem(Flaky(tmp_path, seed=0, share=0.0)), STUBBORN)
+    with pytest.raises(RuntimeError, match="half way"):
+        with filesystem.open_output_stream("half") as stream:
+            stream.write(b"half")
+            raise RuntimeError("half way")
+    try:
+        raise RuntimeError("before")
+    except RuntimeError:
+        with filesystem.open_output_stream("whole") as stream:
+            stream.write(b"whole")
+        with pytest.raises(ValueError, match="inner"):
+            with filesystem.open_output_stream("inner half") as stream:
+                stream.write(b"half")
+                raise ValueError("inner") from None
+    filesystem.open_output_stream("forgotten").write(b"half")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole"]
+
+
 def test_a_dead_line_gives_up_after_the_tries_and_leaves_nothing_half_written(tmp_path):
     line = Flaky(tmp_path, seed=0, share=0.0)
     store = behind(tmp_path, line, patience=Patience(tries=3, first_pause_seconds=1e-6))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.examples import of_examples
-from trainables.board import Assign, Board, Cancel, Notify
+from trainables.board import MACHINES_ALLOWED, Assign, Board, Cancel, Notify
 from trainables.catalogue.encoder import Encoder, Patches, PlantedAlignment, SmallEncoder
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Split, Task
 from trainables.faults import Invalid
@@ -175,6 +175,33 @@ def test_a_lost_gang_gives_its_stage_back_until_it_has_cost_too_many():
         assigned(desk.gang_ready("gang-0"))
     (event,) = told(desk.gang_lost("gang-0", "killed"), "a")
     assert event.reason == "its gang was lost 3 times while running it; the last time: killed"
+
+
+def test_a_stage_that_gets_further_each_time_is_never_taken_to_be_the_cause():
+    (stage,) = chain(1)
+    desk = board(losses_allowed=2)
+    attempt = assigned(desk.submit("a", (stage,), {})).attempt
+    for step in range(1, 9):
+        assert told(desk.report("gang-0", attempt, progress(stage, step)), "a") == [progress(stage, step)]
+        assert desk.gang_lost("gang-0", "killed") == ()
+        attempt = assigned(desk.gang_ready("gang-0")).attempt
+        desk.report("gang-0", attempt, progress(stage, step))  # what it repeats is no step further
+    assert desk.gang_lost("gang-0", "killed") == ()
+    desk.gang_ready("gang-0")
+    (event,) = told(desk.gang_lost("gang-0", "killed"), "a")
+    assert event.reason.startswith("its gang was lost 3 times")
+
+
+def test_a_machine_that_is_lost_fails_no_trial_however_often():
+    (stage,) = chain(1)
+    desk = board(losses_allowed=0)
+    desk.submit("a", (stage,), {})
+    for _ in range(MACHINES_ALLOWED):
+        assert desk.gang_lost("gang-0", "its machine was lost", of_machine=True) == ()
+        assigned(desk.gang_ready("gang-0"))
+    (event,) = told(desk.gang_lost("gang-0", "its machine was lost", of_machine=True), "a")
+    assert event.of_machine
+    assert event.reason == "its gang was lost 10 times and got no further; the last time: its machine was lost"
 
 
 def test_events_of_an_attempt_that_was_not_handed_out_are_ignored():

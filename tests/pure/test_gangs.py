@@ -53,3 +53,19 @@ def test_all_faults_are_named_at_once():
 def test_what_cannot_work_is_refused(given, text):
     with pytest.raises(Invalid, match=text):
         Gangs(**given)
+
+
+def test_a_gang_asks_for_the_accelerator_that_it_names_on_every_machine_and_takes_a_crumb_of_it():
+    gangs = Gangs(workers=2, gpus_per_worker=1.0, accelerator="L4", elastic=True)
+    assert gangs.asks == {"CPU": 1.0, "GPU": 1.0, "accelerator_type:L4": 0.001}
+    other, right = (
+        {"CPU": 8.0, "GPU": 8.0, "accelerator_type:T4": 1.0},
+        {"CPU": 8.0, "GPU": 1.0, "accelerator_type:L4": 1.0},
+    )
+    assert gangs.waits_for([other, right]) == (
+        "for machines: a gang asks for 2 workers of 1 CPU, 1 GPU of type L4, got room for 1 (machines: 8 CPU, 1 GPU; "
+        "8 CPU, 8 GPU)"
+    )
+    assert gangs.waits_for([right, right]) == ""
+    assert Gangs(gpus_per_worker=0.5).asks == {"CPU": 1.0, "GPU": 0.5}
+    assert Gangs(cpus_per_worker=0.0).waits_for([]) == Gangs(kind=GangKind.REHEARSAL).waits_for([]) == ""

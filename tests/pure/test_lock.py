@@ -123,3 +123,71 @@ def test_a_lease_is_renewed_while_it_is_held_and_not_after_it_was_taken_over(rem
         while not (renewed := until() > first) and time.monotonic() < stop:
             time.sleep(0.02)
         assert renewed
+
+
+def outage(monkeypatch) -> list[bool]:
+    """Whether the storage of leases is out of reach, to be changed by the test."""
+    down = [False]
+    read, put = lock._read, lock.put_whole
+
+    def reading(*what):
+        if down[0]:
+            raise OSError("the line is dead")
+        return read(*what)
+
+    def putting(*what):
+        if down[0]:
+            raise OSError("the line is dead")
+        return put(*what)
+
+    monkeypatch.setattr(lock, "_read", reading)
+    monkeypatch.setattr(lock, "put_whole", putting)
+    return down
+
+
+def soon(holds) -> bool:
+    stop = time.monotonic() + 60
+    while not holds() and time.monotonic() < stop:
+        time.sleep(0.01)
+    return bool(holds())
+
+
+def test_an_outage_of_the_storage_that_ends_in_time_costs_no_lease(remote, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "LOST_SECONDS", 600.0)
+    down = outage(monkeypatch)
+    with held(*remote, "mine") as hold:
+        down[0] = True
+        assert soon(lambda: "was not renewed (the line is dead); trying again" in caplog.text)
+        down[0] = False
+        assert soon(lambda: holder(*remote, "mine")) and not hold.lost
+        gone = (holder(*remote, "mine") or {})["expires"]
+        assert soon(lambda: (holder(*remote, "mine") or {"expires": 0})["expires"] > gone)
+
+
+def test_whoever_cannot_renew_its_lease_is_told_to_stop_before_another_may_begin(remote, monkeypatch):
+    assert lock.LOST_SECONDS < lock.LEASE_SECONDS
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(lock, "LOST_SECONDS", 0.5)
+    down, told = outage(monkeypatch), []
+    with held(*remote, "mine") as hold:
+        hold.when_lost(told.append)
+        down[0] = True
+        assert soon(lambda: told)
+        assert told[0].startswith("the lease of sweep 'mine' could not be renewed for ")
+        assert hold.lost == told[0]
+        hold.when_lost(told.append)
+        assert told == [hold.lost] * 2, "whoever comes late hears of it at once"
+
+
+def test_whoever_sees_its_lease_taken_is_told_to_stop_and_leaves_it_to_the_other(remote, monkeypatch):
+    monkeypatch.setattr(lock, "LEASE_SECONDS", 1.0)
+    told = []
+    with held(*remote, "mine") as hold:
+        hold.when_lost(told.append)
+        other = {"host": "other", "process": 2, "since": "now", "lease": "x", "expires": time.time() + 60}
+        with remote[0].open_output_stream("sweeps/mine/lease.json") as stream:
+            stream.write(json.dumps(other).encode())
+        assert soon(lambda: told)
+    assert told == ["another process (process 2 on other, since now) has taken the lease of sweep 'mine'"]
+    assert (holder(*remote, "mine") or {})["host"] == "other"

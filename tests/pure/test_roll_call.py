@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import Question, _files, answer, cluster_faults, placing_faults
+from sweep.roll_call import _files, cluster_faults, machines_to_come, placing_faults, posed
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -17,6 +17,7 @@ from trainables.catalogue.intermediate import MNLI
 from trainables.catalogue.own_texts import sentence_task
 from trainables.data import places
 from trainables.data.fingerprint import resolve
+from trainables.equipment import Question, answer
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
 
@@ -26,21 +27,38 @@ TWO = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}]
 
 def question(storage: Path, **more) -> Question:
     storage.mkdir(exist_ok=True)
-    (storage / f"probe-{TOKEN}").write_text(TOKEN)
-    return Question(**{"storage": str(storage), "token": TOKEN, "versions": numeric_versions(), "files": (), **more})
+    (storage / "probe").write_text(TOKEN)
+    asked = {"storage": str(storage), "probe": "probe", "token": TOKEN, "versions": numeric_versions(), "files": ()}
+    return Question(**{**asked, **more})
 
 
 def test_a_machine_that_has_everything_has_no_fault(tmp_path):
     (tmp_path / "rows.parquet").write_bytes(b"1234")
     asked = question(tmp_path / "storage", files=((str(tmp_path / "rows.parquet"), 4),))
     assert answer(asked) == []
-    assert [file.name for file in (tmp_path / "storage").iterdir()] == [f"probe-{TOKEN}"]
+    assert [file.name for file in (tmp_path / "storage").iterdir()] == ["probe"]
 
 
 def test_a_storage_of_another_machine_is_told_from_the_same_path_here(tmp_path):
-    asked = replace(question(tmp_path), token="9999")
+    asked = replace(question(tmp_path), probe="another")
     (fault,) = answer(asked)
     assert "as the driver does, got a place without the driver's file; use a storage that every machine sees" in fault
+
+
+def test_the_same_path_with_the_file_of_another_driver_is_a_fault(tmp_path):
+    (fault,) = answer(replace(question(tmp_path), token="9999"))
+    assert "what the driver wrote there, got other content; use a storage that every machine sees" in fault
+
+
+def test_what_is_asked_can_be_answered_while_the_sweep_runs_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    (tmp_path / "here/sweeps/small").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with posed(small_sweep(), "here") as asked:
+        monkeypatch.chdir("/")  # where other processes start is not for the driver to say
+        assert answer(asked) == []
+        assert answer(replace(asked, storage=str(tmp_path / "elsewhere"))) != []
+    assert answer(asked) != []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_storage_that_cannot_be_written_is_a_fault(tmp_path):
@@ -87,7 +105,7 @@ def test_files_of_several_languages_and_of_published_data_sets_are_asked_for_too
 def test_a_worker_lies_on_one_machine_whatever_they_sum_up_to():
     gangs = Gangs(count=1, workers=1, gpus_per_worker=2.0)
     (fault,) = placing_faults(gangs, TWO)
-    assert "got room for 0 workers (machines: 4 CPU, 1 GPU; 4 CPU, 1 GPU); use smaller workers" in fault
+    assert "got room for 0 workers (machines: 2 × 4 CPU, 1 GPU); use smaller workers" in fault
     assert placing_faults(replace(gangs, workers=2, gpus_per_worker=1.0), TWO) == []
 
 
@@ -99,6 +117,28 @@ def test_fewer_gpus_than_the_gangs_need_are_refused_with_the_count_that_fits():
 @pytest.mark.parametrize("gangs", [Gangs(count=9, elastic=True), Gangs(count=9, kind=GangKind.REHEARSAL)])
 def test_gangs_that_may_wait_or_ask_for_nothing_are_not_refused(gangs):
     assert placing_faults(gangs, TWO) == []
+
+
+def test_an_elastic_gang_is_refused_where_no_machine_that_may_be_rented_holds_it():
+    gangs = Gangs(workers=2, gpus_per_worker=2.0, elastic=True)
+    (fault,) = placing_faults(gangs, [{"CPU": 4.0}], [{"CPU": 4.0, "GPU": 1.0}] * 8)
+    assert "machines that the cluster may rent, got one that waits for machines: a gang asks for 2 workers" in fault
+    assert "of 1 CPU, 2 GPU, got room for 0 (machines: 8 × 4 CPU, 1 GPU)" in fault
+    assert "`sweep cluster --for` writes a configuration that has them" in fault
+    assert placing_faults(gangs, [{"CPU": 4.0}], [{"CPU": 4.0, "GPU": 2.0}] * 2) == []
+    assert placing_faults(gangs, [{"CPU": 4.0, "GPU": 4.0}], [{"CPU": 4.0, "GPU": 1.0}]) == []
+    assert placing_faults(gangs, [{"CPU": 4.0}], None) == []
+
+
+def test_the_machines_that_may_be_rented_are_those_of_the_configuration_on_the_head(tmp_path):
+    config = tmp_path / "config.yaml"
+    assert machines_to_come(config) is None
+    found = machines_to_come(Path(__file__).parents[2] / "cluster.yaml")
+    assert found is not None and len(found) == 10  # eight on the spot market and, where that has none, two on demand
+    assert all(machine["GPU"] == 1 for machine in found)
+    kinds = "{head: {resources: {CPU: 0}}, mine: {resources: {}}}"
+    config.write_text(f"max_workers: 2\nhead_node_type: head\navailable_node_types: {kinds}\n")
+    assert machines_to_come(config) is None, "machines of one's own say themselves what they have"
 
 
 def test_an_accelerator_that_no_machine_has_is_named():

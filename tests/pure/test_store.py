@@ -114,6 +114,24 @@ def test_a_commit_that_is_not_admitted_leaves_nothing_that_counts(store):
     assert store.results(STAGE.digest) is None
 
 
+def test_a_commit_whose_attempt_is_over_before_the_manifest_does_not_make_the_stage_done(store):
+    answers = iter((True, False))
+    assert commit(store, admitted=lambda: next(answers)) is None
+    assert store.find(STAGE.digest) is None
+    assert commit(store, attempt="two-1") is not None
+
+
+@pytest.mark.parametrize("place", [subtree, in_memory])
+def test_a_checkpoint_that_is_late_neither_counts_nor_takes_the_place_of_others(place, tmp_path):
+    store = place(tmp_path)
+    for step, admitted in ((10, True), (20, False)):
+        (store.inflight("d1") / "state").write_text(f"step {step}")
+        store.keep_inflight("d1", step, admitted=lambda admitted=admitted: admitted)
+    store.choose_inflight("d1", "next")
+    store.fetch_inflight("d1", "next")
+    assert (store.inflight("d1") / "state").read_text() == "step 10"
+
+
 def test_scores_outlive_the_weights(store):
     commit(store)
     store.filesystem.delete_dir(store._at(f"stages/{STAGE.digest}"))

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sweep import run
+from sweep import launch, run
+from sweep.launch import Interrupted
+from sweep.lock import Hold
 from tests.ray_local.stage_paths import path, training
 from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, everything, tables
@@ -79,6 +82,16 @@ def test_a_budget_of_bytes_is_kept_by_making_stages_again_and_changes_no_table(c
     assert counts(free)["remade"] == 0
     manifests = len(list((tmp_path / "tight/stages").glob("*/manifest.json")))
     assert manifests < len(list((tmp_path / "free/stages").glob("*/manifest.json")))
+
+
+@pytest.mark.timeout(60)
+def test_a_run_whose_lease_is_lost_stops_and_leaves_open_what_is_open(cluster, tmp_path, monkeypatch):
+    hold = Hold()
+    hold.lose("another process has taken the lease")
+    monkeypatch.setattr(launch, "held", lambda *_: nullcontext(hold))
+    with pytest.raises(Interrupted, match=r"^another process has taken the lease\. Nothing is lost, and what was open"):
+        run(replace(SLOW, gangs=ONE), tmp_path)
+    assert not list((tmp_path / "stages").glob("*/manifest.json"))
 
 
 # In processes of their own

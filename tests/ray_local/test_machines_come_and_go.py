@@ -10,7 +10,7 @@ import pytest
 
 from tests.ray_local.stage_paths import training
 from trainables import dispatcher as module
-from trainables.dispatcher import Dispatcher
+from trainables.dispatcher import HOST_STARTS, Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Failed, event_from_json, event_to_json
 from trainables.stages import Stage
@@ -24,6 +24,9 @@ class Machines:
     def __init__(self) -> None:
         self.alive = {"a", "b"}
         self.draining: set[str] = set()
+        self.lacking: set[str] = set()
+        self.hosts_die_after: int | None = None
+        """Stages after which a host dies."""
         self.hosts: list[Host] = []
         self.dispatcher: Dispatcher | None = None
 
@@ -41,11 +44,13 @@ class Machines:
 
 
 class Host:
-    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped."""
+    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped, and
+    takes its time to stop where it is `slow`.
+    """
 
     def __init__(self, machines: Machines, gang: str) -> None:
         self.machines, self.gang = machines, gang
-        self.node, self.serving, self.cut_off = "", False, False
+        self.node, self.serving, self.stops, self.slow = "", False, True, False
         self.done: list[tuple[str, str]] = []
         self.serve = SimpleNamespace(remote=self.run)
 
@@ -54,6 +59,8 @@ class Host:
             await asyncio.sleep(0.005)
         self.node, self.serving = node, True
         try:
+            if self.machines.hosts_die_after is not None:
+                await self.short_life(self.machines.hosts_die_after)
             while True:  # Ray Train starts the workers again, elsewhere, when their machine is lost
                 ended = await self.incarnate()
                 if ended:
@@ -67,6 +74,9 @@ class Host:
     async def incarnate(self) -> bool:
         """Whether the dispatcher had no more for this start of the workers, rather than its machine being lost."""
         desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        if self.node in self.machines.lacking:
+            await desk.refuse(self.gang, incarnation, f"{self.node}: it must see the storage")
+            return True
         while True:
             asked = asyncio.ensure_future(desk.take(self.gang, incarnation, after, 0, 1, self.node))
             if await self.lost(asked):
@@ -80,10 +90,26 @@ class Host:
             if stage.steps < LONG:
                 event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             else:
-                if await self.lost(asyncio.ensure_future(desk.cancelled(self.gang, request.attempt))):
+                if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):
                     return False
                 event = Cancelled(digest=stage.digest, steps_executed=1)
+                if not self.stops:  # the first time its last step was done before it heard that it was to stop
+                    self.stops = True
+                    event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             await desk.report(self.gang, request.attempt, event_to_json(event))
+
+    async def short_life(self, stages: int) -> None:
+        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        for _ in range(stages):
+            request = await desk.take(self.gang, incarnation, after, 0, 1, self.node)
+            event = Done(digest=Stage.from_json(request.stage).digest, steps_executed=1, reused=False, seconds=0.0)
+            await desk.report(self.gang, request.attempt, event_to_json(event))
+        raise RuntimeError("no machine could be had")
+
+    async def stopped(self, attempt: str) -> None:
+        await self.machines.dispatcher.cancelled(self.gang, attempt)
+        while self.slow:
+            await asyncio.sleep(0.002)
 
     async def lost(self, waiting: asyncio.Future) -> bool:
         """Wait for an answer, or for the machine to be lost."""
@@ -100,6 +126,7 @@ def machines(monkeypatch):
     made = Machines()
     monkeypatch.setattr(module, "start_host", made.start)
     monkeypatch.setattr(module, "_machines", made.look)
+    monkeypatch.setattr(module, "_resources", lambda: [{"CPU": 1.0} for _ in made.alive])
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
@@ -107,7 +134,7 @@ def machines(monkeypatch):
 
 
 async def begun(machines: Machines, folder, **given) -> Dispatcher:
-    gangs = Gangs(kind=GangKind.REHEARSAL, **given)
+    gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
     machines.dispatcher = Dispatcher(gangs, str(folder / "store"), str(folder / "cache"), RUNNERS[gangs.kind])
     await machines.dispatcher.start()
     return machines.dispatcher
@@ -142,6 +169,21 @@ def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attem
     asyncio.run(story())
 
 
+def test_a_trial_whose_machines_are_lost_one_after_the_other_is_not_failed(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        for losses in range(1, 6):
+            await until(lambda losses=losses: len(host.done) == losses)
+            machines.alive = (machines.alive - {host.node}) | {f"new-{losses}"}
+        await until(lambda: len(host.done) == 6)
+        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (5, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_a_gang_on_a_machine_that_is_told_to_go_saves_and_moves_and_that_is_no_loss(machines, tmp_path):
     async def story() -> None:
         desk = await begun(machines, tmp_path)
@@ -154,6 +196,80 @@ def test_a_gang_on_a_machine_that_is_told_to_go_saves_and_moves_and_that_is_no_l
         status = await desk.status()
         assert (status["lost"], status["moved"]) == (0, 1)
         assert status["waiting"][0]["reason"] == "for gang-0, which runs it"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_machine_lost_before_its_gang_has_left_leaves_no_gang_that_is_for_ever_about_to_leave(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        host.slow = True
+        await until(lambda: host.done)
+        machines.draining.add(host.node)
+        await until(lambda: desk._slots["gang-0"].leaving)
+        machines.alive -= {host.node}
+        await until(lambda: len(host.done) == 2)
+        host.slow = False
+        machines.alive |= {"c"}
+        machines.draining.add(host.node)
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] == "c"
+        assert ((await desk.status())["lost"], (await desk.status())["moved"]) == (1, 1)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_stage_ends_while_it_is_to_leave_does_not_stay_with_the_next(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("one", [training("text_nli", "", steps=LONG, seed=1).to_json()])
+        (host,) = machines.hosts
+        host.stops = False
+        await desk.submit("two", [training("text_nli", "", steps=LONG, seed=2).to_json()])
+        await until(lambda: host.done)
+        machines.draining.add(host.node)
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] != host.node
+        assert ((await desk.status())["executed"], (await desk.status())["moved"]) == (1, 1)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_alone(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(3):
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False)
+        over = asyncio.ensure_future(desk.take("gang-0", "start-3", -1, 0, 1, "b"))
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and not event.of_machine
+        assert event.reason.endswith("the last time: MemoryError: planted")
+        over.cancel()
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(5):
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            assert request is not None
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (4, 0)
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -194,6 +310,82 @@ def test_a_machine_that_joins_is_used_by_the_gang_that_waited_for_it(machines, t
         await desk.close(seconds=1)
 
     asyncio.run(story())
+
+
+def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried_on_it_again(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {"b"}
+        desk = await begun(machines, tmp_path, count=2, elastic=True)
+        tickets = [
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+            for seed in range(2)
+        ]
+        await until(lambda: len(machines.hosts) == 2 and running(desk))
+        machines.alive = {"a", "b"}
+        await until(lambda: len(desk._dead) == 1)
+        (gang,) = desk._dead
+        status = await desk.status()
+        assert {"gang": gang, "doing": "is not started again: b: it must see the storage"} in status["gangs"]
+        assert status["notices"] == [f"{gang} cannot run on b: it must see the storage"]
+        assert len(running(desk)) == 1
+        machines.alive = {"b"}
+        event = event_from_json((await desk.next_events("trial-0", tickets[0]))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason.endswith("the last reason: b: it must see the storage")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host_has_died(machines, tmp_path):
+    async def story() -> None:
+        machines.hosts_die_after = 1
+        desk = await begun(machines, tmp_path)
+        for seed in range(HOST_STARTS + 3):
+            if seed == HOST_STARTS + 2:
+                machines.hosts_die_after = 0  # from the next host on
+            ticket = await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed).to_json()])
+            assert isinstance(event_from_json((await desk.next_events(f"trial-{seed}", ticket))[-1]), Done)
+        await until(lambda: desk._dead)
+        ticket = await desk.submit("last", [training("text_nli", "", seed=99).to_json()])
+        event = event_from_json((await desk.next_events("last", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: no machine could be had"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda: ""
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
+        await desk.submit("trial", [training("text_nli", "").to_json()])
+        lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
+        await until(lambda: desk._lacking)
+        status = await desk.status()
+        assert status["waiting"][0]["reason"] == lacking
+        assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ("", "RuntimeError"),
+        ("the actor died\nits node is gone", "its node is gone"),
+        (
+            "ray::TrainHost.serve()\n  File x, line 1\nray.train.InsufficientClusterResourcesError: Insufficient\n"
+            'The worker group requires {"GPU": 4}.\nPlease reduce `num_workers`.',
+            'ray.train.InsufficientClusterResourcesError: Insufficient The worker group requires {"GPU": 4}. Please '
+            "reduce `num_workers`.",
+        ),
+    ],
+)
+def test_of_a_traceback_the_whole_of_its_last_exception_is_told(said, heard):
+    assert module._last_words(RuntimeError(said)) == heard
 
 
 def test_at_the_ceiling_the_sweep_stops_and_leaves_its_trials_open(machines, tmp_path):

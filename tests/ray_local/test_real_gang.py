@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import ray
 
-from tests.ray_local.fake_runner import FAKE
 from tests.ray_local.stage_paths import evaluation, training
 from trainables.catalogue.task import LabSource
 from trainables.dispatcher import close, start_dispatcher
@@ -38,6 +37,10 @@ def real(stage: Stage, parent: str) -> Stage:
 def real_path(seed: int) -> tuple[Stage, ...]:
     first = real(training("lab_nli", "", steps=STEPS, interval=100, seed=seed), "")
     return (first, real(evaluation("lab_nli", first.digest, seed=seed), first.digest))
+
+
+def on_two(stage: Stage) -> Stage:
+    return replace(stage, shape=replace(stage.shape, workers=2))
 
 
 def until_end(handle, trial: str, ticket: int, stages: tuple[Stage, ...]) -> list:
@@ -96,21 +99,22 @@ def test_a_killed_worker_resumes_to_the_bits_that_the_loop_alone_makes(cluster, 
         close(handle)
 
 
-@pytest.mark.timeout(120)
-def test_a_gang_of_two_ranks_that_loses_one_starts_anew_and_ends_its_stage(cluster, tmp_path):
-    gangs = Gangs(workers=2, checkpoint_interval_steps=10)
+@pytest.mark.timeout(240)
+def test_a_gang_of_two_ranks_that_loses_one_in_mid_training_goes_on_from_its_checkpoint(cluster, tmp_path):
+    gangs = Gangs(workers=2, checkpoint_interval_steps=20)
     store = Store(tmp_path / "store")
-    handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="two-ranks", runner=FAKE)
+    handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="two-ranks")
     try:
-        stage = training("slow_nli", "", steps=300)
+        stage = on_two(real_path(seed=2)[0])
         ticket = ray.get(handle.submit.remote("killed", [stage.to_json()]))
-        stop = time.monotonic() + 60
-        while not any(store.inflight(stage.digest).iterdir()) and time.monotonic() < stop:
+        stop = time.monotonic() + 90
+        while not any(store.inflight(stage.digest).glob("step-*")) and time.monotonic() < stop:
             time.sleep(0.02)
         os.kill(ray.get(handle.status.remote())["processes"]["gang-0"][1], signal.SIGKILL)
         (last,) = until_end(handle, "killed", ticket, (stage,))[-1:]
         assert isinstance(last, Done), last
         assert 0 < last.steps_executed < stage.steps
-        assert ray.get(handle.status.remote())["gangs_restarted"] == 1
+        status = ray.get(handle.status.remote())
+        assert (status["gangs_restarted"], status["lost"], status["failed"]) == (1, 1, 0)
     finally:
         close(handle)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +17,7 @@ import torch
 from trainables.model.reader import Reader
 from trainables.stages import Stage
 from trainables.training import attempt, loop
-from trainables.training.ranks import DistributedRanks, RankFailed
+from trainables.training.ranks import DistributedRanks, RankFailed, RankLost
 
 
 def broken(method: str, after: int):
@@ -62,6 +63,8 @@ def run(job: dict, folder: Path, rank: int) -> dict:
             report=report,
             ranks=DistributedRanks(),
         )
+    except RankLost as error:
+        return {"raised": "RankLost", "alone": error.alone, "text": str(error)}
     except RankFailed as error:
         return {"raised": "RankFailed", "ranks": error.ranks, "alone": error.alone, "text": str(error)}
     return {
@@ -84,7 +87,15 @@ def main() -> None:
         else:
             said[job["name"]] = run(job, folder, rank)
     (folder / f"said-{rank}.json").write_text(json.dumps(said))
-    torch.distributed.destroy_process_group()
+    lose_one(folder, rank)
+
+
+def lose_one(folder: Path, rank: int) -> None:
+    """Rank 1 ends in the middle of a stage, without a word."""
+    job = json.loads((folder / "last.json").read_text())
+    with mock.patch.object(Reader, "loss", lambda *_, **__: os._exit(0)) if rank == 1 else nullcontext():
+        said = run(job, folder, rank)
+    (folder / "left.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":

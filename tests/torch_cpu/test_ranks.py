@@ -74,6 +74,8 @@ def folder(tmp_path_factory) -> Path:
         )
     ]
     (here / "jobs.json").write_text(json.dumps(jobs))
+    last = {"name": "last", "stage": on_two(tiny.training(tiny.NLI, steps=8)).to_json(), "fault": ""}
+    (here / "last.json").write_text(json.dumps(last))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -130,3 +132,10 @@ def test_a_rank_that_raises_makes_both_raise_the_same(folder, fault):
 def test_ranks_stop_together_when_one_is_told_to(folder):
     answer = said(folder, "cancel")
     assert answer["cancelled"] and answer["steps"] == 5
+
+
+def test_a_rank_that_is_left_by_the_other_is_unfit_and_says_why(folder):
+    answer = json.loads((folder / "left.json").read_text())
+    assert answer["raised"] == "RankLost" and answer["alone"]
+    assert answer["text"].startswith("the connection to another rank broke: ")
+    assert not (folder / "last").exists()

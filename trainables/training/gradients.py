@@ -13,7 +13,7 @@ from trainables.data.batches import Batch, Hidden, batch, shard
 from trainables.model.reader import Reader
 from trainables.stages import Shape
 from trainables.training.feeds import Feed
-from trainables.training.ranks import RankFailed, Ranks
+from trainables.training.ranks import RankFailed, RankLost, Ranks
 from trainables.training.torch_state import autocast
 
 
@@ -84,7 +84,7 @@ class Gradients:
             drawn = self.ranks.together(draw) if feed.contrastive else draw()
             parts = shard(drawn.rows, self.ranks.size * self.accumulation_steps)
             loss, labels = self._backward(feed, parts, drawn.hidden)
-        except RankFailed:  # all ranks know already
+        except (RankFailed, RankLost):  # all ranks know already
             raise
         except Exception as raised:  # whatever it is, the others must hear of it before it goes on
             error = raised

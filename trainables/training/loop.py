@@ -51,6 +51,7 @@ def run_stage(
         Invalid: where stage, data, parent and gang do not fit one another.
         Diverged: naming the step and task whose loss was no number.
         RankFailed: on every rank, with more than one, when any failed.
+        RankLost: on every rank that is left, when the process of one has ended.
     """
     together = ranks or Ranks()
     _refuse_misfit(stage, parent, together)

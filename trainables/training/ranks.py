@@ -31,6 +31,12 @@ class RankFailed(RuntimeError):
         return (RankFailed, (self.ranks, self.size, self.reason))
 
 
+class RankLost(RuntimeError):
+    """A collective broke, as it does where the process of another rank has ended: no rank can go on from here."""
+
+    alone = True
+
+
 class Ranks:
     """One process alone: sums are what they are, and nobody waits."""
 
@@ -66,7 +72,10 @@ class Ranks:
 
 
 class DistributedRanks(Ranks):
-    """The ranks of a torch.distributed process group (gloo or nccl) that somebody else has set up."""
+    """The ranks of a torch.distributed process group (gloo or nccl) that somebody else has set up.
+
+    Whatever is asked of all of them raises `RankLost` on the rest when one is gone.
+    """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.rank = torch.distributed.get_rank()
@@ -77,10 +86,10 @@ class DistributedRanks(Ranks):
         """Replace `tensor` on every rank by the sum over ranks, wherever it lies."""
         if self._device.type != "cpu" and tensor.device.type == "cpu":
             moved = tensor.to(self._device)
-            torch.distributed.all_reduce(moved)
+            _all_reduce(moved)
             tensor.copy_(moved)
         else:
-            torch.distributed.all_reduce(tensor)
+            _all_reduce(tensor)
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so."""
@@ -111,6 +120,8 @@ class DistributedRanks(Ranks):
         result: T | None = None
         try:
             result = work()
+        except RankLost:  # whoever is left hears of it by itself
+            raise
         except Exception as raised:  # whatever it is, the other ranks must hear of it before it goes on
             error = raised
         flags = torch.zeros(self.size)
@@ -118,3 +129,10 @@ class DistributedRanks(Ranks):
         self.sum_(flags)
         self.raise_together(flags.tolist(), error)
         return result  # type: ignore[return-value]
+
+
+def _all_reduce(tensor: torch.Tensor) -> None:
+    try:
+        torch.distributed.all_reduce(tensor)
+    except RuntimeError as error:  # gloo and nccl raise no other, and tell in words alone what it was
+        raise RankLost(f"the connection to another rank broke: {str(error).splitlines()[0]}") from error
