@@ -107,7 +107,9 @@ def _remarks(need: Need) -> list[str]:
 
 def add_jobs(commands: Any) -> None:
     """The `submit` and `stop` commands."""
-    submit = _job_command(commands, "submit", _submit, "hand a sweep to a running cluster, where it lives on by itself")
+    text = "hand a sweep to a running cluster, where it lives on by itself"
+    submit = _sweep_command(commands, "submit", _submit, text)
+    add_address(submit, required=True)
     submit.add_argument("--storage", required=True, help="URI, or a folder that every machine of the cluster sees")
     submit.add_argument("--follow", action="store_true", help="print what the sweep says until it ends")
     submit.add_argument("--folder", default="", help="folder to copy to the cluster (default: the definition's)")
@@ -118,18 +120,21 @@ def add_jobs(commands: Any) -> None:
         "--variable", action="append", default=[], metavar="NAME=VALUE", help="for the job's environment; repeatable"
     )
     submit.epilog = "The same command again goes on where a stopped, failed or lost job left off."
-    _job_command(commands, "stop", _stop, "end a sweep that was handed to a cluster; what is open stays open")
+    text = "have a running sweep write checkpoints and end, as one Ctrl-C does; what is open stays open"
+    stop = _sweep_command(commands, "stop", _stop, text)
+    where = stop.add_mutually_exclusive_group(required=True)
+    add_address(where)
+    where.add_argument("--storage", default="", help="its storage, from any machine that sees it, wherever it runs")
 
 
-def _job_command(commands: Any, name: str, act: Any, text: str) -> argparse.ArgumentParser:
+def _sweep_command(commands: Any, name: str, act: Any, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     command.add_argument("sweep", metavar="NAME_OR_FILE", help="a preset such as 'lab', or a .py file with one Sweep")
-    add_address(command, required=True)
     command.set_defaults(act=act)
     return command
 
 
-def add_address(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+def add_address(command: Any, *, required: bool = False) -> None:
     """The option that names a running cluster."""
     command.add_argument(
         "--address",
@@ -211,10 +216,30 @@ def _submit(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     from sweep.submit import Cluster
 
+    if options.storage:
+        return _stop_by_storage(options)
     cluster = Cluster(options.address)
     job = cluster.stop(cluster.latest(_name(options)))
     print(f"job {job.id} {job.state.lower()}; `sweep submit` goes on with what is open")
     return 0 if job.ended else 1
+
+
+def _stop_by_storage(options: argparse.Namespace) -> int:
+    from sweep.cli import results_of
+    from sweep.stop_request import ask_to_stop, await_end
+    from sweep.submit import STOP_SECONDS
+
+    results = results_of(options.sweep, options.storage)
+    running = ask_to_stop(*results.place, results.name)
+    if running is None:
+        print("no process runs it now")
+        return 0
+    who = f"process {running['process']} on {running['host']}"
+    print(f"{who} was asked to stop; each gang ends its step and writes a checkpoint", file=sys.stderr)
+    ended = await_end(*results.place, results.name, running, seconds=STOP_SECONDS + 30)
+    then = "`sweep run` or `sweep submit` goes on with what is open"
+    print(f"{who} has ended; {then}" if ended else f"{who} still runs it; the request stays until it ends")
+    return 0 if ended else 1
 
 
 def ask(options: argparse.Namespace, *words: str) -> int:

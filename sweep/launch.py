@@ -26,6 +26,7 @@ from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.roll_call import call_roll
+from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
@@ -90,6 +91,7 @@ def run(
     `mirrors` show the sweep elsewhere as well while it runs: `wandb[:PROJECT]` or `mlflow[:TRACKING_URI]`.
 
     The first Ctrl-C, or SIGTERM, lets every gang finish its step and write a checkpoint; the second stops at once.
+    `sweep stop` on the same storage does as the first.
 
     Raises:
         Invalid: before anything starts, if the definition, its data, the storage or the machine cannot do, or if
@@ -270,8 +272,14 @@ def _conduct(
                         display.say(text)
                 return said | display.pace() | {"cells": conductor.waits(), "stopping": conductor.broken}
 
-            live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask).start()
+            request = StopRequest(store.filesystem, store.root, sweep.name)
             with Stopping(ask_to_stop) as stopping:
+
+                def heed() -> None:
+                    if not stopping.asked and request.has_come():
+                        stopping.ask_once()
+
+                live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
                 try:
                     ended = -1
                     while not conductor.broken and ended < (ended := conductor.ended()):
@@ -279,7 +287,8 @@ def _conduct(
                     return ray.get(dispatcher.status.remote())
                 finally:
                     live.close()
-                    close(dispatcher, patiently=stopping.times == 1, at_once=stopping.times > 1)
+                    request.take_away()
+                    close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
     finally:
         if mine:
             _end(ray.shutdown)

@@ -109,6 +109,32 @@ def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_sec
     assert "Traceback" not in out
 
 
+@pytest.mark.timeout(500)
+def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on_and_the_next_run_is_not_stopped(
+    uninterrupted, tmp_path
+):
+    process = start(tmp_path)
+    victims = Victims(tmp_path, process)
+    stop = [sys.executable, "-m", "sweep.cli", "stop", *victims.command[-3:]]
+    victims.await_fragments(4)
+    asked = subprocess.run(stop, env=victims.environment, capture_output=True, text=True, timeout=120)
+    out, _ = process.communicate(timeout=30)
+    assert (asked.returncode, process.returncode) == (0, 1), asked.stderr + out
+    assert asked.stdout.startswith(f"process {process.pid} on ") and "goes on with what is open" in asked.stdout
+    assert "stopping: each gang ends its step and writes a checkpoint" in out
+    assert "the sweep was stopped. Nothing is lost" in out and f"sweep run {victims.command[-3]}" in out
+    assert "Traceback" not in out
+
+    again = subprocess.run(stop, env=victims.environment, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, again.stdout) == (0, "no process runs it now\n")
+    assert not list(tmp_path.glob("storage/sweeps/*/stop.json"))
+    (tmp_path / "storage/sweeps/small/stop.json").write_text('{"host": "x", "boot": "", "process": 1, "since": "then"}')
+    process = start(tmp_path)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert everything(tmp_path / "storage/sweeps/small/tables") == uninterrupted
+
+
 @pytest.mark.timeout(600)
 def test_a_sweep_of_which_anything_is_killed_at_random_moments_ends_as_one_that_never_was(uninterrupted, tmp_path):
     killed, rounds = kill_until_done(tmp_path, kills=10, seed=20)
