@@ -10,6 +10,7 @@
 #   SWEEP_PIP          further arguments of pip install, such as --index-url or --find-links of a wheel folder
 #   SWEEP_AUTOSCALER   version of Ray's autoscaler on the head: 2, or 1 for machines of one's own
 #   SWEEP_CPUS         processors to offer to gangs (default: all of a worker; a head offers none)
+#   SWEEP_SPOT         aws or gcp: a worker drains its node when that cloud tells that it takes the machine back
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${SWEEP_VENV:-$HOME/transfer-sweep-venv}
@@ -74,6 +75,14 @@ prepare() {
   ray stop >/dev/null 2>&1 || true
 }
 
+# Beside Ray for as long as the machine is there: nothing of Ray asks a cloud whether it takes the machine back.
+watch_notice() {
+  if [ -n "${SWEEP_SPOT:-}" ]; then
+    setsid nohup flock --nonblock "$HOME/.transfer-sweep-notice" python -m sweep.notice "$SWEEP_SPOT" "$1:6379" \
+      >>"$HOME/transfer-sweep-notice.log" 2>&1 </dev/null &
+  fi
+}
+
 case ${1:-} in
   install) install ;;
   head)
@@ -85,7 +94,7 @@ case ${1:-} in
     for process in $(pgrep -u "$(id -u)" -f '[r]ay\.util\.client\.server .*--port=10001'); do kill "$process" || true; done ;;
   worker)
     prepare
-    exec ray start --address="${2:?the head address}:6379" ${SWEEP_CPUS:+--num-cpus="$SWEEP_CPUS"} \
-      --disable-usage-stats ;;
-  *) sed -n '2,13p' "${BASH_SOURCE[0]}"; exit 2 ;;
+    ray start --address="${2:?the head address}:6379" ${SWEEP_CPUS:+--num-cpus="$SWEEP_CPUS"} --disable-usage-stats
+    watch_notice "$2" ;;
+  *) sed -n '2,14p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

@@ -89,7 +89,7 @@ def _aws(sized: Fleet, names: Names) -> str:
     spot = worker(
         "spot",
         "InstanceMarketOptions: {MarketType: spot}\n                ",
-        "Spot machines may vanish with two minutes' notice: a stage then goes on from its last checkpoint.",
+        "Spot machines may vanish with two minutes' notice, in which gangs save and leave.",
         10,
         sized.nodes,
     )
@@ -142,7 +142,7 @@ def _aws(sized: Fleet, names: Names) -> str:
             "head_node_type: head",
             "",
             _synced(names),
-            _commands(names, head={"SWEEP_EXTRAS": "aws"}),
+            _commands(names, head={"SWEEP_EXTRAS": "aws"}, worker={"SWEEP_SPOT": "aws"}),
         ]
     )
 
@@ -231,7 +231,7 @@ def _gcp(sized: Fleet, names: Names) -> str:
             _indent(
                 worker(
                     "spot",
-                    "Spot machines may vanish at any moment: a stage then goes on from its last checkpoint.",
+                    "Spot machines may vanish with half a minute's notice, in which gangs save and leave.",
                     spot,
                     10,
                     sized.nodes,
@@ -249,7 +249,7 @@ def _gcp(sized: Fleet, names: Names) -> str:
             "head_node_type: head",
             "",
             _synced(names),
-            _commands(names, head={"SWEEP_EXTRAS": "gcp"}),
+            _commands(names, head={"SWEEP_EXTRAS": "gcp"}, worker={"SWEEP_SPOT": "gcp"}),
         ]
     )
 
