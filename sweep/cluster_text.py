@@ -11,6 +11,15 @@ from sweep.cluster import Fleet, Machine, Need, Provider, fleet
 RAY_VERSION = "2.60.0"
 PYTHON_VERSION = "3.11.13"
 
+#: The first KubeRay operator that takes the token from a secret that one names; resources of a group came before it.
+KUBERAY_VERSION = "1.6.0"
+
+#: The secret of the cluster's token on Kubernetes; KubeRay reads its key `auth_token`.
+_SECRET = "transfer-sweep-token"
+
+#: The most GPUs that a machine on Kubernetes is taken to have.
+_GPUS_PER_MACHINE = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Names:
@@ -153,7 +162,7 @@ _AWS_UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/22.04/stable/cur
 def _gcp(sized: Fleet, names: Names) -> str:
     region = names.region or "us-central1"
 
-    def node(machine: str, *, image: str, disk: int, scheduling: str) -> str:
+    def node(machine: str, *, image: str, disk: int, scheduling: str, account: str = "") -> str:
         return _block(
             f"""
             node_config:
@@ -166,8 +175,16 @@ def _gcp(sized: Fleet, names: Names) -> str:
                     diskSizeGb: {disk}
                     sourceImage: {image}
             """
-        ) + _indent(scheduling, 2)
+        ) + _indent(account + scheduling, 2)
 
+    # Ray gives its own account to the head alone; without one a worker could not reach the bucket.
+    account = _block(
+        f"""
+        serviceAccounts:
+          - email: transfer-sweep-worker@{names.project}.iam.gserviceaccount.com  # may use the bucket; see README.md
+            scopes: [https://www.googleapis.com/auth/cloud-platform]  # what it may is for its roles to say
+        """
+    )
     ubuntu = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2204-lts"
     cuda = "projects/deeplearning-platform-release/global/images/family/common-cu128-ubuntu-2204-nvidia-570"
     image = cuda if sized.machine.gpus else ubuntu
@@ -176,9 +193,9 @@ def _gcp(sized: Fleet, names: Names) -> str:
         host = "onHostMaintenance: TERMINATE"  # machines with GPUs cannot move while they run
     else:
         driver, host = "", "onHostMaintenance: MIGRATE"
-    spot = driver + "scheduling:\n  - {provisioningModel: SPOT, instanceTerminationAction: DELETE, "
+    spot = driver + "scheduling: {provisioningModel: SPOT, instanceTerminationAction: DELETE, "
     spot += "onHostMaintenance: TERMINATE}\n"
-    demand = driver + f"scheduling:\n  - {{{host}}}\n"
+    demand = driver + f"scheduling: {{{host}}}\n"
     disk = _disk_gigabytes(sized.machine)
 
     def worker(name: str, why: str, scheduling: str, priority: int, most: int) -> str:
@@ -186,7 +203,7 @@ def _gcp(sized: Fleet, names: Names) -> str:
             f"{name}:",
             f"  # {why}",
             f"  # {_machine_words(sized)}",
-            _indent(node(sized.machine.name, image=image, disk=disk, scheduling=scheduling)).rstrip(),
+            _indent(node(sized.machine.name, image=image, disk=disk, scheduling=scheduling, account=account)).rstrip(),
             f"  resources: {_resources(sized)}",
             "  min_workers: 0  # nothing is rented while no work waits",
             f"  max_workers: {most}  # {_count_words(sized, most)}",
@@ -201,7 +218,7 @@ def _gcp(sized: Fleet, names: Names) -> str:
             "  # Holds the dispatcher, the trials and the dashboard, and trains nothing. Never a spot machine: its",
             "  # loss stops the sweep (nothing is lost; `sweep submit` again goes on).",
             _indent(
-                node("n2-standard-4", image=ubuntu, disk=60, scheduling="scheduling:\n  - {automaticRestart: true}\n")
+                node("n2-standard-4", image=ubuntu, disk=60, scheduling="scheduling: {automaticRestart: true}\n")
             ).rstrip(),
             "  resources: {CPU: 0}  # no gang is ever placed here",
             "  min_workers: 0",
@@ -297,7 +314,8 @@ def _local(need: Need, names: Names) -> str:
 
 def _kuberay(need: Need, names: Names) -> str:
     gpus = max(1, round(need.gpus_per_worker)) if need.gpus_per_worker else 0
-    per_pod = min(need.workers, 8) if gpus else need.workers  # a pod lies on one machine, which rarely has more GPUs
+    # A pod lies on one machine, which rarely has more GPUs than that.
+    per_pod = min(need.workers, max(1, _GPUS_PER_MACHINE // gpus)) if gpus else need.workers
     pods = need.gangs * -(-need.workers // per_pod)
     processors = max(1, round(per_pod * need.processors_per_worker))
     memory = max(8, round(per_pod * need.gigabytes * 1.2))
@@ -305,16 +323,6 @@ def _kuberay(need: Need, names: Names) -> str:
     selector = ""
     if need.accelerator:
         selector = f'resources: {{"accelerator_type:{need.accelerator}": "1"}}  # the GPU that the gangs name\n    '
-    token = _indent(
-        _block(
-            """
-            - {name: RAY_AUTH_MODE, value: token}
-            - name: RAY_AUTH_TOKEN
-              valueFrom: {secretKeyRef: {name: transfer-sweep-token, key: token}}
-            """
-        ),
-        14,
-    ).rstrip()
     return "\n".join(
         [
             _head_comment(need, Provider.KUBERAY),
@@ -329,6 +337,8 @@ def _kuberay(need: Need, names: Names) -> str:
             ).rstrip(),
             "spec:",
             f'  rayVersion: "{names.ray}"  # the Ray in the image',
+            "  # The operator gives the token to every container, the autoscaler's too, which has no entry here.",
+            f"  authOptions: {{mode: token, secretName: {_SECRET}}}",
             "  enableInTreeAutoscaling: true  # pods come when gangs wait for them",
             "  autoscalerOptions:",
             "    version: v2",
@@ -341,8 +351,6 @@ def _kuberay(need: Need, names: Names) -> str:
             "        containers:",
             "          - name: ray-head",
             f"            image: {names.image}  # made by cluster/Dockerfile: this Ray, this Python, this checkout",
-            "            env:",
-            token,
             "            resources:",
             "              # One process per trial in flight, two trials per gang, and Ray itself.",
             "              limits: {cpu: 4, memory: 16Gi}",
@@ -358,8 +366,6 @@ def _kuberay(need: Need, names: Names) -> str:
             "        containers:",
             "          - name: ray-worker",
             f"            image: {names.image}",
-            "            env:",
-            token,
             "            resources:",
             f"              # {_asked(need)} and {need.gigabytes:.0f} GB for each worker, with a fifth to spare.",
             f"              limits: {{{limits}}}",
@@ -374,8 +380,8 @@ def _kuberay(need: Need, names: Names) -> str:
 
 def _head_comment(need: Need, provider: Provider) -> str:
     start = {
-        Provider.KUBERAY: "ray get-auth-token --generate; kubectl create secret generic transfer-sweep-token "
-        "--from-file=token=$HOME/.ray/auth_token\n#          kubectl apply -f FILE",
+        Provider.KUBERAY: f"ray get-auth-token --generate; kubectl create secret generic {_SECRET} "
+        "--from-file=auth_token=$HOME/.ray/auth_token\n#          kubectl apply -f FILE",
     }.get(provider, "ray get-auth-token --generate && ray up FILE")
     end = "kubectl delete -f FILE" if provider is Provider.KUBERAY else "ray down FILE"
     lines = [
@@ -385,9 +391,10 @@ def _head_comment(need: Need, provider: Provider) -> str:
         "# --storage s3://…, gs://… or a folder that all machines see.",
         f"#   start: {start}",
         f"#   end:   {end}",
-        "",
     ]
-    return "\n".join(lines)
+    if provider is Provider.KUBERAY:
+        lines.append(f"# The operator must be KubeRay {KUBERAY_VERSION} or newer: older ones know no secretName.")
+    return "\n".join([*lines, ""])
 
 
 def _asked(need: Need) -> str:
