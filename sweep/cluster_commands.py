@@ -15,6 +15,7 @@ from sweep.load import Unreadable, load
 from sweep.plan import Plan, estimated_seconds
 from trainables.faults import refuse
 
+from trainables.stages import Stage
 
 def add_cluster(commands: Any) -> None:
     """The `cluster` command."""
@@ -180,12 +181,19 @@ def simulation(plan: Plan, options: argparse.Namespace) -> str:
         losses_per_node_hour=options.losses_per_node_hour,
         price_per_node_hour=options.price_per_node_hour,
     )
-    seconds_of = estimated_seconds
+    given = options.gigaflops
+    fault = f"--gigaflops must be a finite number above 0, got {given}"
+    refuse("the cluster to simulate", () if given is None or 0 < given < math.inf else (fault,))
+
+    def guessed(stage: Stage) -> float:
+        return estimated_seconds(stage, given or 0.0)
+
+    seconds_of = guessed
     if options.measured:
         from sweep.results import Results
 
         records = Results.open(options.measured, plan.sweep.name).standing().records.values()
-        seconds_of = measured((run for record in records for run in record.stage_runs), estimated_seconds)
+        seconds_of = measured((run for record in records for run in record.stage_runs), guessed)
     return simulated_text(plan, described, simulate(plan, described, seconds_of))
 
 
@@ -198,6 +206,8 @@ def _submit(options: argparse.Namespace) -> int:
     job = cluster.submit(
         options.sweep,
         sweep=definition.name,
+    text = "GFLOP/s that a GPU reaches, or a thread of gangs without one (default: the plan's own guess)"
+    group.add_argument("--gigaflops", type=float, help=text)
         storage=options.storage,
         requirements=options.require,
         folder=options.folder,

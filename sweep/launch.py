@@ -20,6 +20,7 @@ from sweep.disk import disk_faults
 from sweep.ledger import Ledger, put_whole
 from sweep.live import Live
 from sweep.lock import held
+from sweep.meter import Meter
 from sweep.patience import Careless, PatientLedger
 from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
@@ -259,13 +260,18 @@ def _conduct(
             told: set[str] = set()
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 
-            def ask_to_stop() -> None:
-                conductor.broken = conductor.broken or "the sweep was stopped"
+            meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
+
+            def ask_to_stop(reason: str = "the sweep was stopped") -> None:
+                conductor.broken = conductor.broken or reason
                 display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
-                ray.get(dispatcher.pause.remote("the sweep was stopped"))
+                ray.get(dispatcher.pause.remote(reason))
 
             def ask() -> dict[str, Any]:
                 said = ray.get(dispatcher.status.remote(), timeout=10)
+                machines = sum(node["Alive"] for node in ray.nodes())
+                if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
+                    stopping.ask_once(reached)
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)
@@ -287,6 +293,7 @@ def _conduct(
                     return ray.get(dispatcher.status.remote())
                 finally:
                     live.close()
+                    meter.keep()
                     request.take_away()
                     close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
     finally:

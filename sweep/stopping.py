@@ -18,7 +18,7 @@ class Stopping:
     signals cannot be heard, the context does nothing.
     """
 
-    def __init__(self, ask: Callable[[], None]) -> None:
+    def __init__(self, ask: Callable[..., None]) -> None:
         self._ask = ask
         self.times = 0
         """How many signals have come."""
@@ -35,11 +35,11 @@ class Stopping:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
-    def ask_once(self) -> None:
+    def ask_once(self, *reason: str) -> None:
         """Ask as the first signal does; nothing if it was asked before. Counts as no signal, so one more still asks."""
         if not self.asked:
             self.asked = True
-            self._ask()
+            self._ask(*reason)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.times += 1

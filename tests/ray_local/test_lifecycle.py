@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sweep import run
+from sweep.launch import Interrupted
 from tests.ray_local.stage_paths import path, training
 from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, everything, tables
@@ -79,6 +81,17 @@ def test_a_budget_of_bytes_is_kept_by_making_stages_again_and_changes_no_table(c
     assert counts(free)["remade"] == 0
     manifests = len(list((tmp_path / "tight/stages").glob("*/manifest.json")))
     assert manifests < len(list((tmp_path / "free/stages").glob("*/manifest.json")))
+
+
+@pytest.mark.timeout(300)
+def test_a_sweep_stops_at_its_ceiling_of_node_hours_and_a_run_after_it_counts_on(cluster, tmp_path):
+    capped = replace(SLOW, gangs=replace(ONE, rehearsal_step_seconds=0.01, node_hours=1e-5))
+    for _ in range(2):
+        with pytest.raises(Interrupted, match=r"the machines have stood for the 1e-05 node-hours .* over all runs"):
+            run(capped, tmp_path)
+    spent = json.loads((tmp_path / "sweeps/small/spent.json").read_text())
+    assert spent["node_hours"] >= 1e-5
+    assert run(replace(SLOW, gangs=ONE), tmp_path).complete
 
 
 # In processes of their own
