@@ -117,7 +117,7 @@ def test_a_relative_folder_is_no_storage_of_a_cluster():
 
 def test_a_dead_address_and_a_wrong_token_are_told_apart():
     assert "open a tunnel with `ray dashboard cluster.yaml`" in _unreachable(ConnectionError("refused"))
-    assert "copy ~/.ray/auth_token" in _unreachable(RuntimeError("403 Forbidden: invalid"))
+    assert "copy ~/.ray/auth_token" in _unreachable(RuntimeError("Request failed with status code 403: invalid"))
 
 
 def test_a_fault_of_several_machines_is_told_once_and_a_machine_that_is_gone_has_none():
