@@ -494,6 +494,8 @@ def _commands(
 ) -> str:
     def run(action: str, more: dict[str, str] | None = None) -> str:
         given = {"SWEEP_RAY": names.ray, "SWEEP_PYTHON": names.python, **(both or {}), **(more or {})}
+        if "/" in given["SWEEP_PYTHON"]:  # an interpreter, which must be the one of the version all the same
+            given.setdefault("SWEEP_PYTHON_VERSION", names.python)
         variables = " ".join(f"{name}={_quoted(value)}" for name, value in given.items())
         return f"{variables} bash ~/transfer-sweep/cluster/node.sh {action}"
 
@@ -507,9 +509,9 @@ def _commands(
             f"  - {run('install', head)}",
             "worker_setup_commands:  # the same",
             f"  - {run('install', worker)}",
-            "head_start_ray_commands:  # at every `ray up`",
+            "head_start_ray_commands:  # at every `ray up`; ends any other Ray of this user there first",
             f"  - {run('head', head)}",
-            "worker_start_ray_commands:  # when a worker has come",
+            "worker_start_ray_commands:  # when a worker has come; the same",
             f"  - {run('worker $RAY_HEAD_IP', worker)}",
             "",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -168,6 +169,13 @@ def test_the_command_prints_a_configuration_with_its_variables(capsys, monkeypat
     assert "head_ip: 10.0.0.1" in said.out and "worker_ips: [10.0.0.2, 10.0.0.3]" in said.out
     assert said.out.count("SWEEP_VENV=/opt/venv") == 4
     assert "no GPU" in said.err
+
+
+def test_an_interpreter_of_ones_own_must_be_of_the_version_all_the_same(capsys):
+    assert main(["cluster", "--provider", "local", "--variable", "SWEEP_PYTHON=/opt/python"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("SWEEP_PYTHON=/opt/python ") == 4
+    assert said.count(f"SWEEP_PYTHON_VERSION={platform.python_version()} ") == 4
 
 
 def test_a_variable_without_a_value_is_refused(capsys):

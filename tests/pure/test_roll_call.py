@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import Question, _files, answer, cluster_faults, placing_faults
+from sweep.roll_call import Question, _files, _precision_faults, answer, cluster_faults, placing_faults
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -19,6 +19,7 @@ from trainables.data import places
 from trainables.data.fingerprint import resolve
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
+from trainables.settings import Precision
 
 TOKEN = "0123"
 TWO = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}]
@@ -104,6 +105,20 @@ def test_gangs_that_may_wait_or_ask_for_nothing_are_not_refused(gangs):
 def test_an_accelerator_that_no_machine_has_is_named():
     (fault,) = placing_faults(Gangs(gpus_per_worker=1.0, accelerator="A100"), TWO)
     assert "1 CPU, 1 GPU of type A100 each, got room for 0 workers" in fault
+
+
+def test_a_head_without_a_gpu_decides_no_precision_of_gangs_that_have_some():
+    head, worker = (
+        {"NodeID": name, "Resources": {"CPU": 4.0} | more} for name, more in (("h", {}), ("w", {"GPU": 1.0}))
+    )
+    here = {"NodeID": "h", "Resources": {"CPU": 4.0, "GPU": 1.0}}
+    stated = small_sweep(gangs=Gangs(gpus_per_worker=1.0))
+    auto = replace(stated, target_settings=replace(stated.target_settings, precision=Precision.AUTO))
+    faults = list(_precision_faults(auto, [head, worker], "h"))
+    assert len(faults) == 1 and "target_settings must state its precision, got Precision.AUTO on a head" in faults[0]
+    assert "use Precision.BFLOAT16 for GPUs from Ampere on" in faults[0]
+    assert list(_precision_faults(auto, [here, worker], "h")) == []
+    assert list(_precision_faults(stated, [head, worker], "h")) == []
 
 
 @pytest.mark.parametrize("storage", ["s3://bucket/folder", "/mnt/all"])
