@@ -7,7 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sweep.cluster_commands import add_address, add_cluster, add_jobs, add_simulation, ask, simulation
+from sweep.cluster_commands import (
+    add_address,
+    add_cluster,
+    add_jobs,
+    add_run,
+    add_simulation,
+    ask,
+    simulation,
+    table_words,
+)
 from sweep.data_commands import add_data
 from sweep.load import Unreadable, load
 from sweep.presets import SUITES
@@ -35,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "data", None):
         os.environ["SWEEP_DATA"] = options.data
     try:
-        if getattr(options, "sweep", None) in SUITES:
+        if getattr(options, "sweep", None) in SUITES and not getattr(options, "takes_suites", False):
             suite = SUITES[options.sweep]()
             return _plan_together(suite) if options.act is _plan else _each(suite, options)
         return options.act(options)
@@ -61,20 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = _command(commands, "run", _run, "run a sweep, or continue it where it stopped")
-    run.add_argument("--gangs", type=int, help="how many gangs to use, instead of what the definition says")
-    run.add_argument("--retry-failed", action="store_true", help="try failed trials again, under their numbers")
-    run.add_argument(
-        "--renew",
-        action="store_true",
-        help="make anew, under their numbers, the trials that other library versions, precision or device made",
-    )
-    run.add_argument(
-        "--mirror",
-        action="append",
-        default=[],
-        metavar="WHERE",
-        help="show it in wandb[:PROJECT] or mlflow[:TRACKING_URI] too (extras of the same names)",
-    )
+    add_run(run)
     run.epilog = (
         "Exits with 0 only if every planned trial and confirmation is there, and with 3 if all that is missing is what "
         "the budget does not pay for; the same command continues. "
@@ -254,7 +250,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     if options.address:
-        return ask(options, "table", "--format", options.format)
+        return ask(options, "table", *table_words(options))
     from sweep.show import published_lines, table_lines
 
     if options.with_published and options.format in ("csv", "json"):

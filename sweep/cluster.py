@@ -23,6 +23,12 @@ PROCESS_GIGABYTES = 4.0
 PROCESSORS_PER_GPU = 4
 
 
+#: What the head holds in main memory: Ray, the dispatcher and the driver; then, for each gang, two trials, the gang's
+#: host and Ray Train's controller, which were seen to hold 0.1 to 0.4 GB each.
+HEAD_GIGABYTES = 4.0
+HEAD_GIGABYTES_PER_GANG = 1.0
+
+
 class Provider(StrEnum):
     """Whose machines they are."""
 
@@ -53,6 +59,7 @@ MACHINES: dict[Provider, tuple[Machine, ...]] = {
         Machine(name="m7i.2xlarge", processors=8, gigabytes=32),
         Machine(name="m7i.4xlarge", processors=16, gigabytes=64),
         Machine(name="m7i.8xlarge", processors=32, gigabytes=128),
+        Machine(name="m7i.16xlarge", processors=64, gigabytes=256),
         Machine(name="g5.xlarge", processors=4, gigabytes=16, gpus=1, accelerator="A10G", gpu_gigabytes=24),
         Machine(name="g5.2xlarge", processors=8, gigabytes=32, gpus=1, accelerator="A10G", gpu_gigabytes=24),
         Machine(name="g6e.2xlarge", processors=8, gigabytes=64, gpus=1, accelerator="L40S", gpu_gigabytes=48),
@@ -68,6 +75,7 @@ MACHINES: dict[Provider, tuple[Machine, ...]] = {
         Machine(name="n2-standard-8", processors=8, gigabytes=32),
         Machine(name="n2-standard-16", processors=16, gigabytes=64),
         Machine(name="n2-standard-32", processors=32, gigabytes=128),
+        Machine(name="n2-standard-64", processors=64, gigabytes=256),
         Machine(name="g2-standard-4", processors=4, gigabytes=16, gpus=1, accelerator="L4", gpu_gigabytes=24),
         Machine(name="g2-standard-8", processors=8, gigabytes=32, gpus=1, accelerator="L4", gpu_gigabytes=24),
         Machine(name="a2-highgpu-1g", processors=12, gigabytes=85, gpus=1, accelerator="A100", gpu_gigabytes=40),
@@ -191,6 +199,28 @@ def fleet(need: Need, provider: Provider) -> Fleet:
     else:
         nodes = need.gangs * math.ceil(need.workers / workers)
     return Fleet(need=need, machine=machine, nodes=nodes, workers_per_node=workers)
+
+
+def head_gigabytes(need: Need) -> float:
+    """Main memory that the head needs; it grows with the gangs."""
+    return HEAD_GIGABYTES + HEAD_GIGABYTES_PER_GANG * need.gangs
+
+
+def head_machine(need: Need, provider: Provider) -> Machine:
+    """The smallest machine of a provider without GPUs that can be the head; of at least four processors.
+
+    Raises:
+        Invalid: where the gangs are too many for any.
+    """
+    kinds = [machine for machine in MACHINES[provider] if not machine.gpus and machine.processors >= 4]
+    fitting = [machine for machine in kinds if machine.gigabytes * 0.85 >= head_gigabytes(need)]
+    if not fitting:
+        most = math.floor(kinds[-1].gigabytes * 0.85 - HEAD_GIGABYTES)
+        fault = (
+            f"the head must hold processes of every gang, at most {most} on {kinds[-1].name}, got {need.gangs} gangs"
+        )
+        raise Invalid(f"a cluster on {provider} for {need.sweep}", [f"{fault}; use fewer"])
+    return fitting[0]
 
 
 def _workers_on(machine: Machine, need: Need) -> int:

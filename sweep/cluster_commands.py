@@ -13,7 +13,9 @@ from sweep.cluster import USUAL, Need, Provider, need_of
 from sweep.cluster_text import Names, cluster_text
 from sweep.load import Unreadable, load
 from sweep.plan import Plan, estimated_seconds
+from sweep.presets import SUITES
 from trainables.faults import refuse
+from trainables.stages import Stage
 
 
 def add_cluster(commands: Any) -> None:
@@ -107,7 +109,9 @@ def _remarks(need: Need) -> list[str]:
 
 def add_jobs(commands: Any) -> None:
     """The `submit` and `stop` commands."""
-    submit = _job_command(commands, "submit", _submit, "hand a sweep to a running cluster, where it lives on by itself")
+    text = "hand a sweep to a running cluster, where it lives on by itself"
+    submit = _sweep_command(commands, "submit", _submit, text)
+    add_address(submit, required=True)
     submit.add_argument("--storage", required=True, help="URI, or a folder that every machine of the cluster sees")
     submit.add_argument("--follow", action="store_true", help="print what the sweep says until it ends")
     submit.add_argument("--folder", default="", help="folder to copy to the cluster (default: the definition's)")
@@ -117,19 +121,59 @@ def add_jobs(commands: Any) -> None:
     submit.add_argument(
         "--variable", action="append", default=[], metavar="NAME=VALUE", help="for the job's environment; repeatable"
     )
+    submit.add_argument(
+        "--data", dest="their_data", metavar="DIR", help="mirror folder, as the cluster's machines see it"
+    )
+    add_run(submit)
+    submit.set_defaults(takes_suites=True)
     submit.epilog = "The same command again goes on where a stopped, failed or lost job left off."
-    _job_command(commands, "stop", _stop, "end a sweep that was handed to a cluster; what is open stays open")
+    text = "have a running sweep write checkpoints and end, as one Ctrl-C does; what is open stays open"
+    stop = _sweep_command(commands, "stop", _stop, text)
+    where = stop.add_mutually_exclusive_group(required=True)
+    add_address(where)
+    where.add_argument("--storage", default="", help="its storage, from any machine that sees it, wherever it runs")
 
 
-def _job_command(commands: Any, name: str, act: Any, text: str) -> argparse.ArgumentParser:
+def add_run(command: argparse.ArgumentParser) -> None:
+    """The options of a run, here or as a job; `run_words` gives them back."""
+    command.add_argument("--gangs", type=int, help="how many gangs to use, instead of what the definition says")
+    command.add_argument("--retry-failed", action="store_true", help="try failed trials again, under their numbers")
+    command.add_argument(
+        "--renew",
+        action="store_true",
+        help="make anew, under their numbers, the trials that other library versions, precision or device made",
+    )
+    command.add_argument(
+        "--mirror",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="show it in wandb[:PROJECT] or mlflow[:TRACKING_URI] too (extras of the same names)",
+    )
+
+
+def run_words(options: argparse.Namespace) -> list[str]:
+    """The words of `sweep run` that say what those options say."""
+    words = ["--gangs", str(options.gangs)] if options.gangs is not None else []
+    words += ["--retry-failed"] * options.retry_failed + ["--renew"] * options.renew
+    return words + [word for where in options.mirror for word in ("--mirror", where)]
+
+
+def table_words(options: argparse.Namespace) -> list[str]:
+    """The words of `sweep table` that say what its options say."""
+    words = ["--format", options.format, *(word for where in options.where for word in ("--where", where))]
+    words += ["--group-by", options.group_by] if options.group_by else []
+    return words + ["--selectors"] * options.selectors + ["--with-published"] * options.with_published
+
+
+def _sweep_command(commands: Any, name: str, act: Any, text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     command.add_argument("sweep", metavar="NAME_OR_FILE", help="a preset such as 'lab', or a .py file with one Sweep")
-    add_address(command, required=True)
     command.set_defaults(act=act)
     return command
 
 
-def add_address(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+def add_address(command: Any, *, required: bool = False) -> None:
     """The option that names a running cluster."""
     command.add_argument(
         "--address",
@@ -155,6 +199,8 @@ def add_simulation(command: argparse.ArgumentParser) -> None:
         ("price-per-node-hour", float, 0.0, "in any currency"),
     ):
         group.add_argument(f"--{name}", type=kind, default=default, help=f"{text} (default: %(default)s)")
+    text = "GFLOP/s that a GPU reaches, or a thread of gangs without one (default: the plan's own guess)"
+    group.add_argument("--gigaflops", type=float, help=text)
     group.add_argument("--measured", metavar="STORAGE", help="take stage times from the ledger of this sweep there")
 
 
@@ -175,12 +221,19 @@ def simulation(plan: Plan, options: argparse.Namespace) -> str:
         losses_per_node_hour=options.losses_per_node_hour,
         price_per_node_hour=options.price_per_node_hour,
     )
-    seconds_of = estimated_seconds
+    given = options.gigaflops
+    fault = f"--gigaflops must be a finite number above 0, got {given}"
+    refuse("the cluster to simulate", () if given is None or 0 < given < math.inf else (fault,))
+
+    def guessed(stage: Stage) -> float:
+        return estimated_seconds(stage, given or 0.0)
+
+    seconds_of = guessed
     if options.measured:
         from sweep.results import Results
 
         records = Results.open(options.measured, plan.sweep.name).standing().records.values()
-        seconds_of = measured((run for record in records for run in record.stage_runs), estimated_seconds)
+        seconds_of = measured((run for record in records for run in record.stage_runs), guessed)
     return simulated_text(plan, described, simulate(plan, described, seconds_of))
 
 
@@ -188,33 +241,72 @@ def _submit(options: argparse.Namespace) -> int:
     from sweep.submit import Cluster
 
     refuse("the job", (f"--variable must be NAME=VALUE, got {text!r}" for text in options.variable if "=" not in text))
-    definition = load(options.sweep)
+    name, members = _names_of(options.sweep)
     cluster = Cluster(options.address)
+    data = {"SWEEP_DATA": options.their_data} if options.their_data else {}
     job = cluster.submit(
         options.sweep,
-        sweep=definition.name,
+        sweep=name,
+        members=members,
         storage=options.storage,
         requirements=options.require,
         folder=options.folder,
-        variables=dict(text.split("=", 1) for text in options.variable),
+        variables=data | dict(text.split("=", 1) for text in options.variable),
+        arguments=run_words(options),
     )
     print(f"job {job.id} runs sweep {job.sweep} on {options.address}")
     print(f"ask:  sweep status {options.sweep} --address {options.address}")
     print(f"end:  sweep stop {options.sweep} --address {options.address}")
     if not options.follow:
         return 0
-    ended = cluster.follow(job)
+    try:
+        ended = cluster.follow(job)
+    except KeyboardInterrupt:
+        print(f"job {job.id} goes on; this command alone has ended", file=sys.stderr)
+        return 130
+    except ConnectionError as error:
+        print(f"sweep: {error}; job {job.id} goes on", file=sys.stderr)
+        return 1
     print(f"job {job.id} {ended.state.lower()}: {ended.message}", file=sys.stderr)
     return 0 if ended.state == "SUCCEEDED" else 1
+
+
+def _names_of(name_or_file: str) -> tuple[str, tuple[str, ...]]:
+    """The name of a sweep, or that of a suite and those of its sweeps."""
+    if name_or_file in SUITES:
+        suite = SUITES[name_or_file]()
+        return suite.name, tuple(sweep.name for sweep in suite.sweeps)
+    return load(name_or_file).name, ()
 
 
 def _stop(options: argparse.Namespace) -> int:
     from sweep.submit import Cluster
 
+    if options.storage:
+        return _stop_by_storage(options)
     cluster = Cluster(options.address)
     job = cluster.stop(cluster.latest(_name(options)))
+    options.stopped = bool(job.members)  # with it all others of its suite
     print(f"job {job.id} {job.state.lower()}; `sweep submit` goes on with what is open")
     return 0 if job.ended else 1
+
+
+def _stop_by_storage(options: argparse.Namespace) -> int:
+    from sweep.cli import results_of
+    from sweep.stop_request import ask_to_stop, await_end
+    from sweep.submit import STOP_SECONDS
+
+    results = results_of(options.sweep, options.storage)
+    running = ask_to_stop(*results.place, results.name)
+    if running is None:
+        print("no process runs it now")
+        return 0
+    who = f"process {running['process']} on {running['host']}"
+    print(f"{who} was asked to stop; each gang ends its step and writes a checkpoint", file=sys.stderr)
+    ended = await_end(*results.place, results.name, running, seconds=STOP_SECONDS + 30)
+    then = "`sweep run` or `sweep submit` goes on with what is open"
+    print(f"{who} has ended; {then}" if ended else f"{who} still runs it; the request stays until it ends")
+    return 0 if ended else 1
 
 
 def ask(options: argparse.Namespace, *words: str) -> int:
@@ -224,7 +316,7 @@ def ask(options: argparse.Namespace, *words: str) -> int:
     cluster = Cluster(options.address)
     job = cluster.latest(_name(options))
     print(f"job {job.id} {job.state.lower()}{': ' + job.message if job.message else ''}", file=sys.stderr)
-    answer = cluster.ask([words[0], job.sweep, "--storage", job.storage, *words[1:]])
+    answer = cluster.ask([words[0], _name(options), "--storage", job.storage, *words[1:]])
     print(answer.output, end="")
     print(answer.errors, end="", file=sys.stderr)
     return 0 if answer.succeeded else 1

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass
 
-from sweep.cluster import Fleet, Machine, Need, Provider, fleet
+from sweep.cluster import Fleet, Machine, Need, Provider, fleet, head_gigabytes, head_machine
 
 #: Ray and Python of every machine: those that the project is tested with. A machine with others cannot join.
 RAY_VERSION = "2.60.0"
 PYTHON_VERSION = "3.11.13"
+
+#: The first KubeRay operator that takes the token from a secret that one names; resources of a group came before it.
+KUBERAY_VERSION = "1.6.0"
+
+#: The secret of the cluster's token on Kubernetes; KubeRay reads its key `auth_token`.
+_SECRET = "transfer-sweep-token"
+
+#: The most GPUs that a machine on Kubernetes is taken to have.
+_GPUS_PER_MACHINE = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +68,7 @@ def cluster_text(need: Need, provider: Provider, names: Names = Names()) -> str:
 def _aws(sized: Fleet, names: Names) -> str:
     def worker(name: str, market: str, why: str, priority: int, most: int) -> str:
         storage = _disk_gigabytes(sized.machine)
-        ami = (
-            "base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
-            if sized.machine.gpus
-            else "base-with-single-cuda-ubuntu-22.04/latest/ami-id"
-        )
-        image = f"resolve:ssm:/aws/service/deeplearning/ami/x86_64/{ami}"
-        if not sized.machine.gpus:
-            image = _AWS_UBUNTU
+        image = _AWS_NVIDIA if sized.machine.gpus else _AWS_UBUNTU
         return _block(
             f"""
             {name}:
@@ -77,22 +80,24 @@ def _aws(sized: Fleet, names: Names) -> str:
                 {market}IamInstanceProfile:  # lets the machine read and write the storage bucket; see README.md
                   Name: transfer-sweep-worker
                 BlockDeviceMappings:
-                  - DeviceName: /dev/sda1
+                  - DeviceName: /dev/sda1  # where the image has its root
                     Ebs: {{VolumeSize: {storage}, VolumeType: gp3}}  # room for the environment and for stages fetched
+              # What gangs can ask for: Ray knows it before it has rented one.
               resources: {_resources(sized)}
               min_workers: 0  # nothing is rented while no work waits
               max_workers: {most}  # {_count_words(sized, most)}
-              priority: {priority}
+              priority: {priority}  # {_priority_words(priority)}
             """
         )
 
     spot = worker(
         "spot",
-        "InstanceMarketOptions: {MarketType: spot}\n                ",
-        "Spot machines may vanish with two minutes' notice: a stage then goes on from its last checkpoint.",
+        "InstanceMarketOptions: {MarketType: spot}  # a fraction of the full price\n                ",
+        "Spot machines may vanish with two minutes' notice, in which gangs save and leave.",
         10,
         sized.nodes,
     )
+    head = head_machine(sized.need, Provider.AWS)
     fallback = worker(
         "on_demand",
         "",
@@ -108,9 +113,11 @@ def _aws(sized: Fleet, names: Names) -> str:
             _block(
                 f"""
                 provider:
-                  type: aws
+                  type: aws  # the account is that of the credentials on this machine
                   region: {names.region or "us-east-1"}  # the bucket's region, or every checkpoint pays for its way
                   cache_stopped_nodes: false  # stopped machines keep paying for their disks
+                  # Ray opens port 22 to every address; a group of yours that has rules is left as it is:
+                  # security_group: {{GroupName: NAME}}
                 """
             ),
             "auth:",
@@ -124,88 +131,118 @@ def _aws(sized: Fleet, names: Names) -> str:
                       # Holds the dispatcher, the trials and the dashboard, and trains nothing. On demand: its loss
                       # stops the sweep (nothing is lost; `sweep submit` again goes on).
                       node_config:
-                        InstanceType: m7i.xlarge  # one process per trial in flight, and Ray itself
+                        InstanceType: {head.name}  # {_head_words(sized.need, head)}
+                        # Plain Ubuntu
                         ImageId: {_AWS_UBUNTU}
                         IamInstanceProfile:
-                          Name: transfer-sweep-head  # starts and ends workers, and reads the bucket; see README.md
+                          Name: transfer-sweep-head  # starts and ends workers, and uses the bucket; see README.md
                         BlockDeviceMappings:
-                          - DeviceName: /dev/sda1
+                          - DeviceName: /dev/sda1  # where the image has its root
                             Ebs: {{VolumeSize: 60, VolumeType: gp3}}  # the environment, and Ray's logs
                       resources: {{CPU: 0}}  # no gang is ever placed here
-                      min_workers: 0
-                      max_workers: 0  # there is one head
+                      min_workers: 0  # `ray up` starts the one there is
+                      max_workers: 0  # and no other
                     """
                 )
             ),
             _indent(spot),
             _indent(fallback),
-            "head_node_type: head",
+            "head_node_type: head  # of the types above",
             "",
             _synced(names),
-            _commands(names, head={"SWEEP_EXTRAS": "aws"}),
+            _commands(names, head={"SWEEP_EXTRAS": "aws"}, worker={"SWEEP_SPOT": "aws"}),
         ]
     )
 
 
+_AWS_NVIDIA = "resolve:ssm:/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
 _AWS_UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/22.04/stable/current/amd64/hvm/ebs-gp2/ami-id"
 
 
 def _gcp(sized: Fleet, names: Names) -> str:
     region = names.region or "us-central1"
 
-    def node(machine: str, *, image: str, disk: int, scheduling: str) -> str:
+    def node(machine: str, why: str, *, image: str, disk: int, room: str, scheduling: str, account: str = "") -> str:
         return _block(
             f"""
             node_config:
-              machineType: {machine}
+              machineType: {machine}  # {why}
               disks:
-                - boot: true
+                - boot: true  # the only disk
                   autoDelete: true  # the disk goes with the machine
-                  type: PERSISTENT
+                  type: PERSISTENT  # the kind that a machine can start from
                   initializeParams:
-                    diskSizeGb: {disk}
+                    diskSizeGb: {disk}  # {room}
+                    # {"NVIDIA's driver; CUDA comes with torch" if "cu1" in image else "Plain Ubuntu"}
                     sourceImage: {image}
             """
-        ) + _indent(scheduling, 2)
+        ) + _indent(account + scheduling, 2)
 
+    # Ray gives its own account to the head alone; without one a worker could not reach the bucket.
+    account = _block(
+        f"""
+        serviceAccounts:
+          - email: transfer-sweep-worker@{names.project}.iam.gserviceaccount.com  # may use the bucket; see README.md
+            scopes: [https://www.googleapis.com/auth/cloud-platform]  # what it may is for its roles to say
+        """
+    )
     ubuntu = "projects/ubuntu-os-cloud/global/images/family/ubuntu-2204-lts"
     cuda = "projects/deeplearning-platform-release/global/images/family/common-cu128-ubuntu-2204-nvidia-570"
     image = cuda if sized.machine.gpus else ubuntu
     if sized.machine.gpus:
-        driver = "metadata:\n  items:\n    - {key: install-nvidia-driver, value: 'True'}\n"
-        host = "onHostMaintenance: TERMINATE"  # machines with GPUs cannot move while they run
+        driver = "metadata:\n  items:\n    # The image asks for it at its first start.\n"
+        driver += "    - {key: install-nvidia-driver, value: 'True'}\n"
+        host = "onHostMaintenance: TERMINATE}  # machines with GPUs cannot move while they run"
     else:
-        driver, host = "", "onHostMaintenance: MIGRATE"
-    spot = driver + "scheduling:\n  - {provisioningModel: SPOT, instanceTerminationAction: DELETE, "
-    spot += "onHostMaintenance: TERMINATE}\n"
-    demand = driver + f"scheduling:\n  - {{{host}}}\n"
+        driver, host = "", "onHostMaintenance: MIGRATE}  # maintenance costs it no work"
+    spot = driver + "# A fraction of the full price; its disk is not paid for when it is gone.\nscheduling: "
+    spot += "{provisioningModel: SPOT, instanceTerminationAction: DELETE, onHostMaintenance: TERMINATE}\n"
+    demand = driver + f"scheduling: {{{host}\n"
     disk = _disk_gigabytes(sized.machine)
 
     def worker(name: str, why: str, scheduling: str, priority: int, most: int) -> str:
         lines = [
             f"{name}:",
             f"  # {why}",
-            f"  # {_machine_words(sized)}",
-            _indent(node(sized.machine.name, image=image, disk=disk, scheduling=scheduling)).rstrip(),
+            _indent(
+                node(
+                    sized.machine.name,
+                    _machine_words(sized),
+                    image=image,
+                    disk=disk,
+                    room="room for the environment and for stages fetched",
+                    scheduling=scheduling,
+                    account=account,
+                )
+            ).rstrip(),
+            "  # What gangs can ask for: Ray knows it before it has rented one.",
             f"  resources: {_resources(sized)}",
             "  min_workers: 0  # nothing is rented while no work waits",
             f"  max_workers: {most}  # {_count_words(sized, most)}",
-            f"  priority: {priority}",
+            f"  priority: {priority}  # {_priority_words(priority)}",
             "",
         ]
         return "\n".join(lines)
 
+    chosen = head_machine(sized.need, Provider.GCP)
     head = "\n".join(
         [
             "head:",
             "  # Holds the dispatcher, the trials and the dashboard, and trains nothing. Never a spot machine: its",
             "  # loss stops the sweep (nothing is lost; `sweep submit` again goes on).",
             _indent(
-                node("n2-standard-4", image=ubuntu, disk=60, scheduling="scheduling:\n  - {automaticRestart: true}\n")
+                node(
+                    chosen.name,
+                    _head_words(sized.need, chosen),
+                    image=ubuntu,
+                    disk=60,
+                    room="the environment, and Ray's logs",
+                    scheduling="scheduling: {automaticRestart: true}  # after a fault of its host\n",
+                )
             ).rstrip(),
             "  resources: {CPU: 0}  # no gang is ever placed here",
-            "  min_workers: 0",
-            "  max_workers: 0  # there is one head",
+            "  min_workers: 0  # `ray up` starts the one there is",
+            "  max_workers: 0  # and no other",
             "",
         ]
     )
@@ -217,9 +254,9 @@ def _gcp(sized: Fleet, names: Names) -> str:
             _block(
                 f"""
                 provider:
-                  type: gcp
+                  type: gcp  # with the credentials of `gcloud auth application-default login`
                   region: {region}  # the bucket's region, or every checkpoint pays for its way
-                  availability_zone: {region}-a
+                  availability_zone: {region}-a  # any of the region that has the machines below
                   project_id: {names.project}  # the project that pays
                 """
             ),
@@ -231,7 +268,7 @@ def _gcp(sized: Fleet, names: Names) -> str:
             _indent(
                 worker(
                     "spot",
-                    "Spot machines may vanish at any moment: a stage then goes on from its last checkpoint.",
+                    "Spot machines may vanish with half a minute's notice, in which gangs save and leave.",
                     spot,
                     10,
                     sized.nodes,
@@ -246,10 +283,10 @@ def _gcp(sized: Fleet, names: Names) -> str:
                     max(1, sized.nodes // 4),
                 )
             ),
-            "head_node_type: head",
+            "head_node_type: head  # of the types above",
             "",
             _synced(names),
-            _commands(names, head={"SWEEP_EXTRAS": "gcp"}),
+            _commands(names, head={"SWEEP_EXTRAS": "gcp"}, worker={"SWEEP_SPOT": "gcp"}),
         ]
     )
 
@@ -263,7 +300,7 @@ def _local(need: Need, names: Names) -> str:
     return "\n".join(
         [
             _head_comment(need, Provider.LOCAL),
-            f"cluster_name: {names.cluster}",
+            f"cluster_name: {names.cluster}  # `ray up` of another name is another cluster",
             f"# Each gang asks for {gang}; {need.gangs} gangs run at once if these machines hold them.",
             f"max_workers: {len(names.workers)}  # every address below",
             f"min_workers: {len(names.workers)}  # machines of one's own cost the same idle, so all join at once",
@@ -272,9 +309,9 @@ def _local(need: Need, names: Names) -> str:
             _block(
                 f"""
                 provider:
-                  type: local
-                  head_ip: {names.head}
-                  worker_ips: [{addresses}]
+                  type: local  # nothing is rented
+                  head_ip: {names.head}  # trains nothing; 4 GB and 1 GB for each gang are enough
+                  worker_ips: [{addresses}]  # as this machine and the head reach them
                 auth:
                   ssh_user: {names.ssh_user or "CHANGE-ME"}  # must be allowed to log in on every machine, on port 22
                   ssh_private_key: {names.ssh_key}  # `ray up` copies it to the head, which reaches the workers with it
@@ -297,41 +334,36 @@ def _local(need: Need, names: Names) -> str:
 
 def _kuberay(need: Need, names: Names) -> str:
     gpus = max(1, round(need.gpus_per_worker)) if need.gpus_per_worker else 0
-    per_pod = min(need.workers, 8) if gpus else need.workers  # a pod lies on one machine, which rarely has more GPUs
+    # A pod lies on one machine, which rarely has more GPUs than that.
+    per_pod = min(need.workers, max(1, _GPUS_PER_MACHINE // gpus)) if gpus else need.workers
     pods = need.gangs * -(-need.workers // per_pod)
     processors = max(1, round(per_pod * need.processors_per_worker))
     memory = max(8, round(per_pod * need.gigabytes * 1.2))
     limits = f"cpu: {processors}, memory: {memory}Gi" + (f", nvidia.com/gpu: {gpus * per_pod}" if gpus else "")
+    memory_of_head = max(16, math.ceil(head_gigabytes(need)))
+    head = f"cpu: {max(4, memory_of_head // 8)}, memory: {memory_of_head}Gi"
     selector = ""
     if need.accelerator:
         selector = f'resources: {{"accelerator_type:{need.accelerator}": "1"}}  # the GPU that the gangs name\n    '
-    token = _indent(
-        _block(
-            """
-            - {name: RAY_AUTH_MODE, value: token}
-            - name: RAY_AUTH_TOKEN
-              valueFrom: {secretKeyRef: {name: transfer-sweep-token, key: token}}
-            """
-        ),
-        14,
-    ).rstrip()
     return "\n".join(
         [
             _head_comment(need, Provider.KUBERAY),
             _block(
                 f"""
-                apiVersion: ray.io/v1
-                kind: RayCluster
+                apiVersion: ray.io/v1  # KubeRay's
+                kind: RayCluster  # it stands until it is deleted; jobs are handed to it
                 metadata:
-                  name: {names.cluster}
-                  namespace: default
+                  name: {names.cluster}  # another name is another cluster
+                  namespace: default  # the one of the secret with the token
                 """
             ).rstrip(),
             "spec:",
             f'  rayVersion: "{names.ray}"  # the Ray in the image',
+            "  # The operator gives the token to every container, the autoscaler's too, which has no entry here.",
+            f"  authOptions: {{mode: token, secretName: {_SECRET}}}",
             "  enableInTreeAutoscaling: true  # pods come when gangs wait for them",
             "  autoscalerOptions:",
-            "    version: v2",
+            "    version: v2  # Ray's present one",
             "    idleTimeoutSeconds: 600  # a gang's pause between two stages must not cost its pod",
             "  headGroupSpec:",
             '    # Trains nothing ("num-cpus"); the dashboard answers inside the pod alone: `kubectl port-forward`.',
@@ -339,30 +371,28 @@ def _kuberay(need: Need, names: Names) -> str:
             "    template:",
             "      spec:",
             "        containers:",
-            "          - name: ray-head",
+            "          - name: ray-head  # the first container is Ray's",
             f"            image: {names.image}  # made by cluster/Dockerfile: this Ray, this Python, this checkout",
-            "            env:",
-            token,
             "            resources:",
-            "              # One process per trial in flight, two trials per gang, and Ray itself.",
-            "              limits: {cpu: 4, memory: 16Gi}",
-            "              requests: {cpu: 4, memory: 16Gi}",
+            "              # Processes of two trials, a host and a controller for each gang, and Ray itself.",
+            f"              limits: {{{head}}}",
+            "              # As much as the limits: a pod that is moved or ended for want of room ends the sweep.",
+            f"              requests: {{{head}}}",
             "  workerGroupSpecs:",
-            f"  - groupName: {'gpu' if gpus else 'cpu'}",
+            f"  - groupName: {'gpu' if gpus else 'cpu'}  # all pods are alike",
             "    replicas: 0  # the autoscaler's business",
             "    minReplicas: 0  # nothing runs while no work waits",
             f"    maxReplicas: {pods}  # {need.gangs} gangs of {need.workers} worker(s), {per_pod} worker(s) to a pod",
-            f"    {selector}rayStartParams: {{}}",
+            f"    {selector}rayStartParams: {{}}  # Ray offers what the pod may use",
             "    template:",
             "      spec:",
             "        containers:",
-            "          - name: ray-worker",
-            f"            image: {names.image}",
-            "            env:",
-            token,
+            "          - name: ray-worker  # the first container is Ray's",
+            f"            image: {names.image}  # the head's",
             "            resources:",
             f"              # {_asked(need)} and {need.gigabytes:.0f} GB for each worker, with a fifth to spare.",
             f"              limits: {{{limits}}}",
+            "              # As much as the limits, so that no pod is ended for its neighbours' memory.",
             f"              requests: {{{limits}}}",
             "",
         ]
@@ -374,8 +404,8 @@ def _kuberay(need: Need, names: Names) -> str:
 
 def _head_comment(need: Need, provider: Provider) -> str:
     start = {
-        Provider.KUBERAY: "ray get-auth-token --generate; kubectl create secret generic transfer-sweep-token "
-        "--from-file=token=$HOME/.ray/auth_token\n#          kubectl apply -f FILE",
+        Provider.KUBERAY: f"ray get-auth-token --generate; kubectl create secret generic {_SECRET} "
+        "--from-file=auth_token=$HOME/.ray/auth_token\n#          kubectl apply -f FILE",
     }.get(provider, "ray get-auth-token --generate && ray up FILE")
     end = "kubectl delete -f FILE" if provider is Provider.KUBERAY else "ray down FILE"
     lines = [
@@ -385,9 +415,10 @@ def _head_comment(need: Need, provider: Provider) -> str:
         "# --storage s3://…, gs://… or a folder that all machines see.",
         f"#   start: {start}",
         f"#   end:   {end}",
-        "",
     ]
-    return "\n".join(lines)
+    if provider is Provider.KUBERAY:
+        lines.append(f"# The operator must be KubeRay {KUBERAY_VERSION} or newer: older ones know no secretName.")
+    return "\n".join([*lines, ""])
 
 
 def _asked(need: Need) -> str:
@@ -414,6 +445,16 @@ def _machine_words(sized: Fleet) -> str:
     return f"{gpus}{m.processors} processors, {m.gigabytes} GB: holds {sized.workers_per_node} worker(s)"
 
 
+def _head_words(need: Need, head: Machine) -> str:
+    return (
+        f"{head.gigabytes} GB: Ray, and processes of two trials, a host and a controller for each of {need.gangs} gangs"
+    )
+
+
+def _priority_words(priority: int) -> str:
+    return "rented first" if priority else "rented only where the other cannot be had"
+
+
 def _count_words(sized: Fleet, most: int) -> str:
     if most < sized.nodes:
         return "a quarter of the spot machines: the sweep goes on, slower, where there are none of those"
@@ -436,10 +477,10 @@ def _synced(names: Names) -> str:
         f"""
         # The checkout is what every machine runs; `ray up` again after a change. The token is the cluster's key.
         file_mounts:
-          ~/transfer-sweep: {names.checkout}
-          ~/.ray/auth_token: ~/.ray/auth_token
+          ~/transfer-sweep: {names.checkout}  # where node.sh installs it from
+          ~/.ray/auth_token: ~/.ray/auth_token  # made by `ray get-auth-token --generate`
         rsync_exclude: ["**/.git", "**/.venv", "**/sweeps", "**/__pycache__"]  # large, or another machine's
-        rsync_filter: [.gitignore]
+        rsync_filter: [.gitignore]  # what is no part of the project either
         """
     )
 
@@ -453,6 +494,8 @@ def _commands(
 ) -> str:
     def run(action: str, more: dict[str, str] | None = None) -> str:
         given = {"SWEEP_RAY": names.ray, "SWEEP_PYTHON": names.python, **(both or {}), **(more or {})}
+        if "/" in given["SWEEP_PYTHON"]:  # an interpreter, which must be the one of the version all the same
+            given.setdefault("SWEEP_PYTHON_VERSION", names.python)
         variables = " ".join(f"{name}={_quoted(value)}" for name, value in given.items())
         return f"{variables} bash ~/transfer-sweep/cluster/node.sh {action}"
 
@@ -460,15 +503,15 @@ def _commands(
         [
             "# One script does everything on every machine: the environment with this Python and this Ray, token",
             "# authentication on, all threads allowed, the dashboard on the loopback interface.",
-            "initialization_commands: []",
-            "setup_commands: []",
-            "head_setup_commands:",
+            "initialization_commands: []  # nothing comes before the script",
+            "setup_commands: []  # head and workers differ in their variables",
+            "head_setup_commands:  # once, and after each change of the checkout",
             f"  - {run('install', head)}",
-            "worker_setup_commands:",
+            "worker_setup_commands:  # the same",
             f"  - {run('install', worker)}",
-            "head_start_ray_commands:",
+            "head_start_ray_commands:  # at every `ray up`; ends any other Ray of this user there first",
             f"  - {run('head', head)}",
-            "worker_start_ray_commands:",
+            "worker_start_ray_commands:  # when a worker has come; the same",
             f"  - {run('worker $RAY_HEAD_IP', worker)}",
             "",
         ]

@@ -156,7 +156,8 @@ class Conductor:
         while a gang is at one of them waits for it: the work is owed in any case. Its steps are in the ledger once a
         trial has asked for it.
         """
-        ceilings = (self.sweep.gangs.gang_hours, self.sweep.storage_limit_bytes)
+        gangs = self.sweep.gangs
+        ceilings = (gangs.gang_hours, gangs.node_hours, self.sweep.storage_limit_bytes)
         if self.sweep.budget != Budget() or not all(math.isinf(ceiling) for ceiling in ceilings):
             return []
         ended = Counter(

@@ -20,12 +20,14 @@ from sweep.disk import disk_faults
 from sweep.ledger import Ledger, put_whole
 from sweep.live import Live
 from sweep.lock import Hold, held
+from sweep.meter import Meter
 from sweep.patience import Careless, PatientLedger
 from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.roll_call import call_roll, posed
+from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
@@ -90,6 +92,7 @@ def run(
     `mirrors` show the sweep elsewhere as well while it runs: `wandb[:PROJECT]` or `mlflow[:TRACKING_URI]`.
 
     The first Ctrl-C, or SIGTERM, lets every gang finish its step and write a checkpoint; the second stops at once.
+    `sweep stop` on the same storage does as the first.
 
     Raises:
         Invalid: before anything starts, if the definition, its data, the storage or the machine cannot do, or if
@@ -263,24 +266,35 @@ def _conduct(
             told: set[str] = set()
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 
+            meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
+
             def stop(reason: str) -> None:
                 conductor.broken = conductor.broken or reason
                 ray.get(dispatcher.pause.remote(reason))
 
-            def ask_to_stop() -> None:
+            def ask_to_stop(reason: str = "the sweep was stopped") -> None:
                 display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
-                stop("the sweep was stopped")
+                stop(reason)
 
             def ask() -> dict[str, Any]:
                 said = ray.get(dispatcher.status.remote(), timeout=10)
+                machines = sum(node["Alive"] for node in ray.nodes())
+                if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
+                    stopping.ask_once(reached)
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)
                         display.say(text)
                 return said | display.pace() | {"cells": conductor.waits(), "stopping": conductor.broken}
 
-            live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask).start()
+            request = StopRequest(store.filesystem, store.root, sweep.name)
             with Stopping(ask_to_stop) as stopping:
+
+                def heed() -> None:
+                    if not stopping.asked and request.has_come():
+                        stopping.ask_once()
+
+                live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
                 try:
                     hold.when_lost(stop)
                     ended = -1
@@ -290,7 +304,9 @@ def _conduct(
                 finally:
                     hold.when_lost(None)
                     live.close()
-                    close(dispatcher, patiently=stopping.times == 1, at_once=stopping.times > 1)
+                    meter.keep()
+                    request.take_away()
+                    close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
     finally:
         if mine:
             _end(ray.shutdown)

@@ -27,7 +27,7 @@ INTERVAL_SECONDS = 2.0
 
 
 class Live:
-    """Writes what `ask` answers beside the ledger, every few seconds, until it is closed.
+    """Writes what `ask` answers beside the ledger every few seconds until it is closed, each time after `heed`.
 
     What it says may be missing or late, and nothing else depends on it: a disk that is full costs the status alone.
     """
@@ -38,9 +38,11 @@ class Live:
         folder: str,
         ask: Callable[[], dict[str, Any]],
         *,
+        heed: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._filesystem, self._path, self._ask = filesystem, f"{folder}/{FILE}", ask
+        self._heed = heed
         self._interval_seconds = interval_seconds
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="sweep status", daemon=True)
@@ -61,6 +63,10 @@ class Live:
 
     def _go_on(self) -> None:
         while True:
+            try:
+                self._heed()
+            except Exception as error:  # whatever it is, the next look may see
+                _log.warning("whether the sweep shall stop could not be seen: %s", error)
             try:
                 said = {**self._ask(), "written": time.time()}
                 put_whole(self._filesystem, self._path, json.dumps(said).encode())

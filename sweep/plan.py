@@ -180,8 +180,11 @@ def _examples(stage: Stage) -> int:
     return stage.steps * stage.work.settings.batch_size if isinstance(stage.work, Training) else 0
 
 
-def estimated_seconds(stage: Stage) -> float:
-    """Six products per parameter and token, two of them forward (Kaplan et al. 2020, section 2.1)."""
+def estimated_seconds(stage: Stage, gigaflops: float = 0.0) -> float:
+    """Six products per parameter and token, two of them forward (Kaplan et al. 2020, section 2.1).
+
+    `gigaflops` are those that one GPU reaches, or one thread where the gangs have none; 0 for the usual ones.
+    """
     tokens = stage.encoder.maximum_tokens * 0.6
     if isinstance(stage.work, Training):
         examples = stage.work.settings.maximum_steps * stage.work.settings.batch_size
@@ -191,9 +194,10 @@ def estimated_seconds(stage: Stage) -> float:
         examples = (split.rows if split else 0) * len(stage.work.languages)
         products = 2.0
     if stage.shape.device == "cuda":
-        rate = GIGAFLOPS_PER_GPU * stage.shape.workers
+        rate = (gigaflops or GIGAFLOPS_PER_GPU) * stage.shape.workers
     else:
-        rate = GIGAFLOPS_PER_THREAD[stage.shape.precision] * stage.shape.workers * stage.shape.threads
+        each = gigaflops or GIGAFLOPS_PER_THREAD[stage.shape.precision]
+        rate = each * stage.shape.workers * stage.shape.threads
     return products * parameters(stage.encoder) * tokens * examples / (rate * 1e9)
 
 

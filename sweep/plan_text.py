@@ -101,9 +101,11 @@ def _budget(plan: Plan) -> str:
 
 def _ceiling(gangs: Gangs) -> list[str]:
     """What the definition allows the gangs to spend, where it says so."""
-    if gangs.gang_hours == math.inf:
+    stated = ((gangs.gang_hours, "gang-hours"), (gangs.node_hours, "node-hours of all machines while it runs"))
+    words = [f"{hours:g} {what}" for hours, what in stated if hours != math.inf]
+    if not words:
         return []
-    return [f"ceiling  {gangs.gang_hours:g} gang-hours; at it the sweep stops, and what is open stays open"]
+    return [f"ceiling  {', '.join(words)}, over all runs; at it the sweep stops, and what is open stays open"]
 
 
 def _searched(parameters: tuple[str, ...]) -> str:

@@ -19,7 +19,8 @@ from trainables.stages import Stage
 
 #: What the model leaves out or takes for granted; printed with every answer.
 ASSUMPTIONS = (
-    "a stage takes what its kind and steps took in the ledger, or what the plan's throughput says; nothing is pruned",
+    "a stage takes what its kind and steps took in the ledger, or what the stated throughput says, or the plan's; "
+    "nothing is pruned",
     "one open search trial per cell, confirmations when a cell's search has ended, two trials in flight per gang",
     "gangs are alike, start together with their machine, and are never slowed by one another or by the storage",
     "machines are lost at a constant rate, independently; a lost stage goes on from its last checkpoint on the next "
@@ -339,12 +340,24 @@ def simulated_text(plan: Plan, described: Described, simulated: Simulated) -> st
         f"losses       {simulated.losses:,} machines, {_duration(simulated.repeated_seconds)} trained again",
         "assumed      " + "\n             ".join(ASSUMPTIONS),
     ]
-    ceiling = plan.sweep.gangs.gang_hours
-    if math.isfinite(ceiling):
-        needed = simulated.node_hours * described.gangs_per_node
-        says = "enough" if needed <= ceiling else "not enough: the sweep would stop with trials left open"
-        lines.insert(5, f"ceiling      {ceiling:g} gang-hours, {says}")
+    lines[5:5] = _ceilings(plan, described, simulated)
     return "\n".join(lines)
+
+
+def _ceilings(plan: Plan, described: Described, simulated: Simulated) -> list[str]:
+    """Whether what the definition allows is enough for this."""
+    gangs, price = plan.sweep.gangs, described.price_per_node_hour
+    head = simulated.makespan_seconds / 3600
+    lines = []
+    for what, ceiling, needed in (
+        ("gang-hours", gangs.gang_hours, simulated.node_hours * described.gangs_per_node),
+        ("node-hours with the head's", gangs.node_hours, simulated.node_hours + head),
+    ):
+        if math.isfinite(ceiling):
+            costs = f" ({ceiling * price:,.2f} at {price:g} each)" if price and what.startswith("node") else ""
+            says = "enough" if needed <= ceiling else "not enough: the sweep would stop with trials left open"
+            lines.append(f"ceiling      {ceiling:g} {what}{costs}, {says}")
+    return lines
 
 
 def _duration(seconds: float) -> str:

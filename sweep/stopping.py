@@ -18,10 +18,12 @@ class Stopping:
     signals cannot be heard, the context does nothing.
     """
 
-    def __init__(self, ask: Callable[[], None]) -> None:
+    def __init__(self, ask: Callable[..., None]) -> None:
         self._ask = ask
         self.times = 0
         """How many signals have come."""
+        self.asked = False
+        """Whether a signal, or anything else, has asked."""
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Stopping:
@@ -33,8 +35,15 @@ class Stopping:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def ask_once(self, *reason: str) -> None:
+        """Ask as the first signal does; nothing if it was asked before. Counts as no signal, so one more still asks."""
+        if not self.asked:
+            self.asked = True
+            self._ask(*reason)
+
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self.times += 1
         if self.times > 1:
             raise KeyboardInterrupt
+        self.asked = True
         threading.Thread(target=self._ask, name="sweep stopping", daemon=True).start()

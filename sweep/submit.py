@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import shlex
 import sys
 import time
@@ -38,15 +39,22 @@ class Job:
 
     id: str
     sweep: str
+    """The sweep, or the suite, that it was handed over as."""
     storage: str
     state: str
     began: float = 0.0
     message: str = ""
+    members: tuple[str, ...] = ()
+    """The sweeps of a suite, which one job runs in turn."""
 
     @property
     def ended(self) -> bool:
         """Whether it will change no more."""
         return self.state in _ENDED
+
+    def runs(self, sweep: str) -> bool:
+        """Whether it is this sweep's, or that of a suite with it."""
+        return sweep in (self.sweep, *self.members)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,7 @@ class Cluster:
         *,
         sweep: str,
         storage: str,
+        members: Sequence[str] = (),
         requirements: Sequence[str] = (),
         folder: str = "",
         variables: dict[str, str] | None = None,
@@ -83,11 +92,15 @@ class Cluster:
         """Hand over `sweep run`. It lives on when this process ends; the same again goes on with what is open.
 
         `folder` is copied to the cluster, by default the one of the definition file. `requirements` are pip's.
+        `members` are the sweeps of a suite, which one job runs one after the other: what they share is trained once.
 
         Raises:
             Invalid: if the storage is not one that a cluster could see, or the sweep is being run there already.
         """
-        refuse(f"the job of sweep {sweep!r}", (*_storage_faults(storage), *self._running_faults(sweep, storage)))
+        refuse(
+            f"the job of sweep {sweep!r}",
+            (*_storage_faults(storage), *self._running_faults((sweep, *members), storage)),
+        )
         patience = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
         environment: dict[str, Any] = {"env_vars": patience | dict(variables or {})}
         if definition.endswith(".py"):
@@ -103,16 +116,16 @@ class Cluster:
                 entrypoint=shlex.join(words),
                 submission_id=f"{sweep}-{uuid.uuid4().hex[:6]}",
                 runtime_env=environment,
-                metadata={"sweep": sweep, "storage": storage},
+                metadata={"sweep": sweep, "storage": storage, **({"members": " ".join(members)} if members else {})},
             )
         except (RuntimeError, ValueError) as error:
             raise Invalid(f"the job of sweep {sweep!r}", [f"the cluster must take it, got: {error}"]) from error
-        return Job(id=name, sweep=sweep, storage=storage, state="PENDING", began=time.time())
+        return Job(id=name, sweep=sweep, storage=storage, state="PENDING", began=time.time(), members=tuple(members))
 
     def jobs(self, sweep: str = "") -> list[Job]:
         """The sweeps that were handed over, the latest last; of one sweep if it is named."""
         found = [_job(details) for details in self._client.list_jobs()]
-        mine = [job for job in found if job.sweep and (not sweep or job.sweep == sweep)]
+        mine = [job for job in found if job.sweep and (not sweep or job.runs(sweep))]
         return sorted(mine, key=lambda job: job.began)
 
     def latest(self, sweep: str) -> Job:
@@ -128,14 +141,21 @@ class Cluster:
         return jobs[-1]
 
     def follow(self, job: Job) -> Job:
-        """Print what the job says until it ends; leaving this off does not end it."""
+        """Print what the job says until it ends; leaving this off does not end it.
+
+        Raises:
+            ConnectionError: where the cluster cannot be heard any more; the job goes on.
+        """
 
         async def tail() -> None:
             async for text in self._client.tail_job_logs(job.id):
                 print(text, end="", flush=True)
 
-        asyncio.run(tail())
-        return self.wait(job)
+        try:
+            asyncio.run(tail())
+            return self.wait(job)
+        except Exception as error:  # requests, ray and aiohttp raise kinds of their own
+            raise ConnectionError(f"{self.address} is heard no more: {_first_line(error)}") from error
 
     def wait(self, job: Job, seconds: float = float("inf")) -> Job:
         """The job when it has ended, or after so many seconds."""
@@ -167,12 +187,12 @@ class Cluster:
         self._client.delete_job(name)
         return _answer(said, mark, succeeded=asked.state == "SUCCEEDED")
 
-    def _running_faults(self, sweep: str, storage: str) -> list[str]:
+    def _running_faults(self, sweeps: Sequence[str], storage: str) -> list[str]:
         return [
             f"it must not be run twice at once, got job {job.id}, which is {job.state}; follow it with `sweep status`, "
             "or end it with `sweep stop`"
-            for job in self.jobs(sweep)
-            if job.storage == storage and not job.ended
+            for job in self.jobs()
+            if any(job.runs(sweep) for sweep in sweeps) and job.storage == storage and not job.ended
         ]
 
 
@@ -214,21 +234,22 @@ def _client(address: str) -> JobSubmissionClient:
         theirs = client._do_request("GET", "/api/version").json()["ray_version"]  # get_version() gives the API's
     except Exception as error:  # requests, ray and aiohttp raise kinds of their own
         raise Invalid(f"the cluster at {address}", [_unreachable(error)]) from error
-    refuse(
-        f"the cluster at {address}",
-        ()
-        if theirs == ray.__version__
-        else (
-            f"its Ray must be the one of this machine, {ray.__version__}, got {theirs}; "
-            f"pip install 'ray[default]=={theirs}' here, or `ray up` the cluster with this checkout",
-        ),
-    )
+    refuse(f"the cluster at {address}", _version_faults(theirs, ray.__version__))
     return client
 
 
+def _version_faults(theirs: str, ours: str) -> list[str]:
+    if theirs == ours:
+        return []
+    return [
+        f"its Ray must be the one of this machine, {ours}, got {theirs}; "
+        f"pip install 'ray[default]=={theirs}' here, or `ray up` the cluster with this checkout"
+    ]
+
+
 def _unreachable(error: Exception) -> str:
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if any(word in str(error).lower() for word in ("401", "403", "unauthorized", "authentication", "token")):
+    text = _first_line(error)
+    if type(error).__name__ == "AuthenticationError" or re.search(r"\bstatus code:? 40[13]\b", str(error)):
         return (
             f"this machine's token must be the cluster's, got: {text}; copy ~/.ray/auth_token from the machine that "
             "ran `ray up`, and set RAY_AUTH_MODE=token"
@@ -237,6 +258,10 @@ def _unreachable(error: Exception) -> str:
         f"its dashboard must answer, got: {text}; open a tunnel with `ray dashboard cluster.yaml` and give "
         "--address http://127.0.0.1:8265"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _has_token() -> bool:
@@ -254,4 +279,5 @@ def _job(details: Any) -> Job:
         state=str(details.status.value if hasattr(details.status, "value") else details.status),
         began=details.start_time / 1000 if details.start_time else math.inf,  # one that waits is the latest
         message=details.message or "",
+        members=tuple(stated.get("members", "").split()),
     )

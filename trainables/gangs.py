@@ -69,7 +69,11 @@ class Gangs:
     idle_seconds: float = 120.0
     """How long an elastic gang stays without work; starting it again costs about twenty seconds."""
     gang_hours: float = math.inf
-    """What all gangs may spend together, counted while they exist; then the sweep stops with open trials left open."""
+    """What all gangs may spend together over all runs of the sweep, counted while they exist; then it stops, with
+    checkpoints, and open trials stay open."""
+    node_hours: float = math.inf
+    """The same for machines, the head's and idle ones too, counted while the sweep runs on them: a machine that starts,
+    or stands after the sweep has ended, costs as much and is not counted."""
     checkpoint_interval_steps: int = 200
     """A stage that is interrupted repeats at most this many steps."""
     patience_seconds: float = 1800.0
@@ -91,7 +95,7 @@ class Gangs:
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 yield f"{name} must be a finite number of at least 0, got {value!r}"
                 return
-        for name in ("idle_seconds", "gang_hours", "patience_seconds"):
+        for name in ("idle_seconds", "gang_hours", "node_hours", "patience_seconds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 yield f"{name} must be a number above 0, got {value!r}"

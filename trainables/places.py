@@ -33,6 +33,9 @@ _IN_MEMORY_BYTES = 32 << 20
 #: Filesystems where a file can be seen before it is whole; there it is written aside and renamed. Never a directory.
 _RENAMING = frozenset({"local", "subtree", "hdfs"})
 
+#: Of these, the ones that move no file onto another; there the old one goes first, and is absent for a moment.
+_NOT_REPLACING = frozenset({"hdfs"})
+
 #: Filesystems without directories: a name with slashes needs none to be made first.
 _FLAT = frozenset({"s3", "gcs", "abfs"})
 
@@ -146,10 +149,15 @@ class Patient(fs.FileSystemHandler):
             with opened() as incoming, self.inner.open_output_stream(target) as outgoing:
                 written = _copied(incoming, outgoing)
             if renaming:
+                self._make_way(path)
                 self.inner.move(target, path)
             self._verify(path, *written)
 
         self.trying(f"writing {path}", work)
+
+    def _make_way(self, path: str) -> None:
+        if self.inner.type_name in _NOT_REPLACING and self.inner.get_file_info(path).type != fs.FileType.NotFound:
+            self.inner.delete_file(path)
 
     def _make_parent(self, path: str) -> None:
         parent = path.rpartition("/")[0]

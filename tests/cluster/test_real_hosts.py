@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 from sweep import Results, Sweep
 from tests.cluster import sweeps
 from tests.cluster.handing_over import command, define, said, submit
-from tests.cluster.running import ROOT, Running
+from tests.cluster.hosts import Hosts
+from tests.cluster.running import RAY, ROOT, Running
 from tests.cluster.seen import (
     alone,
     at_work,
@@ -57,10 +60,59 @@ def test_the_cluster_is_closed_to_whoever_has_no_token(cluster, tmp_path):
     wrong = command(cluster, "status", "lone", HOME=str(tmp_path))
     assert wrong.returncode == 2
     assert "this machine's token must be the cluster's" in wrong.stderr
-    listening = cluster.hosts.run(HEAD, "ss -ltnH | awk '{print $4}'").split()
-    assert "127.0.0.1:8265" in listening  # the dashboard, on the loopback interface alone
-    open_ports = {int(place.rsplit(":", 1)[1]) for place in listening if not place.startswith("127.0.0.1")}
-    assert not open_ports & {8265, 10001, 44217, 44227}  # dashboard, Ray client, two servers of metrics
+    dashboard = re.search(r"(\S+):8265 ", cluster.hosts.run(HEAD, "ss -ltnH"))
+    assert dashboard and dashboard[1] == "127.0.0.1"  # on the loopback interface alone
+    for number in cluster.hosts.numbers:
+        for port, program in open_to_others(cluster.hosts, number).items():
+            assert program.startswith(MAY_LISTEN), f"host {number}: {program} on port {port}"
+            assert not tells_anybody(cluster.hosts.address(number), port), f"host {number}: {program} on port {port}"
+
+
+#: Who listens to other machines: Ray's own programs, its drivers among them, which ask whoever comes for the token.
+MAY_LISTEN = ("sshd", "gcs_server", "raylet", "ray::", "python")
+
+
+def open_to_others(hosts: Hosts, number: int) -> dict[int, str]:
+    """The ports that a host opens to other machines, and the program behind each."""
+    listed = [line.split() for line in hosts.run(number, "ss -ltnpH").splitlines()]
+    places = {words[3]: words[-1] for words in listed}
+    programs = {place: (re.search(r'"([^"]+)"', users) or [users, users])[1] for place, users in places.items()}
+    return {int(place.rsplit(":", 1)[1]): name for place, name in programs.items() if not place.startswith("127.")}
+
+
+def tells_anybody(address: str, port: int) -> bool:
+    """Whether metrics are given to somebody without a token."""
+    line = http.client.HTTPConnection(address, port, timeout=2)
+    try:
+        line.request("GET", "/metrics")
+        return line.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        line.close()
+
+
+def test_nobody_drives_or_joins_the_cluster_without_its_token(cluster, tmp_path):
+    cluster.have({ONE, TWO})
+    head = f"{cluster.hosts.address(HEAD)}:6379"
+    (tmp_path / ".ray").mkdir()
+    for token in (None, "f" * 64):
+        mode = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+        bare = {name: value for name, value in cluster.environment.items() if not name.startswith("RAY_")}
+        driving = subprocess.run(
+            [sys.executable, "-c", f"import ray; ray.init(address={head!r}); print('it drives')"],
+            env=bare | {"HOME": str(tmp_path)} | mode,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert driving.returncode and "it drives" not in driving.stdout
+        assert "token" in driving.stderr
+    known = cluster.nodes()
+    joining = f"HOME=/tmp/nobody {RAY} start --address={head} --num-cpus=1; echo code $?"
+    assert "code 0" not in cluster.hosts.run(ONE, joining, seconds=120, check=False)
+    assert cluster.nodes() == known
 
 
 @pytest.mark.quick

@@ -19,7 +19,7 @@ from tests.pure.flaky import Flaky
 from tests.pure.s3_server import CREDENTIALS, s3_server, uri
 from tests.pure.test_store import PREDICTED, STAGE, commit
 from trainables.faults import Invalid
-from trainables.places import Patience, patient, place_of
+from trainables.places import Patience, Patient, patient, place_of
 from trainables.store import Absent, Store
 
 #: Enough tries that none of the seeded plans of trouble below outlasts them; no pause to speak of.
@@ -53,6 +53,32 @@ def test_what_was_committed_over_a_bad_line_is_found_whole(seed, tmp_path_factor
     assert (fetched / "model.safetensors").read_bytes() == b"weights"
     assert store.predictions(STAGE.digest).equals(PREDICTED)
     assert line.troubles
+
+
+class Hadoop:
+    """A local folder that moves no file onto another, as HDFS does not."""
+
+    type_name = "hdfs"
+
+    def __init__(self) -> None:
+        self.inner = fs.LocalFileSystem()
+
+    def __getattr__(self, name: str):
+        return getattr(self.inner, name)
+
+    def move(self, source: str, target: str) -> None:
+        if self.inner.get_file_info(target).type != fs.FileType.NotFound:
+            raise OSError(f"HDFS rename of {source} to {target} failed")
+        self.inner.move(source, target)
+
+
+def test_a_file_is_replaced_where_no_file_is_moved_onto_another(tmp_path):
+    filesystem = fs.PyFileSystem(Patient(Hadoop(), Patience(tries=1)))  # type: ignore[arg-type]
+    for text in (b"first", b"second"):
+        with filesystem.open_output_stream(str(tmp_path / "lease.json")) as stream:
+            stream.write(text)
+    assert (tmp_path / "lease.json").read_bytes() == b"second"
+    assert [file.name for file in tmp_path.iterdir()] == ["lease.json"]
 
 
 def test_a_ledger_on_a_bad_line_keeps_every_happening_once(tmp_path):

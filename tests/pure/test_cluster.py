@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import platform
+import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sweep.cli import main
-from sweep.cluster import MACHINES, USUAL, Provider, fleet, need_of
-from sweep.cluster_text import cluster_text
+from sweep.cluster import MACHINES, USUAL, Provider, fleet, head_machine, need_of
+from sweep.cluster_text import PYTHON_VERSION, RAY_VERSION, cluster_text
 from sweep.plan import all_parameters
 from sweep.presets import lab
 from trainables.catalogue.encoder import LocalEncoder
@@ -105,13 +109,56 @@ def test_cluster_yaml_is_what_the_command_writes_for_eight_gpus():
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_every_line_that_sets_a_limit_says_why(provider):
-    lines = cluster_text(USUAL, provider).splitlines()
-    limits = [
-        line for line in lines if any(f"{word}:" in line for word in ("max_workers", "maxReplicas", "resources: {"))
-    ]
-    assert limits
-    assert all("#" in line or "resources" in line for line in limits)
+@pytest.mark.parametrize("need", [USUAL, need_of(lab())], ids=["gpus", "none"])
+def test_every_value_has_its_reason_beside_or_above_it(provider, need):
+    text = cluster_text(need, provider)
+    lines = text.splitlines()
+    assert [lines[line].strip() for line in unexplained(yaml.compose(text), lines)] == []
+
+
+def test_a_value_without_a_reason_is_found():
+    lines = ["# a reason", "a: 1", "b: 2", "c:  # a reason", "  d: 3", "  e:", "    f: 4", "g: {h: 5}  # a reason"]
+    assert list(unexplained(yaml.compose("\n".join(lines)), lines)) == [2, 6]
+
+
+def unexplained(node: yaml.Node, lines: list[str], *, given: bool = False) -> Iterator[int]:
+    """Lines that set a value without a comment on them, directly above them, or so at what holds them."""
+    if isinstance(node, yaml.ScalarNode):
+        if not given and not has_reason(node.start_mark.line, lines):
+            yield node.start_mark.line
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from unexplained(item, lines, given=given and not isinstance(item, yaml.MappingNode))
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = has_reason(key.start_mark.line, lines)
+            deep = isinstance(value, yaml.CollectionNode)
+            yield from unexplained(value, lines, given=here or (given and not deep))
+
+
+def has_reason(line: int, lines: list[str]) -> bool:
+    return "# " in lines[line] or (line > 0 and lines[line - 1].strip().startswith("# "))
+
+
+def test_the_pinned_python_is_one_of_the_projects_and_that_of_the_image():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    least = project["requires-python"].removeprefix(">=")
+    pinned = [int(part) for part in PYTHON_VERSION.split(".")]
+    assert len(pinned) == 3 and pinned >= [int(part) for part in least.split(".")]
+    image = f"rayproject/ray:{RAY_VERSION}-py{pinned[0]}{pinned[1]}-gpu"
+    assert f"FROM {image}\n" in (ROOT / "cluster/Dockerfile").read_text()
+    text = cluster_text(USUAL, Provider.AWS)
+    assert text.count(f"SWEEP_PYTHON={PYTHON_VERSION}") == text.count("cluster/node.sh ") == 4
+
+
+@pytest.mark.parametrize("provider", list(MACHINES))
+def test_the_head_grows_with_the_gangs(provider):
+    heads = [head_machine(replace(USUAL, gangs=gangs), provider).gigabytes for gangs in (1, 8, 200)]
+    assert heads == [16, 16, 256]
+    with pytest.raises(Invalid, match=r"the head must hold processes of every gang, at most 213 on .* got 300 gangs"):
+        head_machine(replace(USUAL, gangs=300), provider)
+    memory = yaml.safe_load(cluster_text(replace(USUAL, gangs=200), Provider.KUBERAY))["spec"]["headGroupSpec"]
+    assert memory["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "204Gi"
 
 
 def test_the_command_prints_a_configuration_with_its_variables(capsys, monkeypatch):
@@ -122,6 +169,13 @@ def test_the_command_prints_a_configuration_with_its_variables(capsys, monkeypat
     assert "head_ip: 10.0.0.1" in said.out and "worker_ips: [10.0.0.2, 10.0.0.3]" in said.out
     assert said.out.count("SWEEP_VENV=/opt/venv") == 4
     assert "no GPU" in said.err
+
+
+def test_an_interpreter_of_ones_own_must_be_of_the_version_all_the_same(capsys):
+    assert main(["cluster", "--provider", "local", "--variable", "SWEEP_PYTHON=/opt/python"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("SWEEP_PYTHON=/opt/python ") == 4
+    assert said.count(f"SWEEP_PYTHON_VERSION={platform.python_version()} ") == 4
 
 
 def test_a_variable_without_a_value_is_refused(capsys):

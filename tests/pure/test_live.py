@@ -78,6 +78,42 @@ def test_a_status_that_cannot_be_asked_or_written_costs_nothing_but_itself(resul
     live.close()
 
 
+def test_whoever_is_asked_to_stop_is_heeded_though_its_status_cannot_be_told(results):
+    filesystem, root = results.place
+    heeded = threading.Event()
+
+    def broken() -> dict:
+        raise OSError("no space left on device")
+
+    live = Live(filesystem, f"{root}/sweeps/fake", broken, heed=heeded.set, interval_seconds=0.01).start()
+    assert heeded.wait(5)
+    live.close()
+
+
+def test_a_status_is_told_though_it_cannot_be_seen_whether_the_sweep_shall_stop(results, tmp_path, caplog):
+    filesystem, root = results.place
+
+    def broken() -> None:
+        raise OSError("the storage does not answer")
+
+    live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, heed=broken, interval_seconds=0.01).start()
+    until((tmp_path / "sweeps/fake" / FILE).exists)
+    live.close()
+    assert "the storage does not answer" in caplog.text
+
+
+def test_asked_otherwise_than_by_a_signal_a_sweep_is_asked_once_and_one_signal_more_still_only_asks():
+    asked: list[str] = []
+    heard = threading.Event()
+    with Stopping(lambda: (asked.append("asked"), heard.set())) as stopping:
+        stopping.ask_once()
+        stopping.ask_once()
+        assert (asked, stopping.asked, stopping.times) == (["asked"], True, 0)
+        heard.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard.wait(5) and stopping.times == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_interrupts(number):
     asked = threading.Event()

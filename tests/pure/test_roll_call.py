@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import _files, cluster_faults, machines_to_come, placing_faults, posed
+from sweep.roll_call import _files, _precision_faults, cluster_faults, machines_to_come, placing_faults, posed
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -20,6 +20,7 @@ from trainables.data.fingerprint import resolve
 from trainables.equipment import Question, answer
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
+from trainables.settings import Precision
 
 TOKEN = "0123"
 TWO = [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}]
@@ -146,6 +147,20 @@ def test_an_accelerator_that_no_machine_has_is_named():
     assert "1 CPU, 1 GPU of type A100 each, got room for 0 workers" in fault
 
 
+def test_a_head_without_a_gpu_decides_no_precision_of_gangs_that_have_some():
+    head, worker = (
+        {"NodeID": name, "Resources": {"CPU": 4.0} | more} for name, more in (("h", {}), ("w", {"GPU": 1.0}))
+    )
+    here = {"NodeID": "h", "Resources": {"CPU": 4.0, "GPU": 1.0}}
+    stated = small_sweep(gangs=Gangs(gpus_per_worker=1.0))
+    auto = replace(stated, target_settings=replace(stated.target_settings, precision=Precision.AUTO))
+    faults = list(_precision_faults(auto, [head, worker], "h"))
+    assert len(faults) == 1 and "target_settings must state its precision, got Precision.AUTO on a head" in faults[0]
+    assert "use Precision.BFLOAT16 for GPUs from Ampere on" in faults[0]
+    assert list(_precision_faults(auto, [here, worker], "h")) == []
+    assert list(_precision_faults(stated, [head, worker], "h")) == []
+
+
 @pytest.mark.parametrize("storage", ["s3://bucket/folder", "/mnt/all"])
 def test_a_place_that_a_cluster_could_see_is_taken(storage):
     assert _storage_faults(storage) == []
@@ -157,7 +172,7 @@ def test_a_relative_folder_is_no_storage_of_a_cluster():
 
 def test_a_dead_address_and_a_wrong_token_are_told_apart():
     assert "open a tunnel with `ray dashboard cluster.yaml`" in _unreachable(ConnectionError("refused"))
-    assert "copy ~/.ray/auth_token" in _unreachable(RuntimeError("403 Forbidden: invalid"))
+    assert "copy ~/.ray/auth_token" in _unreachable(RuntimeError("Request failed with status code 403: invalid"))
 
 
 def test_a_fault_of_several_machines_is_told_once_and_a_machine_that_is_gone_has_none():

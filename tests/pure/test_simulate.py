@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from search_spaces import Cell
 from sweep.cli import main
 from sweep.definition import Search, Sweep
-from sweep.plan import plan
-from sweep.simulate import ASSUMPTIONS, Described, measured, simulate
+from sweep.plan import estimated_seconds, plan
+from sweep.plan_text import plan_text
+from sweep.simulate import ASSUMPTIONS, Described, measured, simulate, simulated_text
 from tests.examples import of_examples
 from tests.pure.small_sweep import BASELINE, small_sweep
 from trainables.catalogue import lab
@@ -103,6 +104,33 @@ def test_times_of_the_ledger_are_taken_before_the_estimate():
 def test_a_cluster_that_cannot_be_is_refused_with_every_fault():
     with pytest.raises(Invalid, match=r"nodes must be at least 1, got 0\n.*losses_per_node_hour must be"):
         Described(nodes=0, losses_per_node_hour=-1)
+
+
+def test_a_stated_throughput_is_taken_for_what_the_ledger_does_not_know(capsys):
+    def makespan(*words: str) -> str:
+        assert main(["plan", "lab", "--simulate", "--nodes", "1", *words]) == 0
+        return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("makespan"))
+
+    assert makespan("--gigaflops", "1") != makespan() == makespan("--gigaflops", "80")  # bfloat16's guess per thread
+    stage = next(stage for trial in PLANNED.trials for _, stage in trial.stages if stage.steps)
+    assert estimated_seconds(stage, 20.0) == pytest.approx(2 * estimated_seconds(stage, 40.0))
+    on_gpu = replace(stage, shape=replace(stage.shape, device="cuda"))
+    assert estimated_seconds(on_gpu, 50_000.0) == pytest.approx(2 * estimated_seconds(on_gpu))
+    assert main(["plan", "lab", "--simulate", "--gigaflops", "0"]) == 2
+    assert "--gigaflops must be a finite number above 0, got 0.0" in capsys.readouterr().err
+
+
+def test_ceilings_are_printed_with_their_price_and_whether_they_are_enough():
+    gangs = Gangs(count=2, gang_hours=1e6, node_hours=0.5)
+    planned = plan(small_sweep(gangs=gangs))
+    assert (
+        "ceiling  1e+06 gang-hours, 0.5 node-hours of all machines while it runs, over all runs; at it the sweep stops"
+        in plan_text(planned)
+    )
+    described = replace(INSTANT, nodes=2, price_per_node_hour=3.0)
+    said = simulated_text(planned, described, simulate(planned, described, lambda stage: 3600.0))
+    assert "ceiling      1e+06 gang-hours, enough" in said
+    assert "ceiling      0.5 node-hours with the head's (1.50 at 3 each), not enough" in said
 
 
 def test_the_plan_command_prints_the_answer_with_its_assumptions(capsys):

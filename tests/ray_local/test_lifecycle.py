@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -94,6 +95,17 @@ def test_a_run_whose_lease_is_lost_stops_and_leaves_open_what_is_open(cluster, t
     assert not list((tmp_path / "stages").glob("*/manifest.json"))
 
 
+@pytest.mark.timeout(300)
+def test_a_sweep_stops_at_its_ceiling_of_node_hours_and_a_run_after_it_counts_on(cluster, tmp_path):
+    capped = replace(SLOW, gangs=replace(ONE, rehearsal_step_seconds=0.01, node_hours=1e-5))
+    for _ in range(2):
+        with pytest.raises(Interrupted, match=r"the machines have stood for the 1e-05 node-hours .* over all runs"):
+            run(capped, tmp_path)
+    spent = json.loads((tmp_path / "sweeps/small/spent.json").read_text())
+    assert spent["node_hours"] >= 1e-5
+    assert run(replace(SLOW, gangs=ONE), tmp_path).complete
+
+
 # In processes of their own
 
 
@@ -120,6 +132,32 @@ def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_sec
     assert "stopping: each gang ends its step and writes a checkpoint" in out
     assert "the sweep was stopped. Nothing is lost" in out and f"sweep run {victims.command[-3]}" in out
     assert "Traceback" not in out
+
+
+@pytest.mark.timeout(500)
+def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on_and_the_next_run_is_not_stopped(
+    uninterrupted, tmp_path
+):
+    process = start(tmp_path)
+    victims = Victims(tmp_path, process)
+    stop = [sys.executable, "-m", "sweep.cli", "stop", *victims.command[-3:]]
+    victims.await_fragments(4)
+    asked = subprocess.run(stop, env=victims.environment, capture_output=True, text=True, timeout=120)
+    out, _ = process.communicate(timeout=30)
+    assert (asked.returncode, process.returncode) == (0, 1), asked.stderr + out
+    assert asked.stdout.startswith(f"process {process.pid} on ") and "goes on with what is open" in asked.stdout
+    assert "stopping: each gang ends its step and writes a checkpoint" in out
+    assert "the sweep was stopped. Nothing is lost" in out and f"sweep run {victims.command[-3]}" in out
+    assert "Traceback" not in out
+
+    again = subprocess.run(stop, env=victims.environment, capture_output=True, text=True, timeout=60)
+    assert (again.returncode, again.stdout) == (0, "no process runs it now\n")
+    assert not list(tmp_path.glob("storage/sweeps/*/stop.json"))
+    (tmp_path / "storage/sweeps/small/stop.json").write_text('{"host": "x", "boot": "", "process": 1, "since": "then"}')
+    process = start(tmp_path)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    assert everything(tmp_path / "storage/sweeps/small/tables") == uninterrupted
 
 
 @pytest.mark.timeout(600)

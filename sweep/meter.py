@@ -1,0 +1,66 @@
+"""What gangs and machines of a sweep have spent over all its runs, and which ceiling it reaches; stops none."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pyarrow.fs as pafs
+
+from sweep.ledger import put_whole
+from trainables.gangs import Gangs
+
+FILE = "spent.json"
+
+#: A driver that is killed has spent this much that is never counted, and what its last look did not see.
+KEEP_SECONDS = 60.0
+
+
+class Meter:
+    """Counts on from what earlier runs of the sweep have left beside its ledger.
+
+    `clock` gives seconds from any beginning.
+    """
+
+    def __init__(
+        self, filesystem: pafs.FileSystem, folder: str, gangs: Gangs, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._filesystem, self._path, self._gangs, self._clock = filesystem, f"{folder}/{FILE}", gangs, clock
+        before = _read(filesystem, self._path)
+        self._gang_hours_before = before.get("gang_hours", 0.0)
+        self.gang_hours = self._gang_hours_before
+        self.node_hours = before.get("node_hours", 0.0)
+        self._looked = self._kept = clock()
+
+    def saw(self, *, machines: int, gang_hours: float) -> str:
+        """Count `machines` that have stood since the last look, and the hours of all gangs in this run; why no more
+        may be spent, empty while it may.
+        """
+        now = self._clock()
+        self.node_hours += machines * (now - self._looked) / 3600
+        self.gang_hours = self._gang_hours_before + gang_hours
+        self._looked = now
+        if now - self._kept >= KEEP_SECONDS:
+            self.keep()
+        for what, spent, ceiling in (
+            ("gangs have spent the {:g} gang-hours", self.gang_hours, self._gangs.gang_hours),
+            ("machines have stood for the {:g} node-hours", self.node_hours, self._gangs.node_hours),
+        ):
+            if spent >= ceiling:
+                return f"the {what.format(ceiling)} that the definition allows over all runs"
+        return ""
+
+    def keep(self) -> None:
+        """Leave what has been spent for the next run."""
+        spent = {"gang_hours": round(self.gang_hours, 4), "node_hours": round(self.node_hours, 4)}
+        put_whole(self._filesystem, self._path, json.dumps(spent).encode())
+        self._kept = self._clock()
+
+
+def _read(filesystem: pafs.FileSystem, path: str) -> dict[str, float]:
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return json.loads(stream.read())
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,74 @@
+"""Asking a sweep to stop through its storage, from any machine that sees it; stops nothing itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from sweep.ledger import put_whole
+from sweep.lock import holder
+
+FILE = "stop.json"
+
+#: What tells one run of a sweep from every other.
+_IDENTITY = ("host", "boot", "process", "since")
+
+#: How often whoever waits for the end looks; on an object store each is a request.
+_LOOK_SECONDS = 1.0
+
+
+class StopRequest:
+    """The request, as the run sees it that may be meant: it counts only where it names this run.
+
+    So one that came too late is none to the next run. Must be made by the process that holds the sweep.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, root: str, name: str) -> None:
+        self._filesystem, self._path = filesystem, _path(root, name)
+        self._mine = identity(holder(filesystem, root, name))
+
+    def has_come(self) -> bool:
+        """Whether this run was asked to stop."""
+        try:
+            with self._filesystem.open_input_stream(self._path) as stream:
+                return bool(self._mine) and json.loads(stream.read()) == self._mine
+        except (FileNotFoundError, ValueError):
+            return False
+
+    def take_away(self) -> None:
+        """Take away what named this run, if it is there."""
+        try:
+            if self.has_come():
+                self._filesystem.delete_file(self._path)
+        except OSError:
+            return  # it names a run that is over
+
+
+def ask_to_stop(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] | None:
+    """Ask the process that runs the sweep now to stop as at a Ctrl-C; who that is, or None where nobody runs it."""
+    running = holder(filesystem, root, name)
+    if running is not None:
+        put_whole(filesystem, _path(root, name), json.dumps(identity(running)).encode())
+    return running
+
+
+def await_end(filesystem: pafs.FileSystem, root: str, name: str, running: dict[str, Any], *, seconds: float) -> bool:
+    """Wait until that process runs the sweep no more; whether it came to that in so many seconds."""
+    stop = time.monotonic() + seconds
+    while identity(holder(filesystem, root, name)) == identity(running):
+        if time.monotonic() > stop:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
+
+
+def identity(running: dict[str, Any] | None) -> dict[str, Any]:
+    """The part of what a holder says of itself that no other run shares; empty where there is none."""
+    return {name: running.get(name) for name in _IDENTITY} if running else {}
+
+
+def _path(root: str, name: str) -> str:
+    return f"{root.rstrip('/')}/sweeps/{name}/{FILE}"
