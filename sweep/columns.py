@@ -310,7 +310,9 @@ IMPORTANCES = schema(
         _CELL,
         column("parameter", pa.string(), "name of the searched parameter"),
         column("trials", pa.int32(), "finished search trials"),
-        column("importance", pa.float64(), "PED-ANOVA's, as shares of their sum", _SHARE, nullable=True),
+        column(
+            "importance", pa.float64(), "PED-ANOVA's, of the value used, as a share of their sum", _SHARE, nullable=True
+        ),
         _REASON,
     ],
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def journal(results: Results, path: str) -> None:
     """Write an Optuna journal file with one study per cell, `<sweep>/<cell>`, that `optuna-dashboard` and Optuna open.
 
-    Every ended search trial is in it with its draws and its scores, pruned and failed ones too. The file is a copy:
-    what is done to it does not reach the sweep.
+    Every ended search trial is in it with its values and its scores, pruned and failed ones too; what the shares of a
+    mixture were drawn from are user attributes. The file is a copy: what is done to it does not reach the sweep.
 
     Raises:
         LookupError: where the file is there already, or this version cannot read the definition.

@@ -140,7 +140,8 @@ def _correlation(points: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
 def importances(standing: Standing, sweep: Sweep) -> pa.Table:
     """One row per cell and searched parameter, mixing weights included: how much of the good scores it explains.
 
-    By Optuna's PED-ANOVA over the finished search trials of the cell; shares sum to 1 within a cell.
+    By Optuna's PED-ANOVA over the values of the cell's finished search trials: of a mixing weight that is the share,
+    not its draw. Importances sum to 1 within a cell.
     """
     rows = []
     for cell in sweep.cells:
