@@ -91,7 +91,8 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             words=(
                 f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
                 f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
-                "rule costs. A blind baseline or a control is no point.",
+                "rule costs. A blind baseline or a control is no point. Runs of one cell are no independent points, so "
+                "a correlation over runs has no interval.",
             ),
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
             open=False,

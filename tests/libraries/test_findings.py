@@ -177,11 +177,49 @@ def test_a_correlation_of_few_points_is_absent_and_the_oracles_gap_is_not(standi
 
 def test_a_correlation_has_fishers_interval_and_the_price_of_the_rule():
     points = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
-    row = _correlation(points)
+    row = _correlation(points, independent=True)
     r = np.corrcoef([p[1] for p in points], [p[2] for p in points])[0, 1]
     assert row["pearson"] == pytest.approx(r)
     assert row["pearson_low"] == pytest.approx(math.tanh(math.atanh(r) - 1.959964 / math.sqrt(2)))
     assert (row["chosen"], row["oracle"], row["oracle_gap"]) == ("e", "b", pytest.approx(0.02))
+
+
+def test_a_correlation_over_runs_has_no_interval_since_seeds_of_a_cell_are_no_independent_points(standing):
+    entries, cells = [], []
+    for number in range(4):
+        cells.append(CellInfo(name=f"cell{number}", role=CellRole.TRANSFER))
+        for place, seed in enumerate(fake.SEEDS):
+            key = TrialKey(cell=f"cell{number}", phase=Phase.CONFIRMATION, number=place)
+            score = 0.5 + 0.1 * number + 0.01 * place
+            entries += fake.trial(key, score=score, ending=What.FINISHED, winner=0, seed=seed)
+        search = TrialKey(cell=f"cell{number}", phase=Phase.SEARCH, number=0)
+        entries += fake.trial(search, score=0.5, ending=What.FINISHED)
+    runs = {fake.evaluation(cell.name, 0, seed).digest: (cell.name, seed) for cell in cells for seed in fake.SEEDS}
+
+    def scores(digest: str):
+        cell, seed = runs[digest]
+        scored = fake.scores_of(fake.answers("none", 0, seed))
+        better = int(cell.removeprefix("cell")) ** 2 / 100
+        return tuple(dataclasses.replace(one, value=one.value + better, correct=None) for one in scored)
+
+    changed = dataclasses.replace(fake.standing(entries), cells=tuple(cells))
+    rows = correlations(changed, Answers(changed, scores, lambda digest: None)).to_pylist()
+    of_runs, of_cells = (_one(rows, over=over, language="de") for over in ("runs", "cells"))
+    assert (of_runs["points"], of_cells["points"]) == (12, 4)
+    assert of_runs["pearson"] > 0 and of_runs["pearson_low"] is None and of_runs["pearson_high"] is None
+    assert of_cells["pearson_low"] < of_cells["pearson"] < of_cells["pearson_high"]
+
+
+def test_fishers_interval_over_cells_excludes_no_correlation_as_rarely_as_it_says():
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        cells, seeds = random.normal(size=(2, 11, 1)), random.normal(size=(2, 11, 3)) * 0.3
+        dev, test = (cells + seeds).mean(axis=2)
+        points = [("", float(x), float(y)) for x, y in zip(dev, test, strict=True)]
+        row = _correlation(points, independent=True)
+        found.append(row["pearson_low"] <= 0 <= row["pearson_high"])
+    assert 0.93 <= np.mean(found) <= 0.97
 
 
 def _searched(sweep, cell, score_of, power=lambda number: 1.0) -> list[dict]:
