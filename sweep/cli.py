@@ -221,6 +221,7 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
 def _plan_together(suite: Suite) -> int:
     from sweep.plan import plan
     from sweep.plan_text import remarks_text
+    from sweep.power import suite_power_text
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
@@ -229,6 +230,7 @@ def _plan_together(suite: Suite) -> int:
     print(suite_text(suite, tuple(plan(one.sweep) for one in found), absent))
     if remarks := {name: told for one in found for name, told in one.remarks.items()}:
         print(remarks_text(remarks))
+    print(suite_power_text([one.sweep for one in found]))
     return 0
 
 
