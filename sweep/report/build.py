@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -178,40 +178,32 @@ def _remark(row: Row) -> str:
     return "; ".join(text for text in (row["absent_reason"], row["remark"]) if text)
 
 
-def _by_language(rows: Sequence[Row], cells: Sequence[str], value: str, name: str, caption: str) -> PrintedTable:
-    """Languages down, cells across."""
+def _by_language(
+    rows: Sequence[Row], cells: Sequence[str], shows: Callable[[Row], str], name: str, caption: str
+) -> PrintedTable:
+    """Languages down, cells across; `shows` says what of a row."""
     known = {(row["language"], row["cell"]): row for row in rows}
     languages = sorted({row["language"] for row in rows}, key=lambda code: (code.startswith(MEAN), code))
-    lines = []
-    for code in languages:
-        shown = {cell: known[code, cell][value] if (code, cell) in known else None for cell in cells}
-        lines.append(
-            {
-                "language": code,
-                "shown": code.replace("mean_without_", "mean without "),
-                **{f"of {c}": v for c, v in shown.items()},
-            }
-        )
-    signed = value == "gain"
-
-    def number(cell: str):  # type: ignore[no-untyped-def]
-        def text(row: Row) -> str:
-            found = row[f"of {cell}"]
-            return "." if found is None else f"{found:{'+.3f' if signed else '.3f'}}"
-
-        return text
-
-    columns = [Column("language", plain("shown"), numeric=False), *(Column(cell, number(cell)) for cell in cells)]
-    return PrintedTable(name=name, caption=caption, columns=tuple(columns), rows=tuple(lines))
+    lines = [
+        {
+            "language": code,
+            "shown": code.replace("mean_without_", "mean without "),
+            **{f"of {cell}": shows(known[code, cell]) if (code, cell) in known else "." for cell in cells},
+        }
+        for code in languages
+    ]
+    columns = (Column("language", plain("shown"), numeric=False), *(Column(c, plain(f"of {c}")) for c in cells))
+    return PrintedTable(name=name, caption=caption, columns=columns, rows=tuple(lines))
 
 
 def _gains(rows: Sequence[Row]) -> PrintedTable:
     cells = cells_in_order(rows, without=(CellRole.BASELINE,))
-    return _by_language(rows, cells, "gain", "transfer_matrix", "Gain over the baseline by language and cell")
+    caption = "Gain over the baseline by language and cell, with 95% intervals"
+    return _by_language(rows, cells, with_interval("gain", signed=True), "transfer_matrix", caption)
 
 
 def _accuracies(rows: Sequence[Row]) -> PrintedTable:
-    return _by_language(rows, cells_in_order(rows), "accuracy", "accuracy", "Accuracy by language and cell")
+    return _by_language(rows, cells_in_order(rows), share("accuracy"), "accuracy", "Accuracy by language and cell")
 
 
 def _comparisons(rows: Sequence[Row]) -> PrintedTable:
@@ -344,7 +336,7 @@ def _published(material: Material, rows: Sequence[Row]) -> list[PrintedTable]:
         _by_language(
             [{**row, "cell": row["model"]} for row in joined],
             models,
-            "accuracy",
+            share("accuracy"),
             "published",
             "Accuracy beside published numbers",
         )
