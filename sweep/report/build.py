@@ -178,10 +178,16 @@ def _remark(row: Row) -> str:
     return "; ".join(text for text in (row["absent_reason"], row["remark"]) if text)
 
 
-def _by_language(
-    rows: Sequence[Row], cells: Sequence[str], shows: Callable[[Row], str], name: str, caption: str
+def printed_matrix(
+    rows: Sequence[Row],
+    cells: Sequence[str],
+    shows: Callable[[Row], str],
+    name: str,
+    caption: str,
+    *,
+    of: str = "language",
 ) -> PrintedTable:
-    """Languages down, cells across; `shows` says what of a row."""
+    """Languages down, cells across; `shows` says what of a row, and `of` what the column `language` holds."""
     known = {(row["language"], row["cell"]): row for row in rows}
     languages = sorted({row["language"] for row in rows}, key=lambda code: (code.startswith(MEAN), code))
     lines = [
@@ -192,18 +198,18 @@ def _by_language(
         }
         for code in languages
     ]
-    columns = (Column("language", plain("shown"), numeric=False), *(Column(c, plain(f"of {c}")) for c in cells))
+    columns = (Column(of, plain("shown"), numeric=False), *(Column(c, plain(f"of {c}")) for c in cells))
     return PrintedTable(name=name, caption=caption, columns=columns, rows=tuple(lines))
 
 
 def _gains(rows: Sequence[Row]) -> PrintedTable:
     cells = cells_in_order(rows, without=(CellRole.BASELINE,))
     caption = "Gain over the baseline by language and cell, with 95% intervals"
-    return _by_language(rows, cells, with_interval("gain", signed=True), "transfer_matrix", caption)
+    return printed_matrix(rows, cells, with_interval("gain", signed=True), "transfer_matrix", caption)
 
 
 def _accuracies(rows: Sequence[Row]) -> PrintedTable:
-    return _by_language(rows, cells_in_order(rows), share("accuracy"), "accuracy", "Accuracy by language and cell")
+    return printed_matrix(rows, cells_in_order(rows), share("accuracy"), "accuracy", "Accuracy by language and cell")
 
 
 def _comparisons(rows: Sequence[Row]) -> PrintedTable:
@@ -333,7 +339,7 @@ def _published(material: Material, rows: Sequence[Row]) -> list[PrintedTable]:
     joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in lines), *material.published]
     models = list(dict.fromkeys(row["model"] for row in joined))
     return [
-        _by_language(
+        printed_matrix(
             [{**row, "cell": row["model"]} for row in joined],
             models,
             share("accuracy"),

@@ -62,7 +62,7 @@ def test_a_mixture_stands_in_its_study_with_shares_and_its_draws_beside_them(tmp
         ledger.record(entry)
     stated = {**described(sweep), "definition": encode(sweep)}
     (tmp_path / "sweeps" / "mixed" / "definition.json").write_text(json.dumps(stated))
-    journal(Results.open(str(tmp_path), "mixed"), str(tmp_path / "studies.log"))
+    journal(str(tmp_path / "studies.log"), Results.open(str(tmp_path), "mixed"))
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "studies.log")))
     (found,) = optuna.load_study(study_name=f"mixed/{MIXED.name}", storage=storage).trials
     shares = {name: value for name, value in found.params.items() if name.startswith("share.")}
