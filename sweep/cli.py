@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if getattr(options, "sweep", None) in SUITES and not getattr(options, "takes_suites", False):
             suite = SUITES[options.sweep]()
-            return _plan_together(suite) if options.act is _plan else _each(suite, options)
+            return getattr(options, "together", _each)(suite, options)
         return options.act(options)
     except (Unreadable, Invalid, LookupError) as error:
         print(f"sweep: {_message(error)}", file=sys.stderr)
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "Ctrl-C once ends the step, writes checkpoints and says how to go on; twice stops at once."
     )
     plan = _command(commands, "plan", _plan, "print cells, trials, stages and cost; start nothing")
+    plan.set_defaults(together=_plan_together)
     add_simulation(plan)
     table = _command(commands, "table", _table, "print accuracy per cell and language; write Parquet and CSV")
     add_address(table)
@@ -197,26 +198,23 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
 
 def _print_across(suite: Suite, options: argparse.Namespace) -> None:
     """The means over the targets of a suite that have been run."""
-    from sweep.across import Target, across
-    from sweep.results import Results
     from sweep.rows import rows_text
+    from sweep.suite_results import SuiteResults
 
-    found = []
-    for sweep in suite.sweeps:
-        try:
-            found.append(Target.of(Results.open(options.storage, sweep.name)))
-        except LookupError:
-            continue
-    if found:
-        print(f"== {suite.name}: means over {len(found)} of {len(suite.sweeps)} targets", file=sys.stderr)
-        shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
-        format = "table" if options.format == "markdown" else options.format
-        print(rows_text(across(suite.name, found), format, shown))
+    try:
+        results = SuiteResults.open(options.storage, suite)
+    except LookupError:
+        return
+    print(f"== {suite.name}: means over {len(results.targets)} of {len(suite.sweeps)} targets", file=sys.stderr)
+    shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
+    format = "table" if options.format == "markdown" else options.format
+    print(rows_text(results.across(), format, shown))
 
 
-def _plan_together(suite: Suite) -> int:
+def _plan_together(suite: Suite, _: argparse.Namespace) -> int:
     from sweep.plan import plan
     from sweep.plan_text import remarks_text
+    from sweep.power import suite_power_text
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
@@ -225,6 +223,7 @@ def _plan_together(suite: Suite) -> int:
     print(suite_text(suite, tuple(plan(one.sweep) for one in found), absent))
     if remarks := {name: told for one in found for name, told in one.remarks.items()}:
         print(remarks_text(remarks))
+    print(suite_power_text([one.sweep for one in found]))
     return 0
 
 

@@ -287,8 +287,12 @@ CORRELATIONS = schema(
         _TESTED,
         column("points", pa.int32(), "how many points; the blind baselines and controls are left out"),
         column("pearson", pa.float64(), "of English dev with test accuracy", "-1 to 1", nullable=True),
-        column("pearson_low", pa.float64(), "lower end of Fisher's 95% interval", "-1 to 1", nullable=True),
-        column("pearson_high", pa.float64(), "upper end of Fisher's 95% interval", "-1 to 1", nullable=True),
+        column(
+            "pearson_low", pa.float64(), "lower end of Fisher's 95% interval; null over runs", "-1 to 1", nullable=True
+        ),
+        column(
+            "pearson_high", pa.float64(), "upper end of Fisher's 95% interval; null over runs", "-1 to 1", nullable=True
+        ),
         column("spearman", pa.float64(), "of the ranks", "-1 to 1", nullable=True),
         column("chosen", pa.string(), "the point that English dev would choose"),
         column("oracle", pa.string(), "the point that the test accuracy itself would choose"),
@@ -310,7 +314,9 @@ IMPORTANCES = schema(
         _CELL,
         column("parameter", pa.string(), "name of the searched parameter"),
         column("trials", pa.int32(), "finished search trials"),
-        column("importance", pa.float64(), "PED-ANOVA's, as shares of their sum", _SHARE, nullable=True),
+        column(
+            "importance", pa.float64(), "PED-ANOVA's, of the value used, as a share of their sum", _SHARE, nullable=True
+        ),
         _REASON,
     ],
 )

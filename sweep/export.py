@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 from sweep.records import Phase
 
 if TYPE_CHECKING:
+    from sweep.definition import Sweep
     from sweep.results import Results
 
 
-def journal(results: Results, path: str) -> None:
-    """Write an Optuna journal file with one study per cell, `<sweep>/<cell>`, that `optuna-dashboard` and Optuna open.
+def journal(path: str, *sweeps: Results) -> None:
+    """Write an Optuna journal file that `optuna-dashboard` and Optuna open: of every cell a study, `<sweep>/<cell>`.
 
-    Every ended search trial is in it with its draws and its scores, pruned and failed ones too. The file is a copy:
-    what is done to it does not reach the sweep.
+    Every ended search trial is in it with its values and its scores, pruned and failed ones too; what the shares of a
+    mixture were drawn from are user attributes. The file is a copy: what is done to it does not reach the sweep.
 
     Raises:
-        LookupError: where the file is there already, or this version cannot read the definition.
+        LookupError: where the file is there already, or this version cannot read a definition.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -28,16 +29,22 @@ def journal(results: Results, path: str) -> None:
 
     if Path(path).exists():
         raise LookupError(f"the journal must be a new file, got {path!r}; name another, or delete it")
+    definitions = [(results, _definition(results)) for results in sweeps]
+    storage = JournalStorage(JournalFileBackend(path))
+    for results, sweep in definitions:
+        standing = results.standing()
+        for cell in sweep.cells:
+            of_cell = [r for r in standing.records.values() if r.key.cell == cell.name and r.key.phase is Phase.SEARCH]
+            study = optuna.create_study(study_name=f"{results.name}/{cell.name}", storage=storage, direction="maximize")
+            study.set_user_attr("role", str(cell.role))
+            for trial in finished_study(sweep, cell, of_cell).get_trials(deepcopy=False):
+                study.add_trial(trial)
+
+
+def _definition(results: Results) -> Sweep:
     sweep = results.definition()
     if sweep is None:
         raise LookupError(
             f"the definition of {results.name!r} was written by another version; run the sweep with this one"
         )
-    standing = results.standing()
-    storage = JournalStorage(JournalFileBackend(path))
-    for cell in sweep.cells:
-        of_cell = [r for r in standing.records.values() if r.key.cell == cell.name and r.key.phase is Phase.SEARCH]
-        study = optuna.create_study(study_name=f"{results.name}/{cell.name}", storage=storage, direction="maximize")
-        study.set_user_attr("role", str(cell.role))
-        for trial in finished_study(sweep, cell, of_cell).get_trials(deepcopy=False):
-            study.add_trial(trial)
+    return sweep

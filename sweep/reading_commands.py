@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.suite import Suite
+    from sweep.suite_results import SuiteResults
 
 #: As in `sweep.cli`.
 _STORAGE = "sweeps"
@@ -18,6 +22,7 @@ def add_reading(commands: Any) -> None:
     report.add_argument(
         "--published", metavar="CSV", help="accuracies of others to show beside: a column 'model', one per language"
     )
+    report.set_defaults(together=_report_together)
     both = _command(
         commands, "compare", _compare, "print what two sweeps differ in, cell by cell, paired by seed and item"
     )
@@ -44,6 +49,7 @@ def add_reading(commands: Any) -> None:
         "--encoder", metavar="DIR", help="the best encoder for AutoModel.from_pretrained, with a model card"
     )
     out.add_argument("--cell", help="the cell that --encoder takes it from (default: the best by English dev)")
+    out.set_defaults(together=_export_together)
     load = _command(commands, "import", _import, "load published accuracies as a sweep, for tables and reports")
     load.add_argument("file", metavar="CSV", help="a column 'model' and a column per language; percent or shares")
     load.add_argument("--name", required=True, help="name of the sweep that they become")
@@ -63,13 +69,38 @@ def _report(options: argparse.Namespace) -> int:
     from sweep import published
     from sweep.cli import results_of
 
-    if options.output is not None and not options.output.endswith(".html"):
-        raise LookupError(f"the report is one HTML file, so --output must end in .html, got {options.output!r}")
+    _refuse_no_page(options.output)
     rows = published.read(options.published) if options.published else ()
     paths = results_of(options.sweep, options.storage).report(options.output, published=rows)
     print(f"wrote {paths[0]}")
     print(f"wrote {len(paths) - 1} files in {paths[1].rpartition('/')[0]}", file=sys.stderr)
     return 0
+
+
+def _report_together(suite: Suite, options: argparse.Namespace) -> int:
+    """The page of a suite, with the reports of its sweeps beside it."""
+    from sweep.suite_results import SuiteResults
+
+    if options.published:
+        raise LookupError(f"--published is of one target: report one sweep of {suite.name}, as {suite.sweeps[0].name}")
+    _refuse_no_page(options.output)
+    results = SuiteResults.open(options.storage, suite)
+    paths = results.report(options.output)
+    print(f"wrote {paths[0]}")
+    print(f"wrote {len(paths) - 1} files in {paths[1].rpartition('/')[0]}", file=sys.stderr)
+    return _missing(results)
+
+
+def _missing(results: SuiteResults) -> int:
+    """Say which sweeps of a suite have not been run; the exit code."""
+    for name in results.missing:
+        print(f"sweep: {name} has not been run in {results.storage}", file=sys.stderr)
+    return 1 if results.missing else 0
+
+
+def _refuse_no_page(output: str | None) -> None:
+    if output is not None and not output.endswith(".html"):
+        raise LookupError(f"the report is one HTML file, so --output must end in .html, got {output!r}")
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -108,14 +139,11 @@ def _export(options: argparse.Namespace) -> int:
     from sweep.cli import results_of
     from sweep.export import journal
 
-    if not (options.tables or options.optuna or options.hf_dataset or options.encoder):
-        raise LookupError("say what to export: --tables DIR, --optuna FILE, --hf-dataset DIR, --encoder DIR")
-    if options.cell and not options.encoder:
-        raise LookupError("--cell says which encoder to export, so it needs --encoder DIR")
+    _refuse_no_export(options)
     results = results_of(options.sweep, options.storage)
     paths = list(results.export(options.tables, everything=True)) if options.tables else []
     if options.optuna:
-        journal(results, options.optuna)
+        journal(options.optuna, results)
         paths.append(options.optuna)
     if options.hf_dataset:
         paths += export_hub.data_set(results, options.hf_dataset)
@@ -124,6 +152,35 @@ def _export(options: argparse.Namespace) -> int:
     for path in paths:
         print(f"wrote {path}")
     return 0
+
+
+def _export_together(suite: Suite, options: argparse.Namespace) -> int:
+    """What was asked for of every sweep of a suite: a folder of its name for each, and one journal for all."""
+    from sweep import export_hub
+    from sweep.export import journal
+    from sweep.suite_results import SuiteResults
+
+    _refuse_no_export(options)
+    results = SuiteResults.open(options.storage, suite)
+    paths = list(results.export(options.tables)) if options.tables else []
+    if options.optuna:
+        journal(options.optuna, *results.targets)
+        paths.append(options.optuna)
+    for one in results.targets:
+        if options.hf_dataset:
+            paths += export_hub.data_set(one, f"{options.hf_dataset}/{one.name}")
+        if options.encoder:
+            paths += export_hub.encoder(one, f"{options.encoder}/{one.name}", options.cell)
+    for path in paths:
+        print(f"wrote {path}")
+    return _missing(results)
+
+
+def _refuse_no_export(options: argparse.Namespace) -> None:
+    if not (options.tables or options.optuna or options.hf_dataset or options.encoder):
+        raise LookupError("say what to export: --tables DIR, --optuna FILE, --hf-dataset DIR, --encoder DIR")
+    if options.cell and not options.encoder:
+        raise LookupError("--cell says which encoder to export, so it needs --encoder DIR")
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,5 +45,36 @@ def sources(definition: Any) -> tuple[Source, ...]:
 def in_words(value: Any) -> str:
     """A value of a definition in one line."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in sorted(value.items()) if name != "type")
-    return str(value or "not stated")
+        return _published(value) if "parts" in value else ", ".join(_named(value))
+    if isinstance(value, list):
+        return " ".join(map(in_words, value)) or "none"
+    return "not stated" if value is None or value == "" else str(value)
+
+
+def _named(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, part in sorted(values.items()):
+        if isinstance(part, Mapping):
+            yield f"{name} ({': '.join(filter(None, (part.get('type'), in_words(part))))})"
+        elif name != "type" and part not in ("", None):
+            yield f"{name} {in_words(part)}"
+
+
+def _published(source: Mapping[str, Any]) -> str:
+    """Repositories with the commits that they are pinned to, and the fingerprint of the files that were read."""
+    revisions = dict(source.get("revisions", ()))
+
+    def repositories(parts: str) -> str:
+        names = dict.fromkeys(str(part["repository"]) for part in source.get(parts, ()))
+        return ", ".join(
+            f"{name}@{revisions[name]}" if name in revisions else f"{name} at any revision" for name in names
+        )
+
+    instead = repositories("instead")
+    fingerprint = source.get("fingerprint")
+    return "".join(
+        (
+            repositories("parts"),
+            f"; where parts are absent {instead}" if instead else "",
+            f"; fingerprint {fingerprint}" if fingerprint else "",
+        )
+    )

@@ -255,10 +255,25 @@ def _search_trials(cell: Cell, records: Iterable[TrialRecord], below: int | None
 
 
 def finished_study(sweep: Sweep, cell: Cell, records: Iterable[TrialRecord]) -> optuna.Study:
-    """The ended trials of a cell as an Optuna study, for what Optuna can say of them; it samples nothing."""
-    distributions = {name: _distribution(domain) for name, domain in sweep.space.parameters(cell).items()}
+    """The ended trials of a cell as an Optuna study, for what Optuna can say of them; it samples nothing.
+
+    Its parameters are the values that the stages used: a share, 0 to 1, says what was trained, where its draw says
+    nothing without the others'. The draws are user attributes, `draw.<parameter>`.
+    """
+    distributions = {
+        name: FloatDistribution(0.0, 1.0) if name.startswith("share.") else _distribution(domain)
+        for name, domain in sweep.space.parameters(cell).items()
+    }
     with _quiet():
-        return _study(records, distributions, RandomDraws())
+        study = _study((), {}, RandomDraws())
+        for record in records:
+            if record.state in _STATES:
+                trial = _frozen(replace(record, draws=record.values), distributions)
+                trial.user_attrs = {
+                    f"draw.{name}": record.draws[name] for name in record.draws if name.startswith("share.")
+                }
+                study.add_trial(trial)
+        return study
 
 
 def _refuse_others(scores: Iterable[float]) -> None:

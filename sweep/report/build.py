@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,8 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             words=(
                 f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
                 f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
-                "rule costs. A blind baseline or a control is no point.",
+                "rule costs. A blind baseline or a control is no point. Runs of one cell are no independent points, so "
+                "a correlation over runs has no interval.",
             ),
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
             open=False,
@@ -177,40 +178,38 @@ def _remark(row: Row) -> str:
     return "; ".join(text for text in (row["absent_reason"], row["remark"]) if text)
 
 
-def _by_language(rows: Sequence[Row], cells: Sequence[str], value: str, name: str, caption: str) -> PrintedTable:
-    """Languages down, cells across."""
+def printed_matrix(
+    rows: Sequence[Row],
+    cells: Sequence[str],
+    shows: Callable[[Row], str],
+    name: str,
+    caption: str,
+    *,
+    of: str = "language",
+) -> PrintedTable:
+    """Languages down, cells across; `shows` says what of a row, and `of` what the column `language` holds."""
     known = {(row["language"], row["cell"]): row for row in rows}
     languages = sorted({row["language"] for row in rows}, key=lambda code: (code.startswith(MEAN), code))
-    lines = []
-    for code in languages:
-        shown = {cell: known[code, cell][value] if (code, cell) in known else None for cell in cells}
-        lines.append(
-            {
-                "language": code,
-                "shown": code.replace("mean_without_", "mean without "),
-                **{f"of {c}": v for c, v in shown.items()},
-            }
-        )
-    signed = value == "gain"
-
-    def number(cell: str):  # type: ignore[no-untyped-def]
-        def text(row: Row) -> str:
-            found = row[f"of {cell}"]
-            return "." if found is None else f"{found:{'+.3f' if signed else '.3f'}}"
-
-        return text
-
-    columns = [Column("language", plain("shown"), numeric=False), *(Column(cell, number(cell)) for cell in cells)]
-    return PrintedTable(name=name, caption=caption, columns=tuple(columns), rows=tuple(lines))
+    lines = [
+        {
+            "language": code,
+            "shown": code.replace("mean_without_", "mean without "),
+            **{f"of {cell}": shows(known[code, cell]) if (code, cell) in known else "." for cell in cells},
+        }
+        for code in languages
+    ]
+    columns = (Column(of, plain("shown"), numeric=False), *(Column(c, plain(f"of {c}")) for c in cells))
+    return PrintedTable(name=name, caption=caption, columns=columns, rows=tuple(lines))
 
 
 def _gains(rows: Sequence[Row]) -> PrintedTable:
     cells = cells_in_order(rows, without=(CellRole.BASELINE,))
-    return _by_language(rows, cells, "gain", "transfer_matrix", "Gain over the baseline by language and cell")
+    caption = "Gain over the baseline by language and cell, with 95% intervals"
+    return printed_matrix(rows, cells, with_interval("gain", signed=True), "transfer_matrix", caption)
 
 
 def _accuracies(rows: Sequence[Row]) -> PrintedTable:
-    return _by_language(rows, cells_in_order(rows), "accuracy", "accuracy", "Accuracy by language and cell")
+    return printed_matrix(rows, cells_in_order(rows), share("accuracy"), "accuracy", "Accuracy by language and cell")
 
 
 def _comparisons(rows: Sequence[Row]) -> PrintedTable:
@@ -340,10 +339,10 @@ def _published(material: Material, rows: Sequence[Row]) -> list[PrintedTable]:
     joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in lines), *material.published]
     models = list(dict.fromkeys(row["model"] for row in joined))
     return [
-        _by_language(
+        printed_matrix(
             [{**row, "cell": row["model"]} for row in joined],
             models,
-            "accuracy",
+            share("accuracy"),
             "published",
             "Accuracy beside published numbers",
         )

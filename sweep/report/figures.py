@@ -160,6 +160,19 @@ def matrix(rows: Sequence[Row]) -> Plot | None:
     )
 
 
+def targets(rows: Sequence[Row]) -> Plot | None:
+    """The transfer matrix of a suite, from rows whose `language` is a target; None without any gain."""
+    return _heat_map(
+        "targets",
+        "Gain by intermediate training and target",
+        "Score minus the baseline's, mean over a target's languages, same seeds and items. In bold with a frame: the "
+        "95% interval excludes zero, before any correction for the number of squares. An empty square is an absence.",
+        {(row["cell"], row["language"]): row for row in rows if row["cell"] != row["baseline"]},
+        cells_in_order(rows, without=(CellRole.BASELINE, *BLIND)),
+        list(dict.fromkeys(row["language"] for row in rows)),
+    )
+
+
 def _groups(rows: Sequence[Row]) -> Plot | None:
     names = sorted({(row["grouping"], row["group"]) for row in rows})
     return _heat_map(

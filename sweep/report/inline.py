@@ -19,11 +19,12 @@ def inline_svg(plot: Plot) -> str:
     """The plot as an `<svg>` element.
 
     Ink and grid take the page's colours, so that a dark page has a light ink. Ids start with the plot's name, since a
-    page holds several. A mark carries its cell, its language and its words, and can be reached by the keyboard.
+    page holds several. A mark carries its cell, its language and its words, and can be reached by the keyboard. The
+    figure is a group, since what is in an image is hidden from screen readers.
     """
     text = _METADATA.sub("", _HEAD.sub("<svg ", plot.svg(), count=1))
     head, rest = text.split(">", 1)
-    text = _SIZE.sub("", head) + f' role="img" aria-label="{html.escape(plot.title)}">' + rest
+    text = _SIZE.sub("", head) + f' role="group" aria-label="{html.escape(plot.title)}">' + rest
     text = _MARK.sub(lambda found: _opened(plot, found[1]), text)
     text = _ID.sub(lambda found: f'id="{plot.name}-{found[1]}"', text)
     text = _REFERENCE.sub(lambda found: f"{found[0].removesuffix(found[2])}{plot.name}-{found[2]}", text)

@@ -56,6 +56,10 @@ class Page:
     sections: tuple[Section, ...]
     cells: tuple[str, ...]
     languages: tuple[str, ...]
+    places: str = "language"
+    """What `languages` are."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of pages that lie beside this one, by their titles."""
     raw: Mapping[str, Any] = field(default_factory=dict)
     """JSON values to be read as they are, by their titles."""
 
@@ -70,6 +74,7 @@ def render(page: Page) -> str:
             f'<div class="answer" role="note" aria-label="The answer">{_paragraphs(map(_signed, page.answer))}</div>',
             "".join(f'<p class="note">{_text(note)}</p>' for note in page.notes),
             _navigation(sections),
+            _beside(page.beside),
             _controls(page),
             *(_section(section) for section in sections),
             *(_raw(title, value) for title, value in page.raw.items()),
@@ -95,6 +100,11 @@ def _navigation(sections: Iterable[Section]) -> str:
     return f'<nav aria-label="Sections"><ul>{items}</ul></nav>'
 
 
+def _beside(pages: Mapping[str, str]) -> str:
+    items = "".join(f'<li><a href="{_text(address)}">{_text(title)}</a></li>' for title, address in pages.items())
+    return f'<nav aria-label="Reports beside this one"><ul>{items}</ul></nav>' if items else ""
+
+
 def _controls(page: Page) -> str:
     def select(name: str, words: str, options: Sequence[str]) -> str:
         listed = "".join(f'<option value="{_text(option)}">{_text(option)}</option>' for option in options)
@@ -107,7 +117,7 @@ def _controls(page: Page) -> str:
     return (
         '<div class="controls" role="group" aria-label="What is shown">'
         + select("cell", "cell", page.cells)
-        + select("language", "language", page.languages)
+        + select("language", page.places, page.languages)
         + f'<label>colours <select id="theme">{themes}</select></label>{shown}</div>'
     )
 

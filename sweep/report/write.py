@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from sweep import provenance
 from sweep.ledger import put_whole
 from sweep.report.build import Material, build
-from sweep.report.figures import Row
-from sweep.report.page import render
+from sweep.report.figures import Plot, Row
+from sweep.report.page import Page, render
+from sweep.report.suite import build_suite
 from sweep.tables import export, trials
 
 if TYPE_CHECKING:
     from sweep.results import Results
+    from sweep.suite_results import SuiteResults
 
 #: Where a report lies in the folder of its sweep.
 FOLDER, FILE = "report", "report.html"
@@ -41,7 +45,25 @@ def write_report(
         runs=provenance.runs(*results.place, results.name),
         published=published,
     )
-    page, plots = build(material)
+    return _written(filesystem, path, *build(material), {**tables, "trials": of_trials})
+
+
+def write_suite_report(results: SuiteResults, filesystem: pafs.FileSystem, path: str) -> tuple[str, ...]:
+    """Write the page of a suite to `path`, its figure and tables into the folder beside it, which has the reports of
+    its sweeps; give all paths.
+    """
+    results = results.still()
+    across = results.across()
+    rows = [row for one in results.targets for row in one.per_language().to_pylist()]
+    folder = path.rpartition("/")[2].removesuffix(".html") + "_files"
+    beside = {one.name: quote(f"{folder}/{one.name}.html") for one in results.targets}
+    page, plots = build_suite(results.name, across.to_pylist(), rows, missing=results.missing, beside=beside)
+    return _written(filesystem, path, page, plots, {"across": across})
+
+
+def _written(
+    filesystem: pafs.FileSystem, path: str, page: Page, plots: Sequence[Plot], tables: Mapping[str, pa.Table]
+) -> tuple[str, ...]:
     folder = f"{path.removesuffix('.html')}_files"
     filesystem.create_dir(folder, recursive=True)
     put_whole(filesystem, path, render(page).encode())
@@ -54,4 +76,4 @@ def write_report(
         for table in section.tables:
             put_whole(filesystem, f"{folder}/{table.name}.tex", table.latex.encode())
             written.append(f"{folder}/{table.name}.tex")
-    return (*written, *export(filesystem, folder, {**tables, "trials": of_trials}))
+    return (*written, *export(filesystem, folder, dict(tables)))

@@ -75,6 +75,24 @@ def test_a_mark_tells_its_numbers_to_the_keyboard(page):
     assert not tip.is_displayed()
 
 
+def test_a_screen_reader_finds_every_mark_within_its_figure(page):
+    nodes = {node["nodeId"]: node for node in page.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]}
+
+    def value(node: dict, name: str) -> str:
+        return str(node.get(name, {}).get("value", ""))
+
+    def within(node: dict) -> list[str]:
+        below = [nodes[child] for child in node.get("childIds", ()) if child in nodes]
+        return [value(one, "name") for one in below if value(one, "role") == "image" and not one["ignored"]] + [
+            name for one in below for name in within(one)
+        ]
+
+    figures = [node for node in nodes.values() if value(node, "name") == "Gain by intermediate training and language"]
+    assert [value(node, "role") for node in figures] == ["group"]
+    marks = page.find_elements(By.CSS_SELECTOR, "#figure-transfer_matrix .mark")
+    assert sorted(within(figures[0])) == sorted(mark.get_attribute("data-text") for mark in marks) != []
+
+
 def test_light_and_dark_have_ink_that_can_be_read(page):
     contrasts = []
     for theme in ("light", "dark"):

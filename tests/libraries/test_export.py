@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import optuna
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 from optuna.storages import JournalStorage
@@ -13,10 +14,13 @@ from optuna.trial import TrialState
 
 from sweep import Results, Sweep
 from sweep.cli import main
+from sweep.export import journal
+from sweep.ledger import Ledger
 from sweep.presets import PRESETS
 from sweep.record_definition import described
+from sweep.records import Phase, TrialKey, What
 from tests.pure import fake_sweep as fake
-from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
 from trainables.canonical import decode, encode
 
 
@@ -34,15 +38,36 @@ def storage(tmp_path_factory) -> str:
 def test_optuna_opens_every_cells_study_with_its_trials(storage, tmp_path, capsys):
     file = str(tmp_path / "studies.log")
     assert main(["export", "fake", "--storage", storage, "--optuna", file]) == 0
-    journal = JournalStorage(JournalFileBackend(file))
-    assert set(optuna.get_all_study_names(journal)) == {"fake/none", "fake/nli"}
-    study = optuna.load_study(study_name="fake/nli", storage=journal)
+    studies = JournalStorage(JournalFileBackend(file))
+    assert set(optuna.get_all_study_names(studies)) == {"fake/none", "fake/nli"}
+    study = optuna.load_study(study_name="fake/nli", storage=studies)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE]
     assert study.best_trial.value == 0.7
     assert study.best_trial.params == {"intermediate.learning_rate": 0.002, "target.learning_rate": 0.003}
     assert study.best_trial.intermediate_values == {50: pytest.approx(0.6), 100: 0.7}
     assert main(["export", "fake", "--storage", storage, "--optuna", file]) == 2
     assert "must be a new file" in capsys.readouterr().err
+
+
+def test_a_mixture_stands_in_its_study_with_shares_and_its_draws_beside_them(tmp_path):
+    fake.write(str(tmp_path), name="mixed")
+    ledger = Ledger(pafs.LocalFileSystem(), str(tmp_path), "mixed").open()
+    sweep = small_sweep(name="mixed", cells=(BASELINE, MIXED))
+    draws = {name: 0.25 if "share" in name else 1e-3 for name in sweep.space.parameters(MIXED)} | {
+        "share.lab_qqp": 0.0625
+    }
+    trial = fake.trial(TrialKey(cell=MIXED.name, phase=Phase.SEARCH, number=0), score=0.5, ending=What.FINISHED)
+    trial[0].payload.update(draws=draws, values=sweep.space.values(MIXED, draws))
+    for entry in trial:
+        ledger.record(entry)
+    stated = {**described(sweep), "definition": encode(sweep)}
+    (tmp_path / "sweeps" / "mixed" / "definition.json").write_text(json.dumps(stated))
+    journal(str(tmp_path / "studies.log"), Results.open(str(tmp_path), "mixed"))
+    storage = JournalStorage(JournalFileBackend(str(tmp_path / "studies.log")))
+    (found,) = optuna.load_study(study_name=f"mixed/{MIXED.name}", storage=storage).trials
+    shares = {name: value for name, value in found.params.items() if name.startswith("share.")}
+    assert shares == {"share.lab_nli": pytest.approx(0.1 + 0.8 / 3), "share.lab_qqp": pytest.approx(0.1 + 1.6 / 3)}
+    assert found.user_attrs == {"draw.share.lab_nli": 0.25, "draw.share.lab_qqp": 0.0625}
 
 
 def test_the_studies_open_in_optunas_dashboard(storage, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.transfer_grid import CellRole
+from search_spaces.transfer_grid import Cell, CellRole
 from sweep import statistics
 from sweep.columns import (
     COMPARISONS,
@@ -32,7 +32,8 @@ from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_b
 from sweep.standing import CellInfo
 from tests.examples import of_examples
 from tests.pure import fake_sweep as fake
-from tests.pure.small_sweep import MIXED, small_sweep
+from tests.pure.small_sweep import BASELINE, MIXED, small_sweep
+from trainables.catalogue import lab_twins
 
 TABLES = (COMPARISONS, MCNEMAR, SELECTION, EXPECTED_BEST, CORRELATIONS, IMPORTANCES, PER_GROUP)
 
@@ -176,40 +177,95 @@ def test_a_correlation_of_few_points_is_absent_and_the_oracles_gap_is_not(standi
 
 def test_a_correlation_has_fishers_interval_and_the_price_of_the_rule():
     points = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
-    row = _correlation(points)
+    row = _correlation(points, independent=True)
     r = np.corrcoef([p[1] for p in points], [p[2] for p in points])[0, 1]
     assert row["pearson"] == pytest.approx(r)
     assert row["pearson_low"] == pytest.approx(math.tanh(math.atanh(r) - 1.959964 / math.sqrt(2)))
     assert (row["chosen"], row["oracle"], row["oracle_gap"]) == ("e", "b", pytest.approx(0.02))
 
 
-def test_the_importance_of_what_decides_is_the_greatest():
-    sweep = small_sweep()
+def test_a_correlation_over_runs_has_no_interval_since_seeds_of_a_cell_are_no_independent_points(standing):
+    entries, cells = [], []
+    for number in range(4):
+        cells.append(CellInfo(name=f"cell{number}", role=CellRole.TRANSFER))
+        for place, seed in enumerate(fake.SEEDS):
+            key = TrialKey(cell=f"cell{number}", phase=Phase.CONFIRMATION, number=place)
+            score = 0.5 + 0.1 * number + 0.01 * place
+            entries += fake.trial(key, score=score, ending=What.FINISHED, winner=0, seed=seed)
+        search = TrialKey(cell=f"cell{number}", phase=Phase.SEARCH, number=0)
+        entries += fake.trial(search, score=0.5, ending=What.FINISHED)
+    runs = {fake.evaluation(cell.name, 0, seed).digest: (cell.name, seed) for cell in cells for seed in fake.SEEDS}
+
+    def scores(digest: str):
+        cell, seed = runs[digest]
+        scored = fake.scores_of(fake.answers("none", 0, seed))
+        better = int(cell.removeprefix("cell")) ** 2 / 100
+        return tuple(dataclasses.replace(one, value=one.value + better, correct=None) for one in scored)
+
+    changed = dataclasses.replace(fake.standing(entries), cells=tuple(cells))
+    rows = correlations(changed, Answers(changed, scores, lambda digest: None)).to_pylist()
+    of_runs, of_cells = (_one(rows, over=over, language="de") for over in ("runs", "cells"))
+    assert (of_runs["points"], of_cells["points"]) == (12, 4)
+    assert of_runs["pearson"] > 0 and of_runs["pearson_low"] is None and of_runs["pearson_high"] is None
+    assert of_cells["pearson_low"] < of_cells["pearson"] < of_cells["pearson_high"]
+
+
+def test_fishers_interval_over_cells_excludes_no_correlation_as_rarely_as_it_says():
+    random = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        cells, seeds = random.normal(size=(2, 11, 1)), random.normal(size=(2, 11, 3)) * 0.3
+        dev, test = (cells + seeds).mean(axis=2)
+        points = [("", float(x), float(y)) for x, y in zip(dev, test, strict=True)]
+        row = _correlation(points, independent=True)
+        found.append(row["pearson_low"] <= 0 <= row["pearson_high"])
+    assert 0.93 <= np.mean(found) <= 0.97
+
+
+def _searched(sweep, cell, score_of, power=lambda number: 1.0) -> list[dict]:
+    """The importances of sixty trials of a cell drawn at random, with a score that is a function of their values.
+
+    Draws of shares raised to any `power` of the trial's mean the same shares.
+    """
     random = np.random.default_rng(0)
     entries = []
-    for number in range(40):
+    for number in range(60):
         draws = {
-            "intermediate.learning_rate": float(10 ** random.uniform(-4, -2)),
-            "target.learning_rate": float(10 ** random.uniform(-4, -2)),
-            "share.lab_nli": float(random.uniform(0.01, 0.99)),
-            "share.lab_qqp": float(random.uniform(0.01, 0.99)),
+            name: float(10 ** random.uniform(-4, -2) if name.endswith("rate") else random.uniform(0.001, 0.999))
+            for name in sweep.space.parameters(cell)
         }
-        key = TrialKey(cell=MIXED.name, phase=Phase.SEARCH, number=number)
-        score = 0.9 - 0.2 * abs(math.log10(draws["target.learning_rate"]) + 3)
-        mine = fake.trial(key, score=score, ending=What.FINISHED)
-        mine[0].payload.update(draws=draws, values=draws)
+        draws |= {name: draw ** power(number) for name, draw in draws.items() if name.startswith("share.")}
+        values = sweep.space.values(cell, draws)
+        key = TrialKey(cell=cell.name, phase=Phase.SEARCH, number=number)
+        mine = fake.trial(key, score=score_of(values), ending=What.FINISHED)
+        mine[0].payload.update(draws=draws, values=values)
         entries += mine
-    standing = dataclasses.replace(
-        fake.standing(entries),
-        cells=(CellInfo(name=MIXED.name, role=CellRole.TRANSFER, intermediates=("a", "b"), trials=40),),
-    )
-    rows = [row for row in importances(standing, sweep).to_pylist() if row["cell"] == MIXED.name]
+    infos = (CellInfo(name=cell.name, role=CellRole.TRANSFER, intermediates=("a", "b"), trials=60),)
+    standing = dataclasses.replace(fake.standing(entries), cells=infos)
+    return [row for row in importances(standing, sweep).to_pylist() if row["cell"] == cell.name]
+
+
+def test_the_importance_of_what_decides_is_the_greatest():
+    sweep = small_sweep()
+    rows = _searched(sweep, MIXED, lambda values: 0.9 - 0.2 * abs(math.log10(values["target.learning_rate"]) + 3))
     shares = {row["parameter"]: row["importance"] for row in rows}
     assert max(shares, key=shares.get) == "target.learning_rate"
     assert shares["target.learning_rate"] > 0.6
     assert sum(shares.values()) == pytest.approx(1)
     few = [row for row in importances(fake.standing([]), sweep).to_pylist()]
     assert {row["absent_reason"] for row in few} == {f"needs {LEAST_TRIALS} finished trials, got 0"}
+
+
+def test_a_mixing_weight_is_as_important_as_its_share_and_not_as_its_draw():
+    cell = Cell(name="four", intermediates=lab_twins.INTERMEDIATE[:4])
+    sweep = small_sweep(cells=(BASELINE, cell))
+
+    def found(**more) -> dict[str, float]:
+        rows = _searched(sweep, cell, lambda values: 0.5 + 0.3 * values["share.lab_nli"], **more)
+        return {row["parameter"]: row["importance"] for row in rows}
+
+    assert found() == pytest.approx(found(power=lambda number: 0.5 + number % 7 / 7))
+    assert max(found(), key=found().get) == "share.lab_nli"
 
 
 # Languages

@@ -139,6 +139,17 @@ def test_every_square_of_the_matrix_is_a_mark_with_its_cell_and_language(page, m
     assert set(re.findall(r'class="mark"[^>]*data-cell="([^"]+)" data-language="([^"]+)"', matrix)) == wanted
 
 
+def test_the_printed_matrix_has_every_gain_with_its_interval(built, material):
+    (table,) = [one for section in built[0].sections for one in section.tables if one.name == "transfer_matrix"]
+    row = next(
+        row for row in material.findings["per_language"].to_pylist() if (row["cell"], row["language"]) == ("nli", "de")
+    )
+    numbers = [f"{row[name]:+.3f}".replace("+", "$+$") for name in ("gain", "gain_low", "gain_high")]
+    line = next(line for line in table.latex().splitlines() if line.startswith("de & "))
+    assert f"{numbers[0]} [{numbers[1]}, {numbers[2]}]" in line and line.endswith(r"\\")
+    assert " & -- & " in line  # broken has none
+
+
 def test_a_figure_of_the_page_takes_the_pages_ink_and_a_file_has_its_own(built):
     plot = built[1][0]
     assert ElementTree.fromstring(plot.svg()).tag.endswith("svg")
