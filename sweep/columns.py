@@ -73,7 +73,7 @@ PREDICTIONS = schema(
         _STAGE,
         _TASK,
         _LANGUAGE,
-        column("item_id", pa.string(), "name of the item, the same in every language"),
+        column("item_id", pa.string(), "name of the item, the same in every language that has it"),
         column("gold", pa.string(), "right answer; null where the item has no gold label", nullable=True),
         column("predicted", pa.string(), "the model's answer"),
     ],

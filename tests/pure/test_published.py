@@ -205,8 +205,8 @@ class TestEachTask:
         )
         read_ = rows(TATOEBA, "test", "de")
         assert [(row["text"], row["is_english"], row["match"]) for row in read_] == [
-            ("eins", False, "000000"),
-            ("zwei", False, "000001"),
+            ("eins", False, "de-000000"),
+            ("zwei", False, "de-000001"),
             ("one", True, ""),
             ("two", True, ""),
         ]
@@ -223,7 +223,7 @@ class TestEachTask:
 
     def test_bucc_falls_back_on_the_aligned_pairs_of_the_hub(self, mirror):
         files.translations(mirror / "google/xtreme/bucc18.fr/test-00000-of-00001.parquet", [("un", "one")])
-        assert [row["match"] for row in rows(BUCC, "test", "fr")] == ["000000", ""]
+        assert [row["match"] for row in rows(BUCC, "test", "fr")] == ["fr-000000", ""]
 
 
 @real
