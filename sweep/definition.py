@@ -62,7 +62,8 @@ class Sweep:
     align_after_intermediate: bool = False
     retrieval_layer: int = 0
     """Of a retrieval target: the trunk's layer, counted from 1, whose mean states are a sentence's vector; 0 its word
-    embeddings. XTREME takes layer 13 of XLM-R large for Tatoeba, jiant 14 of its 24."""
+    embeddings. XTREME and jiant take 14 of XLM-R large's 24 for Tatoeba; XTREME's scripts call it 13, counting from 0
+    without the embeddings, and its 7 for BUCC is 8 here."""
     space: Space = field(default_factory=Space)
     search: Search = field(default_factory=lambda: Search(trials=4))
     confirmation_seeds: tuple[int, ...] = (1, 2, 3)

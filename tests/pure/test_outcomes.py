@@ -74,7 +74,7 @@ def test_the_variance_of_their_items_is_the_sum_of_each_ones_over_the_square_of_
 def test_languages_that_hold_the_same_items_are_averaged_item_by_item_to_the_last_bit():
     sizes = dict.fromkeys(SIZES, 50)
     right = _drawn(sizes)
-    matrix = _matrix(_answers(dict.fromkeys(sizes, [f"{row:03d}" for row in range(50)]), right))
+    matrix = _matrix(_answers({code: [f"{row:03d}" for row in range(50)] for code in sizes}, right))
     assert (matrix == [np.stack(list(right[seed].values())).mean(axis=0) for seed in SEEDS]).all()
 
 

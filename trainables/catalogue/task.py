@@ -50,7 +50,7 @@ class Metric(StrEnum):
     TAGS = "tags"
     """XTREME's F1 of parts of speech: seqeval over runs of equal tags, not over single words."""
     RETRIEVAL = "retrieval"
-    """Share of the sentences whose nearest English one is their translation."""
+    """Share of the English sentences whose nearest one of the other language is their translation."""
     MINING = "mining"
     """F1 of mined sentence pairs at a threshold tuned on the dev split."""
 

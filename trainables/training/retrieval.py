@@ -1,4 +1,4 @@
-"""Scoring retrieval: sentence vectors of one layer, and which English sentence each finds; trains nothing."""
+"""Scoring retrieval: sentence vectors of one layer, and which sentence each English one finds; trains nothing."""
 
 from __future__ import annotations
 
@@ -98,19 +98,28 @@ def score_retrieval(
         scores.append(score)
         predictions += [
             (task.name, language, one, match, guess, float(match == guess) if score.correct is not None else None)
-            for one, match, guess in zip(pools[language].foreign.ids, pools[language].matches, found, strict=True)
+            for one, match, guess in found
         ]
     columns = list(zip(*predictions, strict=True)) or [()] * len(PREDICTIONS)
     return Scored(scores=tuple(scores), predictions=pa.table([list(column) for column in columns], schema=PREDICTIONS))
 
 
-def _scored(task: Task, pool: _Pool, dev: _Pool | None, told: dict) -> tuple[Score, list[str]]:
-    """The score of a language, and the English sentence found for each of its own."""
+_Answer = tuple[str, str, str]
+"""The id of a sentence, that of its translation, and that of what was found for it; each empty where there is none."""
+
+
+def _scored(task: Task, pool: _Pool, dev: _Pool | None, told: dict) -> tuple[Score, list[_Answer]]:
+    """The score of a language and its answers: mined for each of its own sentences, or else found for each English one.
+
+    The second is the direction of `similarity_search` in XTREME and jiant: where many sentences have one neighbour, the
+    other direction gives other numbers.
+    """
     count = len(pool.matches)
     if task.measured_by is Metric.MINING and pool.has_distractors:
         if dev is None or not dev.has_distractors:
             reason = f"the threshold must be tuned on a dev split with distractors in {told['language']!r}, got none"
-            return Score(metric="f1", value=None, correct=None, count=count, absent_reason=reason, **told), [""] * count
+            score = Score(metric="f1", value=None, correct=None, count=count, absent_reason=reason, **told)
+            return score, [(*pair, "") for pair in zip(pool.foreign.ids, pool.matches, strict=True)]
         mined = mine_pairs(pool.foreign.vectors, pool.english.vectors)
         threshold = metrics.best_threshold(
             _named(dev, mine_pairs(dev.foreign.vectors, dev.english.vectors)), _gold(dev)
@@ -118,13 +127,20 @@ def _scored(task: Task, pool: _Pool, dev: _Pool | None, told: dict) -> tuple[Sco
         kept = [pair for pair, score in _named(pool, mined).items() if score >= threshold]
         value = metrics.pair_f1(_gold(pool), kept)
         partner = dict(kept)
-        guesses = [partner.get(one, "") for one in pool.foreign.ids]
-        return Score(metric="f1", value=value, correct=None, count=count, **told), guesses
-    nearest = nearest_rows(pool.foreign.vectors, pool.english.vectors)
-    guesses = [pool.english.ids[place] for place in nearest.tolist()]
-    right = sum(guess == match for guess, match in zip(guesses, pool.matches, strict=True))
+        answers = [
+            (one, match, partner.get(one, "")) for one, match in zip(pool.foreign.ids, pool.matches, strict=True)
+        ]
+        return Score(metric="f1", value=value, correct=None, count=count, **told), answers
+    translated = {match: one for one, match in _gold(pool)}
+    asked = [row for row, one in enumerate(pool.english.ids) if one in translated]
+    nearest = nearest_rows(pool.english.vectors[asked], pool.foreign.vectors).tolist()
+    answers = [
+        (one, translated[one], pool.foreign.ids[place])
+        for one, place in zip((pool.english.ids[row] for row in asked), nearest, strict=True)
+    ]
+    right = sum(guess == match for _, match, guess in answers)
     metric = PAIRS_ALONE if task.measured_by is Metric.MINING else "accuracy"
-    return Score(metric=metric, value=right / count, correct=right, count=count, **told), guesses
+    return Score(metric=metric, value=right / len(asked), correct=right, count=len(asked), **told), answers
 
 
 def _pools(rows: Rows, vectors: torch.Tensor) -> dict[str, _Pool]:
