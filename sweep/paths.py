@@ -14,7 +14,7 @@ from trainables.data import mixture
 from trainables.machine import numeric_versions, resolved_precision
 from trainables.selectors import source_dev
 from trainables.settings import Settings, Visible
-from trainables.stages import VERSIONS, Evaluation, Portion, Shape, Stage, StageKind, Training
+from trainables.stages import SCORING_VERSIONS, VERSIONS, Evaluation, Portion, Shape, Stage, StageKind, Training
 
 _VISIBLE = {CellRole.IMAGE_ONLY: Visible.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY: Visible.HYPOTHESIS_ONLY}
 
@@ -82,7 +82,8 @@ def made_with(sweep: Sweep) -> dict[str, str]:
     """What decides the stages of a trial beside the definition and its values: this machine and this code."""
     device = "cuda" if sweep.gangs.gpus_per_worker else "cpu"
     precision = resolved_precision(sweep.target_settings.precision, device)
-    kinds = {f"version of {kind}": str(version) for kind, version in VERSIONS.items()}
+    scoring = {StageKind.EVALUATE: SCORING_VERSIONS.get(sweep.target.kind, VERSIONS[StageKind.EVALUATE])}
+    kinds = {f"version of {kind}": str(version) for kind, version in (VERSIONS | scoring).items()}
     return {"device": device, "precision": precision, **kinds, **dict(numeric_versions())}
 
 

@@ -136,6 +136,10 @@ def test_translations_of_published_tasks_are_read_from_a_folder_per_language(tmp
     folder.mkdir(parents=True)
     table = pa.table({"question1": ["Wie geht das?"], "question2": ["Wie macht man das?"], "label": [1], "idx": [0]})
     pq.write_table(table, folder / "train-00000-of-00001.parquet")
+    assert places.absence(german).startswith("no dev files of qqp_de")
+    english = tmp_path / "nyu-mll" / "glue" / "qqp"
+    english.mkdir(parents=True)
+    pq.write_table(table, english / "validation-00000-of-00001.parquet")
     assert places.absence(german) == ""
     rows = read(places.located(german), "train", None, None).to_pylist()
     assert [(row["premise"], row["language"], row["label"]) for row in rows] == [("Wie geht das?", "de", 1)]
