@@ -99,9 +99,8 @@ def target_settings(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Se
     settings = with_values(sweep.target_settings, values, "target")
     if cell.role in _VISIBLE:
         return dataclasses.replace(settings, visible=_VISIBLE[cell.role])
-    if cell.role is CellRole.COMPUTE_MATCHED and sweep.intermediate_settings:
-        steps = settings.maximum_steps + sweep.intermediate_settings.maximum_steps
-        return dataclasses.replace(settings, maximum_steps=steps)
+    if cell.role is CellRole.COMPUTE_MATCHED:
+        return dataclasses.replace(settings, maximum_steps=settings.maximum_steps + sweep.matched_steps)
     return settings
 
 
