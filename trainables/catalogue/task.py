@@ -305,6 +305,13 @@ class Task:
         return (*names, IGLUE_ACCURACY) if self.keeps_unlabelled else names
 
     @property
+    def is_shuffled(self) -> bool:
+        """Whether its training labels or pairs are drawn at random, so that nothing can be learned from them."""
+        if isinstance(self.source, LabSource):
+            return self.source.generator.endswith("_shuffled")
+        return isinstance(self.source, WordFiles) and self.source.shuffled
+
+    @property
     def measured_by(self) -> Metric:
         """The metric, never `OF_KIND`.
 
