@@ -305,7 +305,7 @@ class Sweep:
 
     @property
     def matched_steps(self) -> int:
-        """How many steps longer than the others' a compute-matched cell's target training is: one intermediate stage."""
+        """How many steps a compute-matched cell's target training has more than the others': those of one stage."""
         return max(self._intermediate_steps, default=0)
 
     @property

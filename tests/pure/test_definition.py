@@ -81,8 +81,8 @@ def test_the_public_names_are_those_that_the_package_promises():
         ),
         (
             {"cells": (BASELINE, ALONE, LONGER, MATCHED), "space": Space()},
-            "the compute-matched cell 'matched' needs intermediate stages of one number of steps, got 40 in 'nli', 90 in "
-            "'longer'; give the cells one, or drop it",
+            "the compute-matched cell 'matched' needs intermediate stages of one number of steps, got 40 in 'nli', 90 "
+            "in 'longer'; give the cells one, or drop it",
         ),
         (
             {"cells": (BASELINE, MATCHED), "intermediate_settings": None, "space": Space()},
