@@ -20,9 +20,10 @@ from trainables.data.schema import ANSWERS, PAIR, RETRIEVAL, SPAN, TAGGING
 from trainables.faults import Invalid
 from trainables.model.encoder import build
 from trainables.model.reader import Reader
-from trainables.training.evaluate import score
+from trainables.training import retrieval
+from trainables.training.evaluate import over_rows, score
 from trainables.training.ranks import Ranks
-from trainables.training.retrieval import PAIRS_ALONE, mine_pairs, score_retrieval
+from trainables.training.retrieval import PAIRS_ALONE, mine_pairs, nearest_rows, score_retrieval
 
 HOW = {"batch_size": 4, "precision": "float32", "device": torch.device("cpu"), "ranks": Ranks()}
 WHAT = {"split": "test", "role": Role.REPORT}
@@ -362,6 +363,67 @@ class TestRetrieval:
         assert set(mined) == {(0, 0), (1, 1)}
         cosines = hub @ other.T
         assert mined[0, 0] == pytest.approx(float(cosines[0, 0] / ((cosines[0].mean() + cosines[:, 0].mean()) / 2)))
+
+
+def test_mining_goes_piece_by_piece_with_a_sign_of_life_for_each_and_finds_the_same(monkeypatch):
+    left, right = (
+        torch.nn.functional.normalize(torch.randn(n, 8, generator=torch.manual_seed(n)), dim=1) for n in (23, 31)
+    )
+    whole, nearest = mine_pairs(left, right), nearest_rows(left, right)
+    assert torch.equal(nearest, (left @ right.T).argmax(1))
+    beats = []
+    monkeypatch.setattr(retrieval.pulse, "beat", lambda: beats.append(1))
+    monkeypatch.setattr(retrieval, "_CHUNK", 5)
+    monkeypatch.setattr(retrieval, "_OTHERS", 7)
+    again = mine_pairs(left, right)
+    assert again.keys() == whole.keys() and list(again.values()) == pytest.approx(list(whole.values()))
+    assert len(beats) == 5 * 5 + 7 * 4  # every piece of either side against every piece of the other
+    assert torch.equal(nearest_rows(left, right), nearest)
+
+
+def test_the_vectors_of_one_language_alone_are_held_at_once(reader, monkeypatch):
+    tables = [sentences({"a": "x", "b": "y"}, ["x", "y"], language) for language in ("de", "fr", "ru")]
+    data = lay_out(pa.concat_tables(tables), Kind.RETRIEVAL, tiny.ENCODER)
+    held = []
+
+    def counted(reader, rows, answer, found, **how):
+        held.append(len(found))
+        return over_rows(reader, rows, answer, found, **how)
+
+    monkeypatch.setattr(retrieval, "over_rows", counted)
+    found = score_retrieval(
+        reader, task(Kind.RETRIEVAL), data, None, layer=1, languages=("de", "fr", "ru"), **WHAT, **HOW
+    )
+    assert held == [2] * 6 and [one.count for one in found.scores] == [2, 2, 2]
+
+
+def test_a_sentence_that_stands_twice_is_mined_once_and_pairs_with_it_are_not_kept(reader):
+    texts = [
+        ("a", "rot", "x"),
+        ("b", "gut", "y"),
+        ("c", "gut", ""),
+        ("x", "red", ""),
+        ("y", "good", ""),
+        ("z", "no", ""),
+    ]
+    table = pa.Table.from_pylist(
+        [
+            {"id": one, "language": "de", "is_english": one in "xyz", "text": text, "match": match}
+            for one, text, match in texts
+        ],
+        schema=RETRIEVAL,
+    )
+    data = lay_out(table, Kind.RETRIEVAL, tiny.ENCODER)
+    near = [[1.0, 0, 0], [0, 1.0, 0], [0, 1.0, 0], [1.0, 0.1, 0], [0.1, 1.0, 0], [0, 0, 1.0]]
+    says = Says(reader, data, torch.nn.functional.normalize(torch.tensor(near), dim=1))
+    asked = task(Kind.RETRIEVAL, metric=Metric.MINING)
+    found = score_retrieval(says, asked, data, data, layer=0, languages=("de",), **WHAT, **HOW)
+    assert found.predictions["predicted"].to_pylist() == [
+        "x",
+        "",
+        "",
+    ]  # XTREME drops y, which "gut" finds, and counts it
+    assert found.scores[0].value == pytest.approx(2 / 3)
 
 
 def test_a_retrieval_task_is_scored_from_an_encoder_that_nothing_was_trained_on(tmp_path, monkeypatch):
