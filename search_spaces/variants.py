@@ -17,7 +17,9 @@ def with_masked_lm(cell: Cell, sentences: Task, share: float = 0.5) -> Cell:
     """The cell with masked language modelling of `sentences` as one more task of its intermediate stage.
 
     `share` of the steps, above 0 and below 1, go to it; the others are divided as they were: fixed shares are scaled,
-    those of one task become fixed. A mixture whose shares are searched has the new one searched with them.
+    those of one task become fixed. A mixture whose shares are searched has the new one searched with them. The stage is
+    no longer than before, so its own tasks get as many steps less: half of them at 0.5. `Cell.intermediate_settings`
+    with more steps leaves them as many as they had.
 
     Raises:
         Invalid: where there is no intermediate stage, or `sentences` are none.
@@ -44,10 +46,10 @@ def with_masked_lm(cell: Cell, sentences: Task, share: float = 0.5) -> Cell:
 def with_aligned_words(cell: Cell, words: Task) -> Cell:
     """The cell with the encoder aligned on word pairs before its intermediate stage; from the baseline, instead of one.
 
-    Made from pairs that mean nothing, it is a control.
+    Made from the baseline with pairs that mean nothing, it is a control.
     """
-    role = CellRole.TRANSFER if cell.role is CellRole.BASELINE else cell.role
     alone = cell.role is CellRole.BASELINE
+    role = (CellRole.CONTROL if words.is_shuffled else CellRole.TRANSFER) if alone else cell.role
     return replace(cell, name=words.name if alone else f"{words.name}+{cell.name}", role=role, align_words=words)
 
 

@@ -161,6 +161,8 @@ def _run(options: argparse.Namespace) -> int:
     for cell in results.standing().cells:
         if cell.absent:
             print(f"{cell.name} did not run: {cell.absent}", file=sys.stderr)
+    for language, reason in results.unscored.items():
+        print(f"no score in {language}: {reason}", file=sys.stderr)
     if not results.complete:
         print(
             "Not everything planned is there: see `sweep status`. The same command goes on with what is open, and with "

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 #: Raised when a column appears, goes or changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def column(name: str, kind: pa.DataType, meaning: str, unit: str = "", *, nullable: bool = False) -> pa.Field:
@@ -21,6 +21,7 @@ def schema(name: str, columns: Iterable[pa.Field]) -> pa.Schema:
 _SHARE = "share, 0 to 1"
 _DIFFERENCE = "difference of shares, -1 to 1"
 _SWEEP = column("sweep", pa.string(), "name of the sweep")
+_TARGET = column("target", pa.string(), "name of the target, and in brackets what is to be known of its scores")
 _CELL = column("cell", pa.string(), "name of the cell")
 _ROLE = column("role", pa.string(), "what the cell is for", "CellRole; empty for a cell that the definition dropped")
 _PHASE = column("phase", pa.string(), "search or confirmation; only confirmation is reported")
@@ -56,7 +57,7 @@ SCORES = schema(
 MIXTURES = schema(
     "mixtures",
     (
-        *(_SWEEP, _CELL, _PHASE, _NUMBER, _TASK),
+        *(_SWEEP, _TARGET, _CELL, _PHASE, _NUMBER, _TASK),
         column("share", pa.float64(), "the task's share of the intermediate mixture", _SHARE),
         column("expected", pa.float64(), "examples of the task that its share promises", "examples"),
         column("actual", pa.int64(), "examples of the task that its whole optimiser steps draw", "examples"),
@@ -73,7 +74,7 @@ PREDICTIONS = schema(
         _STAGE,
         _TASK,
         _LANGUAGE,
-        column("item_id", pa.string(), "name of the item, the same in every language"),
+        column("item_id", pa.string(), "name of the item, the same in every language that has it"),
         column("gold", pa.string(), "right answer; null where the item has no gold label", nullable=True),
         column("predicted", pa.string(), "the model's answer"),
     ],
@@ -148,6 +149,7 @@ COMPARISONS = schema(
     "comparisons",
     [
         _SWEEP,
+        _TARGET,
         _CELL,
         _ROLE,
         _AGAINST,
@@ -212,6 +214,7 @@ MCNEMAR = schema(
     "mcnemar",
     [
         _SWEEP,
+        _TARGET,
         _CELL,
         _AGAINST,
         _LANGUAGE,
@@ -227,6 +230,7 @@ SELECTION = schema(
     "selection",
     [
         _SWEEP,
+        _TARGET,
         _CELL,
         _ROLE,
         column("trials", pa.int32(), "search trials with a score"),
@@ -252,7 +256,7 @@ SELECTION = schema(
 SELECTORS = schema(
     "selectors",
     [
-        *(_SWEEP, _CELL, _NUMBER, _SEED),
+        *(_SWEEP, _TARGET, _CELL, _NUMBER, _SEED),
         column("selector", pa.string(), "how a checkpoint of the run is chosen", "Selector"),
         column("is_reported", pa.bool_(), "whether the sweep reports this selector's choice"),
         column("steps", pa.string(), "target training of its choice; several, joined by '+', are averaged", "steps"),
@@ -271,6 +275,7 @@ EXPECTED_BEST = schema(
     "expected_best",
     [
         _SWEEP,
+        _TARGET,
         _CELL,
         column("trials", pa.int32(), "how many trials are drawn", "trials"),
         column("score", pa.float64(), "expected English dev score of the best of them", _SHARE),
@@ -283,6 +288,7 @@ CORRELATIONS = schema(
     "correlations",
     [
         _SWEEP,
+        _TARGET,
         column("over", pa.string(), "runs: every reported run is a point; cells: the mean of each cell is"),
         _TESTED,
         column("points", pa.int32(), "how many points; the blind baselines and controls are left out"),
@@ -311,6 +317,7 @@ IMPORTANCES = schema(
     "importances",
     [
         _SWEEP,
+        _TARGET,
         _CELL,
         column("parameter", pa.string(), "name of the searched parameter"),
         column("trials", pa.int32(), "finished search trials"),
@@ -332,6 +339,7 @@ def trials_schema(parameters: Iterable[str]) -> pa.Schema:
         "trials",
         [
             _SWEEP,
+            _TARGET,
             _CELL,
             _ROLE,
             _PHASE,

@@ -62,7 +62,8 @@ class Sweep:
     align_after_intermediate: bool = False
     retrieval_layer: int = 0
     """Of a retrieval target: the trunk's layer, counted from 1, whose mean states are a sentence's vector; 0 its word
-    embeddings. XTREME takes layer 13 of XLM-R large for Tatoeba, jiant 14 of its 24."""
+    embeddings. XTREME and jiant take 14 of XLM-R large's 24 for Tatoeba; XTREME's scripts call it 13, counting from 0
+    without the embeddings, and its 7 for BUCC is 8 here."""
     space: Space = field(default_factory=Space)
     search: Search = field(default_factory=lambda: Search(trials=4))
     confirmation_seeds: tuple[int, ...] = (1, 2, 3)
@@ -200,9 +201,22 @@ class Sweep:
             yield f"align_words_settings must be given, because {aligning[0].name!r} aligns words"
         elif aligning and self.align_words_settings:
             yield from _word_layer_faults(self.align_words_settings, self.encoder)
+        yield from self._matched_faults()
         blind = {CellRole.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY}
         if self.target.kind is not Kind.IMAGE_TEXT and any(cell.role in blind for cell in self.cells):
             yield f"image-only and hypothesis-only cells need an image-text target, got kind {self.target.kind}"
+
+    def _matched_faults(self) -> Iterator[str]:
+        """Why a compute-matched cell could not be trained for as long as every other."""
+        matched = [cell.name for cell in self.cells if cell.role is CellRole.COMPUTE_MATCHED]
+        if matched and self.target.kind is Kind.RETRIEVAL:
+            yield f"the compute-matched cell {matched[0]!r} needs a target that is trained; drop it"
+        elif matched and len(steps := self._intermediate_steps) != 1:
+            got = ", ".join(f"{count:,} in {name!r}" for count, name in sorted(steps.items())) or "none"
+            yield (
+                f"the compute-matched cell {matched[0]!r} needs intermediate stages of one number of steps, got {got}; "
+                "give the cells one, or drop it"
+            )
 
     def _space_faults(self) -> Iterator[str]:
         if self.target_settings.visible is not Visible.BOTH:
@@ -288,6 +302,22 @@ class Sweep:
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""
         return cell.intermediate_settings or self.intermediate_settings
+
+    @property
+    def matched_steps(self) -> int:
+        """How many steps a compute-matched cell's target training has more than the others': those of one stage."""
+        return max(self._intermediate_steps, default=0)
+
+    @property
+    def _intermediate_steps(self) -> dict[int, str]:
+        """The numbers of steps that intermediate stages have, each with a cell that has it."""
+        found: dict[int, str] = {}
+        for cell in self.cells:
+            if cell.intermediates and (settings := self.settings_before(cell)):
+                found.setdefault(settings.maximum_steps, cell.name)
+        if not found and self.intermediate_settings:
+            found[self.intermediate_settings.maximum_steps] = "intermediate_settings"
+        return found
 
     @property
     def baseline(self) -> Cell:

@@ -14,6 +14,7 @@ from sweep.per_language import per_group, per_language
 from sweep.selection import correlations, expected_best, importances, selection
 from sweep.selectors import selectors
 from sweep.standing import Standing
+from sweep.tables import with_target
 
 if TYPE_CHECKING:
     from sweep.definition import Sweep
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def findings(standing: Standing, answers: Answers, sweep: Sweep | None) -> dict[str, pa.Table]:
     """Every such table. Without the definition, nothing is said of parameters."""
-    return {
+    found = {
         "per_language": per_language(standing, answers),
         "per_group": pa.concat_tables([per_group(standing, answers, grouping) for grouping in GROUPINGS]),
         "comparisons": comparisons(standing, answers),
@@ -32,3 +33,4 @@ def findings(standing: Standing, answers: Answers, sweep: Sweep | None) -> dict[
         "correlations": correlations(standing, answers),
         "importances": importances(standing, sweep) if sweep is not None else IMPORTANCES.empty_table(),
     }
+    return {name: with_target(table, standing) for name, table in found.items()}

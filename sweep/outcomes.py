@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,14 +34,17 @@ _ORDERS = 4
 class Outcome:
     """What one run did in one language, or on the average of several.
 
-    With stored predictions, `ids` are sorted and `correct` has a number per item (a mean over languages for several).
-    Without, there is the `value` alone, and `count` is how many items it is of: 0 where nobody said.
+    With stored predictions, `ids` are sorted and `correct` has a number per item: of several languages its part in the
+    mean of their own means (`_together`). Without, there is the `value` alone, and `count` is how many items it is of:
+    0 where nobody said.
     """
 
     value: float
     ids: pa.Array | None = None
     correct: np.ndarray = field(default_factory=lambda: np.empty(0))
     count: int = 0
+    parts: tuple[Outcome, ...] = ()
+    """The outcomes of the single languages; empty for one language."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class Answers:
         self._ids: list[pa.Array] = []
         self._orders: list[_Order] = []
         self._answered: set[str] = set()
+        self._unions: Unions = {}
 
     def by_seed(self, cell: str, languages: Sequence[str]) -> dict[int, Outcome]:
         """By seed, the outcomes of a cell's reported runs that have all these languages."""
@@ -126,13 +131,7 @@ class Answers:
             return None
         if len(outcomes) == 1:
             return outcomes[0]
-        together = aligned(outcomes)
-        if together is None:
-            counts = {outcome.count for outcome in outcomes}
-            value = float(np.mean([outcome.value for outcome in outcomes]))
-            return Outcome(value=value, count=counts.pop() if len(counts) == 1 else 0)
-        ids, matrix = together
-        return Outcome(value=float(matrix.mean()), ids=ids, correct=matrix.mean(axis=0), count=len(ids))
+        return _together(tuple(outcomes), self._unions)
 
     def _of(self, evaluation: str) -> tuple[dict[str, Outcome], bool]:
         if evaluation not in self._read:
@@ -206,22 +205,81 @@ def _worth(table: pa.Table) -> np.ndarray:
     return pc.equal(table["gold"], table["predicted"]).to_numpy().astype(float)
 
 
+Unions = dict[tuple[int, ...], tuple[pa.Array, list[np.ndarray]]]
+"""By the identities of some lists of items, all their items, sorted, and where in them each list's stand."""
+
+
+def _together(parts: tuple[Outcome, ...], unions: Unions) -> Outcome:
+    """The mean of several languages' own means, each language weighing the same, whichever items it holds.
+
+    Where all hold the same items, an item's number is its mean over the languages. Where they do not, it is the mean of
+    all plus the sum of its deviations from its languages' own means, scaled so that the numbers' mean is the mean of
+    the means, and their variance is that of a stratified sample: for languages that share no item, the sum of each
+    one's variance over the square of how many they are (Cochran, *Sampling Techniques*, 1977, chapter 5). An item that
+    some languages share is one item.
+    """
+    value = float(np.mean([part.value for part in parts]))
+    lists = [part.ids for part in parts if part.ids is not None]
+    if len(lists) < len(parts) or min(map(len, lists)) < 2:
+        counts = {part.count for part in parts}
+        return Outcome(value=value, count=counts.pop() if len(counts) == 1 else 0)
+    if all(ids is lists[0] or ids.equals(lists[0]) for ids in lists):
+        matrix = np.stack([part.correct for part in parts])
+        return Outcome(
+            value=float(matrix.mean()),
+            ids=lists[0],
+            correct=matrix.mean(axis=0),
+            count=len(lists[0]),
+            parts=parts,
+        )
+    ids, places = _union(lists, unions)
+    correct = np.full(len(ids), value)
+    for part, mine in zip(parts, places, strict=True):
+        few, many = len(mine), len(ids)
+        scale = math.sqrt(many / few * (many - 1) / (few - 1)) / len(parts)
+        correct[mine] += scale * (part.correct - part.value)
+    return Outcome(value=value, ids=ids, correct=correct, count=len(ids), parts=parts)
+
+
+def _union(lists: Sequence[pa.Array], unions: Unions) -> tuple[pa.Array, list[np.ndarray]]:
+    key = tuple(map(id, lists))
+    if key not in unions:
+        ids = pc.unique(pa.concat_arrays(lists)).sort()
+        unions[key] = ids, [pc.index_in(one, ids).to_numpy() for one in lists]
+    return unions[key]
+
+
 def aligned(outcomes: Sequence[Outcome]) -> tuple[pa.Array, np.ndarray] | None:
     """Shared item ids and `(outcome, item)` right answers on them; None where an outcome knows no items."""
-    known = [(outcome.ids, outcome.correct) for outcome in outcomes if outcome.ids is not None]
+    known = [outcome.ids for outcome in outcomes if outcome.ids is not None]
     if not known or len(known) < len(outcomes):
         return None
-    ids = known[0][0]
-    if all(other is ids or ids.equals(other) for other, _ in known):
-        return (ids, np.stack([correct for _, correct in known])) if len(ids) > 1 else None
-    names = [np.asarray(other.to_numpy(zero_copy_only=False), dtype=str) for other, _ in known]
-    shared = names[0]
-    for other in names[1:]:
-        shared = np.intersect1d(shared, other, assume_unique=True)
+    if all(ids is known[0] or ids.equals(known[0]) for ids in known):
+        return (known[0], np.stack([outcome.correct for outcome in outcomes])) if len(known[0]) > 1 else None
+    if outcomes[0].parts:
+        return _on_shared(outcomes)
+    shared = known[0]
+    for ids in known[1:]:
+        shared = shared.filter(pc.is_in(shared, ids))
     if len(shared) < 2:
         return None
-    rows = [correct[np.searchsorted(other, shared)] for other, (_, correct) in zip(names, known, strict=True)]
-    return pa.array(shared, pa.string()), np.stack(rows)
+    return shared, np.stack(
+        [outcome.correct[pc.index_in(shared, ids).to_numpy()] for outcome, ids in zip(outcomes, known, strict=True)]
+    )
+
+
+def _on_shared(outcomes: Sequence[Outcome]) -> tuple[pa.Array, np.ndarray] | None:
+    """As `aligned`, for means over languages: each language is cut to the items that all outcomes hold there."""
+    cut = [aligned(of_language) for of_language in zip(*(outcome.parts for outcome in outcomes), strict=True)]
+    kept = [one for one in cut if one is not None]
+    if len(kept) < len(cut):
+        return None
+    unions: Unions = {}
+    again = [
+        _together(tuple(Outcome(value=float(row.mean()), ids=ids, correct=row) for ids, row in rows), unions)
+        for rows in zip(*([(ids, row) for row in matrix] for ids, matrix in kept), strict=True)
+    ]
+    return aligned(again)
 
 
 def paired(mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome]) -> tuple[np.ndarray, np.ndarray] | None:

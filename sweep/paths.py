@@ -14,7 +14,7 @@ from trainables.data import mixture
 from trainables.machine import numeric_versions, resolved_precision
 from trainables.selectors import source_dev
 from trainables.settings import Settings, Visible
-from trainables.stages import VERSIONS, Evaluation, Portion, Shape, Stage, StageKind, Training
+from trainables.stages import SCORING_VERSIONS, VERSIONS, Evaluation, Portion, Shape, Stage, StageKind, Training
 
 _VISIBLE = {CellRole.IMAGE_ONLY: Visible.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY: Visible.HYPOTHESIS_ONLY}
 
@@ -82,7 +82,8 @@ def made_with(sweep: Sweep) -> dict[str, str]:
     """What decides the stages of a trial beside the definition and its values: this machine and this code."""
     device = "cuda" if sweep.gangs.gpus_per_worker else "cpu"
     precision = resolved_precision(sweep.target_settings.precision, device)
-    kinds = {f"version of {kind}": str(version) for kind, version in VERSIONS.items()}
+    scoring = {StageKind.EVALUATE: SCORING_VERSIONS.get(sweep.target.kind, VERSIONS[StageKind.EVALUATE])}
+    kinds = {f"version of {kind}": str(version) for kind, version in (VERSIONS | scoring).items()}
     return {"device": device, "precision": precision, **kinds, **dict(numeric_versions())}
 
 
@@ -98,9 +99,8 @@ def target_settings(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Se
     settings = with_values(sweep.target_settings, values, "target")
     if cell.role in _VISIBLE:
         return dataclasses.replace(settings, visible=_VISIBLE[cell.role])
-    if cell.role is CellRole.COMPUTE_MATCHED and sweep.intermediate_settings:
-        steps = settings.maximum_steps + sweep.intermediate_settings.maximum_steps
-        return dataclasses.replace(settings, maximum_steps=steps)
+    if cell.role is CellRole.COMPUTE_MATCHED:
+        return dataclasses.replace(settings, maximum_steps=settings.maximum_steps + sweep.matched_steps)
     return settings
 
 

@@ -13,8 +13,9 @@ from sweep.paths import Path, path_of
 from sweep.points import default_values, settings_of_trials
 from sweep.records import Phase, TrialKey
 from trainables.catalogue.encoder import Encoder, SmallEncoder
+from trainables.catalogue.task import Kind
 from trainables.data.hub import local_copy
-from trainables.stages import Stage, StageKind, Training
+from trainables.stages import Evaluation, Stage, StageKind, Training
 
 #: Products per second that one thread reaches on matrices this small, in GFLOP/s; measured on two server processors
 #: (float32 about 90, bfloat16 with AMX about twice that) and halved for what is not a matrix product. Float16, which
@@ -191,7 +192,8 @@ def estimated_seconds(stage: Stage, gigaflops: float = 0.0) -> float:
         products = 6.0
     else:
         split = stage.work.task.split(stage.work.split)
-        examples = (split.rows if split else 0) * len(stage.work.languages)
+        sides = 2 if stage.work.task.kind is Kind.RETRIEVAL else 1
+        examples = (split.rows if split else 0) * len(stage.work.languages) * sides
         products = 2.0
     if stage.shape.device == "cuda":
         rate = (gigaflops or GIGAFLOPS_PER_GPU) * stage.shape.workers
@@ -199,6 +201,13 @@ def estimated_seconds(stage: Stage, gigaflops: float = 0.0) -> float:
         each = gigaflops or GIGAFLOPS_PER_THREAD[stage.shape.precision]
         rate = each * stage.shape.workers * stage.shape.threads
     return products * parameters(stage.encoder) * tokens * examples / (rate * 1e9)
+
+
+def uncounted(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The tasks whose evaluation takes time that nobody can tell, since the size of their test is not stated."""
+    works = [stage.work for stage in stages if isinstance(stage.work, Evaluation)]
+    unknown = {work.task.name for work in works if (split := work.task.split(work.split)) and not split.rows}
+    return tuple(sorted(unknown))
 
 
 def _schedule_seconds(seconds: dict[str, float], sweep: Sweep) -> float:

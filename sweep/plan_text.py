@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sweep.budget import limits
 from sweep.disk import disk_need, spoken
-from sweep.plan import Plan
+from sweep.plan import Plan, uncounted
 from sweep.points import search_trials
 from sweep.search import ExpectedGain, NoPruning, sampler_for
 from trainables.gangs import Gangs
@@ -45,6 +45,7 @@ def plan_text(plan: Plan) -> str:
         *_ceiling(gangs),
         f"cost     about {duration(plan.seconds)} of training, a rough estimate from parameters and tokens",
     ]
+    lines += uncounted_lines([plan])
     if limits(sweep):
         lines.append(f"budget   {_budget(plan)}")
     need = disk_need(plan)
@@ -56,6 +57,12 @@ def plan_text(plan: Plan) -> str:
     if not isinstance(sweep.search.pruner, NoPruning):
         lines.append(f"pruning  {sweep.search.pruner.name}: can only lessen the steps; the ledger counts what it saved")
     return "\n".join(lines)
+
+
+def uncounted_lines(plans: Iterable[Plan]) -> list[str]:
+    """What the estimate of the cost leaves out; no line where it is whole."""
+    names = uncounted(stage for plan in plans for trial in plan.trials for _, stage in trial.stages)
+    return [f"         without evaluating {', '.join(names)}, whose sizes are not stated"] if names else []
 
 
 def absent_text(absent: Mapping[str, str]) -> str:

@@ -154,9 +154,25 @@ class Results:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned search trial has ended well and every confirmation is there."""
+        """Whether every planned search trial has ended well and every confirmation is there with its scores."""
+        return self.standing().whole and not self.unscored
+
+    @property
+    def unscored(self) -> dict[str, str]:
+        """Test languages that a reported run has no score in, each with the reason."""
         standing = self.standing()
-        return all(standing.complete(cell.name) for cell in standing.cells)
+        reasons: dict[str, str] = {}
+        for cell in standing.cells:
+            for run in standing.confirmations(cell.name):
+                told = {
+                    score.language: score.absent_reason if score.value is None else ""
+                    for score in reversed(self.store.scores(run.evaluation) or ())
+                    if score.task == standing.target and score.role == "report"
+                }
+                for language in standing.languages:
+                    if reason := told.get(language, "the store has no score of it"):
+                        reasons.setdefault(language, reason)
+        return reasons
 
     @property
     def ran_out(self) -> bool:

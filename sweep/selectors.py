@@ -13,7 +13,7 @@ from sweep.paths import teacher
 from sweep.per_language import BLIND, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import TrialRecord
 from sweep.standing import Standing
-from sweep.tables import sorted_table
+from sweep.tables import sorted_table, with_target
 from trainables.catalogue.task import Role, Task
 from trainables.scores import CheckpointScores
 from trainables.selectors import Selector, chosen, has_oracle, seen_of, source_dev
@@ -41,7 +41,7 @@ def selectors(standing: Standing, answers: Answers, sweep: Sweep | None) -> pa.T
             told = {"sweep": standing.sweep, "cell": cell.name, "number": run.key.number, "seed": run.seed}
             for row in _of_run(standing, answers, sweep, learned, run):
                 rows.append({**told, "is_reported": row["selector"] == sweep.selector, **row})
-    return sorted_table(rows, SELECTORS, ("cell", "number", "selector", "language"))
+    return with_target(sorted_table(rows, SELECTORS, ("cell", "number", "selector", "language")), standing)
 
 
 def _of_run(

@@ -95,6 +95,11 @@ class Standing:
         """The cell that every gain is against."""
         return next((cell for cell in self.cells if cell.role is CellRole.BASELINE), None)
 
+    @property
+    def target_in_words(self) -> str:
+        """The name of the target, and in brackets what every table says beside its scores."""
+        return f"{self.target} ({self.remark})" if self.remark else self.target
+
     def cell(self, name: str) -> CellInfo:
         """The cell of that name.
 

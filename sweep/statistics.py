@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: The share of intervals that hold the truth; 0.95 is the custom of the field.
 CONFIDENCE = 0.95
 
+#: How far a mean of shares may come to lie outside 0..1 by rounding.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
@@ -78,17 +81,19 @@ def paired_gain(differences: ArrayLike) -> Interval:
 def accuracy_interval(correct: ArrayLike) -> Interval:
     """The accuracy over seeds and items and its interval, within 0..1.
 
-    `correct: (seed, item)` is 1 for a right answer and 0 for a wrong one, or an item's mean over the languages. The
-    interval is Wilson's (JASA 22, 1927), with the number of answers replaced by the effective one, accuracy · (1 -
-    accuracy) / Var(mean), and the normal quantile by that of `paired_gain`, as survey statistics does for clustered
-    answers (Korn & Graubard, Survey Methodology 24, 1998). Where the answers do not vary, the effective number is the
-    number of items, because seeds that agree add no item.
+    `correct: (seed, item)` is 1 for a right answer and 0 for a wrong one, or an item's part in a mean over languages,
+    which may lie outside 0..1 where languages hold different items. The interval is Wilson's (JASA 22, 1927), with the
+    number of answers replaced by the effective one, accuracy · (1 - accuracy) / Var(mean), and the normal quantile by
+    that of `paired_gain`, as survey statistics does for clustered answers (Korn & Graubard, Survey Methodology 24,
+    1998). Where the answers do not vary, the effective number is the number of items, because seeds that agree add no
+    item.
 
     Raises:
-        ValueError: as `paired_gain`, or for a value outside 0..1.
+        ValueError: as `paired_gain`, or where a seed's mean lies outside 0..1.
     """
     values = _checked(correct)
-    if values.min() < 0 or values.max() > 1:
+    means = values.mean(axis=1)
+    if means.min() < -_ROUNDING or means.max() > 1 + _ROUNDING:
         raise ValueError(f"right answers must lie in 0..1, got {values.min()} to {values.max()}")
     layout = crossed.layouts(values)
     standard_error, p = float(layout.standard_error), float(layout.mean)

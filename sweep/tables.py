@@ -55,7 +55,7 @@ def trials(standing: Standing) -> pa.Table:
         }
         for record in standing.records.values()
     ]
-    return sorted_table(rows, trials_schema(parameters), ("cell", "phase", "number"))
+    return with_target(sorted_table(rows, trials_schema(parameters), ("cell", "phase", "number")), standing)
 
 
 def mixtures(standing: Standing) -> pa.Table:
@@ -75,7 +75,7 @@ def mixtures(standing: Standing) -> pa.Table:
             }
             for task, counts in record.examples.items()
         ]
-    return sorted_table(rows, MIXTURES, ("cell", "phase", "number", "task"))
+    return with_target(sorted_table(rows, MIXTURES, ("cell", "phase", "number", "task")), standing)
 
 
 def scores(standing: Standing, stored: Scores) -> pa.Table:
@@ -221,6 +221,15 @@ def select(table: pa.Table, standing: Standing, **wanted: Sequence[str] | None) 
                 raise LookupError(f"the sweep {standing.sweep!r} has no {column} {value!r}; {nearest(value, known)}")
         table = table.filter(pc.is_in(table[column], pa.array(values, table[column].type)))
     return table
+
+
+def with_target(table: pa.Table, standing: Standing) -> pa.Table:
+    """The table with its column `target` filled, where it has one: a table read by itself says what it is about."""
+    if "target" not in table.column_names:
+        return table
+    place = table.schema.get_field_index("target")
+    told = pa.repeat(pa.scalar(standing.target_in_words), len(table))
+    return table.set_column(place, table.schema.field(place), told)
 
 
 def sorted_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema, key: Sequence[str]) -> pa.Table:

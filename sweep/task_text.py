@@ -30,6 +30,7 @@ def task_lines(task: Task) -> str:
         "learned from": task.learned_from.name if task.learned_from else "",
         "stands for": task.twin_of,
         "here": _state(task),
+        "not here": _missing(task) if _state(task) == "in part" else "",
     }
     told |= {
         f"{split.name} split": f"{_rows(split)} rows in each of: {' '.join(split.languages)}" for split in task.splits
@@ -47,7 +48,17 @@ def task_lines(task: Task) -> str:
 def _state(task: Task) -> str:
     if isinstance(task.source, LabSource):
         return "yes, generated"
-    return "no" if places.absence(task) else "yes"
+    if places.absence(task):
+        return "no"
+    return "in part" if places.missing(places.located(task)) else "yes"
+
+
+def _missing(task: Task) -> str:
+    """Split by split, the languages whose files are not here."""
+    if not isinstance(task.source, PublishedSource):
+        return ""
+    gone = places.missing(places.located(task))
+    return "; ".join(f"{split} in {' '.join(languages)}" for split, languages in gone.items())
 
 
 def _sizes(task: Task) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, Role, Task
+from trainables.catalogue.task import ORACLE_HALF, Kind, Role, Task
 from trainables.faults import refuse
 from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
@@ -36,6 +36,9 @@ VERSIONS = {
     StageKind.TRAIN: 3,
     StageKind.EVALUATE: 2,
 }
+
+#: The version of `evaluate` for tasks of a kind that came to be scored otherwise alone, in place of that above.
+SCORING_VERSIONS = {Kind.RETRIEVAL: 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,10 @@ class Stage:
                 del work["kept_steps"]
             for form, portion in zip(work["portions"], self.work.portions, strict=True):
                 form["task"] = as_read(_form(_Same(portion.task)), ("train", "dev"))
-        return digest_of_form([VERSIONS[self.kind], value])
+        version = VERSIONS[self.kind]
+        if isinstance(self.work, Evaluation):
+            version = SCORING_VERSIONS.get(self.work.task.kind, version)
+        return digest_of_form([version, value])
 
     @property
     def steps(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,21 @@ def test_a_sweep_with_a_cell_that_failed_is_not_complete(storage):
         "broken": False,
         "image_only": True,
     }
+
+
+def test_a_sweep_without_a_score_in_a_test_language_is_not_complete_and_its_run_fails(tmp_path, monkeypatch, capsys):
+    fake.write(str(tmp_path))
+    path = tmp_path / "sweeps/fake/definition.json"
+    stated = json.loads(path.read_text())
+    stated["cells"] = [cell for cell in stated["cells"] if cell["name"] in ("nli", "image_only")]
+    path.write_text(json.dumps(stated))
+    assert Results.open(str(tmp_path)).complete
+    path.write_text(json.dumps({**stated, "languages": [*stated["languages"], "sw"]}))
+    results = Results.open(str(tmp_path))
+    assert results.unscored == {"sw": "the store has no score of it"} and not results.complete
+    monkeypatch.setattr("sweep.launch.run", lambda *_, **__: results)
+    assert main(["run", "lab", "--storage", str(tmp_path)]) == 1
+    assert "no score in sw: the store has no score of it" in capsys.readouterr().err
 
 
 def test_the_folder_of_tensorboard_is_beside_the_tables(storage):

@@ -6,11 +6,13 @@ import pyarrow as pa
 import pytest
 
 from sweep.cli import main
+from sweep.findings import findings
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
 from sweep.record_definition import described
 from sweep.show import published_lines
 from sweep.standing import Standing
+from sweep.tables import mixtures, trials
 from tests.libraries.test_tensorboard import _sweep
 from tests.pure import fake_sweep as fake
 from trainables.catalogue.task import Role
@@ -51,6 +53,18 @@ def test_a_text_proxy_is_marked_in_every_row():
     standing = replace(fake.standing(), remark="text proxy: no image was read")
     table = per_language(standing, Answers(standing, fake.scores, fake.predictions))
     assert all(remark.startswith("text proxy: no image was read") for remark in table["remark"].to_pylist())
+
+
+def test_every_table_says_what_its_numbers_are_about():
+    standing = replace(fake.standing(), remark="text proxy: no image was read")
+    answers = Answers(standing, fake.scores, fake.predictions)
+    found = findings(standing, answers, None) | {"trials": trials(standing), "mixtures": mixtures(standing)}
+    for name, table in found.items():
+        column = "remark" if name.startswith("per_") else "target"
+        assert column in table.column_names, name
+        assert all("text proxy: no image was read" in told for told in table[column].to_pylist()), name
+    assert len(found["comparisons"]) and len(found["correlations"]) and len(found["trials"])
+    assert fake.standing().target_in_words == "lab_visual_nli"
 
 
 def test_the_remark_of_a_task_reaches_the_tables_through_the_definition_that_is_kept():

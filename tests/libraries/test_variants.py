@@ -18,6 +18,7 @@ from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
+from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
 from trainables.data import places
@@ -70,6 +71,13 @@ def test_words_are_aligned_before_an_intermediate_stage_or_instead_of_one():
     assert [stage.kind for stage in path(before)] == kinds
     assert [stage.kind for stage in path(instead)] == kinds[:-1]
     assert path(before)[2] == path(instead)[2] and path(before)[2].tasks == (lab.WORDS,)
+
+
+def test_pairs_that_mean_nothing_make_a_control_unless_an_intermediate_task_follows():
+    mine = word_pair_task("mine", train="words/{language}.txt", languages=["de"], shuffled=True)
+    for words in (lab.WORDS_SHUFFLED, mine):
+        assert with_aligned_words(BASELINE, words).role is CellRole.CONTROL
+        assert with_aligned_words(ALONE, words).role is CellRole.TRANSFER  # what it gains may be the task's
 
 
 def test_the_target_is_learned_from_the_source_language_of_the_cell():
@@ -136,6 +144,10 @@ def test_translations_of_published_tasks_are_read_from_a_folder_per_language(tmp
     folder.mkdir(parents=True)
     table = pa.table({"question1": ["Wie geht das?"], "question2": ["Wie macht man das?"], "label": [1], "idx": [0]})
     pq.write_table(table, folder / "train-00000-of-00001.parquet")
+    assert places.absence(german).startswith("no dev files of qqp_de")
+    english = tmp_path / "nyu-mll" / "glue" / "qqp"
+    english.mkdir(parents=True)
+    pq.write_table(table, english / "validation-00000-of-00001.parquet")
     assert places.absence(german) == ""
     rows = read(places.located(german), "train", None, None).to_pylist()
     assert [(row["premise"], row["language"], row["label"]) for row in rows] == [("Wie geht das?", "de", 1)]

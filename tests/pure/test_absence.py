@@ -13,6 +13,7 @@ import pytest
 from search_spaces import Cell
 from sweep import record_definition
 from sweep.absence import find
+from sweep.cli import main
 from sweep.definition import Search, Sweep
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
@@ -20,13 +21,14 @@ from sweep.plan import plan
 from sweep.plan_text import absent_text, remarks_text
 from sweep.resolve import looked_up, resolved
 from sweep.standing import Standing
+from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, Patches
 from trainables.catalogue.intermediate import MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
-from trainables.catalogue.xtreme import TATOEBA, XNLI
+from trainables.catalogue.xtreme import PAWSX, TATOEBA, XNLI
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
@@ -77,6 +79,35 @@ def test_without_the_target_or_what_it_is_learned_from_no_cell_can_run():
     found = find(sweep, fetch=False)
     assert [reason.split(" is absent")[0] for reason in found.unable] == ["xnli", "mnli"]
     assert set(found.absent_cells) == {"none"}
+
+
+def test_a_task_of_which_a_split_is_missing_is_absent_and_the_split_is_named(mirror):
+    files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet")
+    files.nli(mirror / "facebook/xnli/de/test-00000-of-00001.parquet")
+    columns = {"id": ([1], pa.int32()), "label": ([1], pa.int64())}
+    columns |= {name: (["a"], pa.string()) for name in ("sentence1", "sentence2")}
+    files.parquet(mirror / "google-research-datasets/paws-x/en/train-00000-of-00001.parquet", columns)
+    sweep = small_sweep(target=XNLI, cells=(BASELINE,), pretrain=None, align_images=None)
+    found = find(sweep, fetch=False)
+    assert set(found.absent) == {"mnli"} and found.absent["mnli"].startswith("no dev files of mnli in the")
+    assert found.unable
+    found = find(replace(sweep, target=PAWSX), fetch=False)
+    assert found.absent["pawsx"].startswith("no dev or test files of pawsx")
+
+
+def test_missing_test_languages_are_named_in_plan_and_tables(mirror, capsys):
+    for split in ("train", "validation_matched"):
+        files.nli(mirror / f"nyu-mll/glue/mnli/{split}-00000-of-00001.parquet")
+    files.nli(mirror / "facebook/xnli/de/test-00000-of-00001.parquet")
+    sweep = small_sweep(target=XNLI, cells=(BASELINE,), pretrain=None, align_images=None)
+    found = looked_up(sweep, fetch=False)
+    assert found.absent == {}
+    told = "no test files in 14 of 15 languages (ar bg el en es fr hi ru sw th tr ur vi zh), see `sweep tasks xnli`"
+    assert found.remarks["xnli"].startswith(told)
+    assert f"xnli: {told}" in found.cell_remarks["none"] and told in remarks_text(found.remarks)
+    assert main(["tasks", "xnli"]) == 0
+    said = capsys.readouterr().out
+    assert "test in ar bg el en es fr hi ru sw th tr ur vi zh" in said and "in part" in said
 
 
 def test_an_encoder_of_the_hub_is_looked_for_on_this_machine_alone_when_planning():

@@ -25,13 +25,15 @@ from sweep.search import (
     Tpe,
     Wilcoxon,
 )
-from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab
+from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, small_sweep
+from trainables.catalogue import lab, lab_twins
 from trainables.catalogue.task import Split
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
 from trainables.settings import LoRA, Visible
 from trainables.stages import StageKind
+
+LONGER = replace(ALONE, name="longer", intermediate_settings=replace(SETTINGS, maximum_steps=90))
 
 
 def faults_of(**changes: object) -> tuple[str, ...]:
@@ -76,6 +78,20 @@ def test_the_public_names_are_those_that_the_package_promises():
         (
             {"intermediate_settings": None},
             "intermediate_settings must be given, because 'nli' has an intermediate stage",
+        ),
+        (
+            {"cells": (BASELINE, ALONE, LONGER, MATCHED), "space": Space()},
+            "the compute-matched cell 'matched' needs intermediate stages of one number of steps, got 40 in 'nli', 90 "
+            "in 'longer'; give the cells one, or drop it",
+        ),
+        (
+            {"cells": (BASELINE, MATCHED), "intermediate_settings": None, "space": Space()},
+            "the compute-matched cell 'matched' needs intermediate stages of one number of steps, got none; give the "
+            "cells one, or drop it",
+        ),
+        (
+            {"target": lab_twins.TATOEBA, "cells": (BASELINE, MATCHED), "space": Space(), "search": Search(trials=0)},
+            "the compute-matched cell 'matched' needs a target that is trained; drop it",
         ),
         (
             {"space": Space(shares=Simplex(0.51))},

@@ -141,6 +141,13 @@ def test_a_compute_matched_baseline_trains_the_target_for_the_steps_of_both_stag
     assert [path(sweep, cell)[-1].steps for cell in sweep.cells] == [20, 60]
 
 
+def test_a_compute_matched_baseline_trains_as_long_as_cells_with_settings_of_their_own():
+    own = replace(ALONE, intermediate_settings=replace(SETTINGS, maximum_steps=70))
+    sweep = small_sweep(cells=(BASELINE, own, MATCHED), intermediate_settings=None)
+    assert path(sweep, BASELINE)[-1].digest != path(sweep, MATCHED)[-1].digest
+    assert path(sweep, MATCHED)[-1].steps == 20 + 70
+
+
 def test_a_blind_cell_is_blind_in_training_and_in_its_evaluation():
     blind = Cell(name="blind", role=CellRole.HYPOTHESIS_ONLY)
     *_, target, evaluation = path(small_sweep(cells=(BASELINE, blind)), blind, Phase.CONFIRMATION, seed=1)

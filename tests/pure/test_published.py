@@ -205,8 +205,8 @@ class TestEachTask:
         )
         read_ = rows(TATOEBA, "test", "de")
         assert [(row["text"], row["is_english"], row["match"]) for row in read_] == [
-            ("eins", False, "000000"),
-            ("zwei", False, "000001"),
+            ("eins", False, "de-000000"),
+            ("zwei", False, "de-000001"),
             ("one", True, ""),
             ("two", True, ""),
         ]
@@ -223,7 +223,7 @@ class TestEachTask:
 
     def test_bucc_falls_back_on_the_aligned_pairs_of_the_hub(self, mirror):
         files.translations(mirror / "google/xtreme/bucc18.fr/test-00000-of-00001.parquet", [("un", "one")])
-        assert [row["match"] for row in rows(BUCC, "test", "fr")] == ["000000", ""]
+        assert [row["match"] for row in rows(BUCC, "test", "fr")] == ["fr-000000", ""]
 
 
 @real
@@ -448,7 +448,8 @@ class TestCounts:
     def test_many_parts_are_told_by_the_first_three(self, mirror):
         for language in ("de", "sw", "ar", "fr"):
             files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet")
-        (told,) = remarks(resolve(XNLI))
+        missing, told = remarks(resolve(XNLI))
+        assert missing.startswith("no test files in 11 of 15 languages (bg el")
         assert told.count("published 5,010") == 3 and told.endswith("and 1 more")
 
     def test_what_is_not_here_or_cannot_be_read_has_no_remark(self, mirror):
@@ -463,7 +464,7 @@ class TestCounts:
         folder.mkdir(parents=True)
         for path in (REAL / "tatoeba").iterdir():
             shutil.copy(path, folder)
-        (told,) = remarks(resolve(TATOEBA))
+        _, told = remarks(resolve(TATOEBA))
         # Swahili is whole
         assert told.startswith("not the published size: 390 rows of facebookresearch/LASER ara test in 'ar', published")
         assert "'de'" in told and "'sw'" not in told
@@ -577,4 +578,5 @@ def test_all_languages_of_a_split_are_read_together(mirror):
         files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet")
     table = read(resolve(XNLI), "test", ("sw", "de", "fr"), None)
     assert pc.unique(table["language"]).to_pylist() == ["sw", "de"]
-    assert places.languages_here(resolve(XNLI), "test") == ("de", "sw")
+    spoken = XNLI.split("test").languages
+    assert places.missing(resolve(XNLI)) == {"test": tuple(code for code in spoken if code not in ("de", "sw"))}

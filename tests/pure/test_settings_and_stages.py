@@ -19,6 +19,7 @@ from tests.pure.small_sweep import FIXED, SETTINGS, small_sweep
 from trainables.canonical import canonical, decode, encode
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
+from trainables.catalogue.lab_twins import TATOEBA
 from trainables.catalogue.task import Metric, Role, Split, Task
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid
@@ -427,6 +428,14 @@ def test_whatever_determines_the_output_changes_the_digest():
 def test_the_version_of_its_kind_is_part_of_the_digest(monkeypatch):
     monkeypatch.setattr("trainables.stages.VERSIONS", {kind: 99 for kind in type(TRAINED.kind)})
     assert replace(TRAINED).digest != TRAINED.digest
+
+
+def test_a_kind_of_task_that_alone_came_to_be_scored_otherwise_has_a_version_of_its_own(monkeypatch):
+    scored = [replace(EVALUATED, work=replace(EVALUATED.work, task=task)) for task in (lab.VISUAL_NLI, TATOEBA)]
+    before = [stage.digest for stage in scored]
+    monkeypatch.setattr("trainables.stages.SCORING_VERSIONS", {TATOEBA.kind: 99})
+    after = [replace(stage).digest for stage in scored]
+    assert before[0] == after[0] and before[1] != after[1]
 
 
 def test_a_training_stage_whose_portions_do_not_add_up_is_refused():

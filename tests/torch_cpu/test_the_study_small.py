@@ -226,6 +226,10 @@ def small(sweep: Sweep) -> Sweep:
     sweep = replace(sweep, cells=cells, target_settings=short(sweep.target_settings), gangs=Gangs())
     found = looked_up(replace(sweep, retrieval_layer=min(2, sweep.retrieval_layer)), fetch=False)
     assert found.absent == {} and found.remarks
+    if gone := places.missing(found.sweep.target).get("test"):
+        of = len(found.sweep.target.split("test").languages)
+        told = f"no test files in {len(gone)} of {of} languages ({' '.join(gone)})"
+        assert told in found.remarks[found.sweep.target.name]
     return found.sweep
 
 

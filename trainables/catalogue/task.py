@@ -50,7 +50,7 @@ class Metric(StrEnum):
     TAGS = "tags"
     """XTREME's F1 of parts of speech: seqeval over runs of equal tags, not over single words."""
     RETRIEVAL = "retrieval"
-    """Share of the sentences whose nearest English one is their translation."""
+    """Share of the English sentences whose nearest one of the other language is their translation."""
     MINING = "mining"
     """F1 of mined sentence pairs at a threshold tuned on the dev split."""
 
@@ -303,6 +303,13 @@ class Task:
         metric = _OF_KIND.get(self.kind) if self.metric is Metric.OF_KIND else self.metric
         names = SCORE_NAMES[metric] if metric else ()
         return (*names, IGLUE_ACCURACY) if self.keeps_unlabelled else names
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether its training labels or pairs are drawn at random, so that nothing can be learned from them."""
+        if isinstance(self.source, LabSource):
+            return self.source.generator.endswith("_shuffled")
+        return isinstance(self.source, WordFiles) and self.source.shuffled
 
     @property
     def measured_by(self) -> Metric:

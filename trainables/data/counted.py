@@ -1,4 +1,4 @@
-"""Whether published files hold the rows and are of the revision that the catalogue states; refuses nothing.
+"""Whether published files hold the languages and rows and are of the revision that the catalogue states; refuses none.
 
 A size that differs is told and not refused: a small part of a data set is a fair way to try a sweep, and publishers
 mend their data. What is certainly broken, a split of which a file is missing, `published.inspect_published` refuses.
@@ -31,7 +31,16 @@ def remarks(task: Task) -> tuple[str, ...]:
     source = task.source
     if not isinstance(source, PublishedSource) or not source.folders:
         return ()
-    return (*_sizes(source), *_revisions(source))
+    return (*_languages(task), *_sizes(source), *_revisions(source))
+
+
+def _languages(task: Task) -> Iterator[str]:
+    for name, languages in places.missing(task).items():
+        split = task.split(name)
+        all_languages = split.languages if split else ()
+        if languages != all_languages:  # a split that is missing whole makes the task absent
+            count = f"{len(languages)} of {len(all_languages)} languages"
+            yield f"no {name} files in {count} ({' '.join(languages)}), see `sweep tasks {task.name}`"
 
 
 def _sizes(source: PublishedSource) -> Iterator[str]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.catalogue.task import Layout, Part, PublishedSource, Shaping, Task
+from trainables.catalogue.task import ORACLE_HALF, Layout, Part, PublishedSource, Shaping, Split, Task
 from trainables.faults import Invalid
 
 #: The environment variable that names the mirror folder; `--data` sets it.
@@ -221,21 +221,34 @@ def way(task: Task) -> str:
 def absence(task: Task) -> str:
     """Why a published task cannot be used here and how to get it; empty where it can, or where it is no such task.
 
-    It can where its training split is here; a target without one of its own, where any of its test split is.
+    It can where each of its splits is here in one language at least; `missing` has the others.
     """
     if not isinstance(task.source, PublishedSource):
         return ""
-    here = chosen(located(task).source) if not task.source.folders else chosen(task.source)  # type: ignore[arg-type]
-    needed = "train" if task.split("train") is not None else "test"
-    if any(split == needed for split, _ in here):
+    gone = missing(task if task.source.folders else located(task))
+    lost = [name for name, languages in gone.items() if len(languages) == len(_split(task, name).languages)]
+    if not lost:
         return ""
-    return f"no files of {task.name} in the mirror folder or the hub's cache; {way(task)}"
+    which = "" if len(lost) == len(_read(task)) else f"{' or '.join(lost)} "
+    return f"no {which}files of {task.name} in the mirror folder or the hub's cache; {way(task)}"
 
 
-def languages_here(task: Task, split: str) -> tuple[str, ...]:
-    """The languages of a split of a located published task whose files are here, in the order of the split."""
-    part = task.split(split)
-    if part is None or not isinstance(task.source, PublishedSource):
-        return ()
+def missing(task: Task) -> dict[str, tuple[str, ...]]:
+    """By split of a located published task, the languages whose files are not here, where there are any."""
+    if not isinstance(task.source, PublishedSource):
+        return {}
     here = chosen(task.source)
-    return tuple(language for language in part.languages if (split, language) in here)
+    gone = {
+        split.name: tuple(language for language in split.languages if (split.name, language) not in here)
+        for split in _read(task)
+    }
+    return {name: languages for name, languages in gone.items() if languages}
+
+
+def _read(task: Task) -> tuple[Split, ...]:
+    """The splits that files hold; an oracle's half is of the test's."""
+    return tuple(split for split in task.splits if split.name != ORACLE_HALF)
+
+
+def _split(task: Task, name: str) -> Split:
+    return next(split for split in task.splits if split.name == name)

@@ -327,7 +327,8 @@ class _Reading:
         return pa.table([*columns, pa.array(numbers, pa.list_(pa.int64()))], schema=TAGGING)
 
     def _translations(self, raw: pa.Table) -> pa.Table:
-        ids = [f"{row:06d}" for row in range(len(raw))]
+        """Pairs are numbered language by language: the same row holds another sentence in another language."""
+        ids = [f"{self.part.language}-{row:06d}" for row in range(len(raw))]
         return self._two_sides(
             dict(zip(ids, raw["source_sentence"].to_pylist(), strict=True)),
             dict(zip(ids, raw["target_sentence"].to_pylist(), strict=True)),

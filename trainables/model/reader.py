@@ -309,9 +309,13 @@ class Reader(nn.Module):
 
     @torch.no_grad()
     def sentence_vectors(self, batch: Batch, layer: int) -> torch.Tensor:
-        """(row, width) of norm 1: the mean over the tokens of each text of the states of a layer, 0 the embeddings."""
+        """(row, width) of norm 1: the mean over all tokens of each text of the states of a layer, 0 the embeddings.
+
+        The special tokens around the text are among them, as in XTREME and jiant.
+        """
         states = self.states(batch, layer=layer)
-        return functional.normalize(heads.mean(states, self._text_tokens(batch, 0)).float(), dim=-1)
+        there = torch.arange(batch.ids.shape[1], device=batch.ids.device) < batch.lengths[:, None]
+        return functional.normalize(heads.mean(states, there).float(), dim=-1)
 
     @property
     def layers(self) -> int:

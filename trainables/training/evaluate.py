@@ -221,12 +221,14 @@ def over_rows(
     precision: str,
     device: torch.device,
     ranks: Ranks,
+    asked: np.ndarray | None = None,
 ) -> torch.Tensor:
-    """`found`, (row, …) of zeros, filled with what `answer` says of batches of all rows, complete on every rank.
+    """`found`, (row, …) of zeros, filled with what `answer` says of batches of rows, complete on every rank.
 
-    What it says of a batch may be narrower than `found`.
+    `asked`, (row,), are the rows, all where there are none. What is said of a batch may be narrower than `found`.
     """
-    order = np.argsort(rows.lengths, kind="stable")
+    asked = np.arange(len(rows)) if asked is None else asked
+    order = np.argsort(rows.lengths[asked], kind="stable")
 
     def mine() -> None:
         for number, start in enumerate(range(0, len(order), batch_size)):
@@ -235,7 +237,7 @@ def over_rows(
             pulse.beat()
             chosen = order[start : start + batch_size]
             with torch.no_grad(), autocast(device, precision):
-                said = answer(batch(rows, chosen).to(device)).cpu().to(found.dtype)
+                said = answer(batch(rows, asked[chosen]).to(device)).cpu().to(found.dtype)
             where = torch.from_numpy(chosen)
             if found.ndim > 1:
                 found[where, : said.shape[1]] = said
