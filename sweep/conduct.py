@@ -14,7 +14,7 @@ from search_spaces.transfer_grid import Cell
 from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
-from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, teacher
+from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_settings, teacher
 from sweep.points import search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
@@ -90,7 +90,14 @@ class Conductor:
             self._keep(key, record)
         everything = [entry for mine in self._happenings.values() for entry in mine.values()]
         self._purse = Purse(sweep, everything, clock)
-        self._withheld = withheld(everything, self._counts(), budget.identity(sweep))
+        begun = [
+            key for key, mine in self._happenings.items() if any(e.what is not What.WITHHELD for e in mine.values())
+        ]
+        counts = self._counts()
+        lost = {key.cell for key in begun if key.phase is Phase.SEARCH and key.number >= counts.get(key.cell, 0)}
+        # A cell that lost a trial's proposal is asked about anew: what the trial had cost is not counted any more.
+        kept_from = withheld(everything, counts, budget.identity(sweep))
+        self._withheld = {cell: why for cell, why in kept_from.items() if cell not in lost}
         self._running: dict[TrialKey, _Running] = {}
         self._made_with = made_with(sweep)
         self._over_budget = ""
@@ -119,7 +126,7 @@ class Conductor:
         searched = set()
         for key in sorted(self._open):
             record = self._record_of(key)
-            if not self._planned(record) or key.cell in searched:
+            if not self._planned(record) or key.cell in searched or self._follows_lost(key):
                 continue
             if key.phase is Phase.SEARCH:
                 searched.add(
@@ -134,8 +141,7 @@ class Conductor:
                 return self._start(key, path)
         cell = self._cell_to_search()
         if cell is not None:
-            number = len(self._of(cell, Phase.SEARCH))
-            search = self._of(cell, Phase.SEARCH)
+            number, search = self._next_number(cell, Phase.SEARCH), self._of(cell, Phase.SEARCH)
             point = study.propose(self.sweep, cell, number, search, left=self._purse.left(cell, search))
             key = TrialKey(cell=cell.name, phase=Phase.SEARCH, number=number)
             return self._begin(key, point, self.sweep.search.seed, {})
@@ -143,7 +149,7 @@ class Conductor:
             missing = self._seeds_to_confirm(cell)
             if missing:
                 best, seed = missing[0]
-                number = len(self._of(cell, Phase.CONFIRMATION))
+                number = self._next_number(cell, Phase.CONFIRMATION)
                 key = TrialKey(cell=cell.name, phase=Phase.CONFIRMATION, number=number)
                 point = study.Proposal(draws=best.draws, values=best.values)
                 return self._begin(key, point, seed, {"winner": best.key.number})
@@ -187,15 +193,17 @@ class Conductor:
         """Begin ended trials anew, under their numbers and with their values and seeds; how many.
 
         Always those confirmations whose training stands but whose evaluation is another now, as when a test language
-        joined: only the evaluation is missing. With `failed` those that failed; with `outdated` those that other
-        library versions, another precision or another device made.
+        joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
+        those that failed; with `outdated` those that other library versions, another precision or another device made.
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen = []
         for record in again:
             if record.key.cell not in self.cells:
                 continue
-            if (failed and record.state is State.FAILED) or (outdated and self._outdated(record)):
+            if self._incomplete(record):
+                chosen.append(record)
+            elif (failed and record.state is State.FAILED) or (outdated and self._outdated(record)):
                 chosen.append(record)
             elif record.state is State.FINISHED and record.key.phase is Phase.CONFIRMATION and self._reported(record):
                 path = self._path(record.key, record.values, record.seed)
@@ -219,6 +227,18 @@ class Conductor:
                     if self._made_with.get(name) != was
                 )
         return dict(found)
+
+    def _incomplete(self, record: TrialRecord) -> bool:
+        """Whether the ledger lost a stage or a score of a finished trial, which the store still knows."""
+        if record.state is not State.FINISHED:
+            return False
+        stages = {run["digest"] for run in record.stage_runs}
+        steps = tuple(step for step, _ in record.scored)
+        cell = self.cells[record.key.cell]
+        due = tuple(target_settings(self.sweep, cell, {}).evaluated_steps()) if teacher(self.sweep, cell) else ()
+        if stages >= set(record.stages) and steps == due:
+            return False
+        return _digests(self._path(record.key, record.values, record.seed)) == record.stages
 
     def _outdated(self, record: TrialRecord) -> bool:
         asked = record.key.cell in self.cells and record.state is not State.OPEN
@@ -268,7 +288,11 @@ class Conductor:
 
     def _cell_to_search(self) -> Cell | None:
         """The cell with the fewest trials among those that may open another; of equals the first of the grid."""
-        busy = {key.cell for key in self._open if key.phase is Phase.SEARCH and self._wanted(key)}
+        busy = {
+            key.cell
+            for key in self._open
+            if key.phase is Phase.SEARCH and self._wanted(key) and not self._follows_lost(key)
+        }
         free = []
         for place, cell in enumerate(self.sweep.cells):
             count = len(self._trials.get((cell.name, Phase.SEARCH), ()))
@@ -307,7 +331,7 @@ class Conductor:
     def _record_withheld(self, cell: Cell, phase: Phase, reason: str, *, over: bool) -> None:
         self._withheld[cell.name] = reason
         self._winners.pop(cell.name, None)
-        key = TrialKey(cell=cell.name, phase=phase, number=len(self._of(cell, phase)))
+        key = TrialKey(cell=cell.name, phase=phase, number=self._next_number(cell, phase))
         payload = {"reason": reason, "over": over, "elapsed": math.ceil(self._purse.elapsed())}
         self.ledger.record(
             Happening(trial=key, what=What.WITHHELD, sequence=budget.identity(self.sweep), payload=payload)
@@ -351,6 +375,19 @@ class Conductor:
     def _of(self, cell: Cell, phase: Phase) -> list[TrialRecord]:
         return list(self._trials.get((cell.name, phase), {}).values())
 
+    def _next_number(self, cell: Cell, phase: Phase) -> int:
+        """The first number that no trial has: one whose proposal was lost, or the next."""
+        taken = self._trials.get((cell.name, phase), {})
+        if max(taken, default=-1) == len(taken) - 1:
+            return len(taken)
+        return next(number for number in range(len(taken)) if number not in taken)
+
+    def _follows_lost(self, key: TrialKey) -> bool:
+        """Whether an open search trial waits for an earlier one whose proposal was lost, which is made again first."""
+        if key.phase is not Phase.SEARCH or key.cell in self._withheld or key.cell not in self.cells:
+            return False
+        return self._next_number(self.cells[key.cell], Phase.SEARCH) < key.number
+
     def _record_of(self, key: TrialKey) -> TrialRecord:
         return self._trials[key.cell, key.phase][key.number]
 
@@ -365,7 +402,8 @@ class Conductor:
 
     def _begin(self, key: TrialKey, point: study.Proposal, seed: int, more: dict[str, int]) -> Assignment:
         path = self._path(key, point.values, seed)
-        self._propose(key, 0, path, {"values": point.values, "draws": point.draws, "seed": seed, **more})
+        chosen = {"values": point.values, "draws": point.draws, "seed": seed, **more}
+        self._propose(key, self._next_generation(key), path, chosen)
         return self._start(key, path)
 
     def _begin_anew(self, record: TrialRecord, path: Path) -> Assignment:
@@ -376,7 +414,12 @@ class Conductor:
         """Another generation of a trial: what it was made of before stays in the ledger and counts no more."""
         kept = {"values": record.values, "draws": record.draws, "seed": record.seed}
         more = {} if record.winner is None else {"winner": record.winner}
-        self._propose(record.key, record.generation + 1, path, kept | more)
+        self._propose(record.key, self._next_generation(record.key), path, kept | more)
+
+    def _next_generation(self, key: TrialKey) -> int:
+        """One that no entry of the trial is of: entries whose proposal was lost may be of any path."""
+        mine = self._happenings.get(key, {}).values()
+        return max((entry.generation + 1 for entry in mine if entry.what is not What.WITHHELD), default=0)
 
     def _propose(self, key: TrialKey, generation: int, path: Path, chosen: Mapping[str, object]) -> None:
         payload = {**chosen, "stages": list(_digests(path)), "made_with": self._made_with}
@@ -386,6 +429,7 @@ class Conductor:
     def _start(self, key: TrialKey, path: Path) -> Assignment:
         self._running[key] = _Running(path)
         record = self._record_of(key)
+        assert record.state is State.OPEN, f"{key} has ended and was handed out"
         for watcher in self.watchers:
             watcher.started(record, path)
         return Assignment(key=key, path=path, values=record.values, seed=record.seed)

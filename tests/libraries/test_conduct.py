@@ -18,7 +18,7 @@ from sweep.conduct import Assignment, Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.plan import plan
-from sweep.records import Happening, Phase, State, TrialKey, What
+from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What
 from sweep.search import Budget, NoPruning, Search
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
@@ -296,6 +296,43 @@ def test_running_a_finished_sweep_again_hands_out_nothing_and_writes_nothing(ref
     again = Conductor(SWEEP, Mortal(ledger, 1, before=True))
     assert again.next() is None
     assert again.remaining() == 0 and again.complete() and not again.running()
+
+
+def made_of(conductor: Conductor, scored: tuple | None = None) -> dict[TrialKey, TrialRecord]:
+    """The trials without what may differ where some were begun anew: how often, and who trained what."""
+    return {
+        key: replace(one, generation=0, stage_runs=(), scored=one.scored if scored is None else scored)
+        for key, one in conductor.records.items()
+    }
+
+
+def test_whichever_single_entry_a_ledger_loses_the_same_command_makes_the_same_trials_again():
+    sweep = replace(SWEEP, cells=(BASELINE, MIXED), search=replace(SWEEP.search, trials=4))
+    world = World()
+    whole, ledger = conducted(sweep, world)
+    assert by_state(whole)[State.PRUNED] >= 1
+    for lost in tuple(ledger.entries):
+        left = MemoryLedger()
+        left.entries = {name: entry for name, entry in ledger.entries.items() if name != lost}
+        again = Conductor(sweep, left)
+        again.take_up()
+        drive(again, world, width=2)
+        assert again.complete() and again.remaining() == 0, lost
+        # An earlier score of a pruned trial is not worth training it again.
+        state = whole.records[ledger.entries[lost].trial].state
+        bare = () if ledger.entries[lost].what is What.SCORED and state is State.PRUNED else None
+        assert made_of(again, bare) == made_of(whole, bare), lost
+        assert Conductor(sweep, left).take_up() == 0, lost
+
+
+def test_a_ledger_that_lost_all_entries_of_some_trials_makes_them_again_under_their_numbers():
+    world = World()
+    whole, ledger = conducted(world=world)
+    for numbers in ((0,), (1, 2), (0, 1, 2)):
+        left = MemoryLedger()
+        left.entries = {n: e for n, e in ledger.entries.items() if e.trial.number not in numbers}
+        again, _ = conducted(world=world, ledger=left, width=3)
+        assert made_of(again) == made_of(whole)
 
 
 # Failures
