@@ -15,7 +15,7 @@ from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_settings, teacher
-from sweep.points import search_trials
+from sweep.points import extent, search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
 from sweep.search import Budget
@@ -79,6 +79,9 @@ class Conductor:
         self.ledger = ledger
         self.watchers: Sequence[Watcher] = tuple(watchers)
         self.cells = {cell.name: cell for cell in sweep.cells}
+        self._extents = {cell.name: extent(sweep, cell) for cell in sweep.cells}
+        self._outside: dict[str, set[int]] = {cell.name: set() for cell in sweep.cells}
+        """By cell, the search trials of a space that was edited since: kept, told to the sampler, and not counted."""
         self._planned_trials = {cell.name: search_trials(sweep, cell) for cell in sweep.cells}
         self._happenings: dict[TrialKey, dict[str, Happening]] = {}
         for entry in ledger.happenings():
@@ -199,7 +202,7 @@ class Conductor:
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen = []
         for record in again:
-            if record.key.cell not in self.cells:
+            if record.key.cell not in self.cells or self._is_outside(record.key):
                 continue
             if self._incomplete(record):
                 chosen.append(record)
@@ -241,7 +244,7 @@ class Conductor:
         return _digests(self._path(record.key, record.values, record.seed)) == record.stages
 
     def _outdated(self, record: TrialRecord) -> bool:
-        asked = record.key.cell in self.cells and record.state is not State.OPEN
+        asked = record.key.cell in self.cells and record.state is not State.OPEN and not self._is_outside(record.key)
         return asked and bool(record.made_with) and record.made_with != self._made_with
 
     def _reported(self, record: TrialRecord) -> bool:
@@ -251,7 +254,7 @@ class Conductor:
 
     def leaves(self, cell: str) -> set[str]:
         """The target outputs of a cell worth keeping: its leader's so far, and those of the leader's confirmations."""
-        best = study.winner(self.cells[cell], self._of(self.cells[cell], Phase.SEARCH))
+        best = study.winner(self.cells[cell], self._asked(self.cells[cell]))
         if best is None:
             return set()
         confirmed = self._confirmations(self.cells[cell], best)
@@ -295,25 +298,37 @@ class Conductor:
         }
         free = []
         for place, cell in enumerate(self.sweep.cells):
-            count = len(self._trials.get((cell.name, Phase.SEARCH), ()))
+            count = self._counted(cell.name)
             if count < self._asked_for(cell.name) and cell.name not in busy and not self._withhold(cell):
                 free.append((count, place))
         return self.sweep.cells[min(free)[1]] if free else None
 
     def _wanted(self, key: TrialKey) -> bool:
         """Whether the budget asks for a search trial; one that a lowered budget left open waits for a larger one."""
-        return key.number < self._planned_trials.get(key.cell, 0)
+        if key.cell not in self.cells or self._is_outside(key):
+            return False
+        before = sum(number < key.number for number in self._outside[key.cell])
+        return key.number - before < self._planned_trials[key.cell]
+
+    def _is_outside(self, key: TrialKey) -> bool:
+        return key.phase is Phase.SEARCH and key.number in self._outside.get(key.cell, ())
+
+    def _counted(self, cell: str) -> int:
+        """How many search trials a cell has in its space as it is now."""
+        return len(self._trials.get((cell, Phase.SEARCH), ())) - len(self._outside[cell])
 
     def _asked_for(self, cell: str) -> int:
         """How many search trials a cell is to have: those that it has, where the budget withholds the next."""
-        return len(self._trials.get((cell, Phase.SEARCH), ())) if cell in self._withheld else self._planned_trials[cell]
+        return self._counted(cell) if cell in self._withheld else self._planned_trials[cell]
 
     def _counts(self) -> dict[str, int]:
         return {cell: len(self._trials.get((cell, Phase.SEARCH), ())) for cell in self.cells}
 
     def _withhold(self, cell: Cell) -> bool:
         """Whether the budget begins no further search trial of a cell; the reason goes to the ledger, and stays."""
-        reason = self._purse.withholds(cell, self._of(cell, Phase.SEARCH), self._to_confirm)
+        reason = self._purse.withholds(
+            cell, self._of(cell, Phase.SEARCH), self._to_confirm, counted=self._counted(cell.name)
+        )
         if reason:
             self._record_withheld(cell, Phase.SEARCH, reason, over=False)
         return bool(reason)
@@ -349,8 +364,9 @@ class Conductor:
         return steps, runs
 
     def _asked(self, cell: Cell) -> list[TrialRecord]:
-        """The search trials of a cell but for those left open by a budget that was lowered since."""
-        return [r for r in self._of(cell, Phase.SEARCH) if r.state is not State.OPEN or self._wanted(r.key)]
+        """The search trials of a cell in its space but for those left open by a budget that was lowered since."""
+        here = (record for record in self._of(cell, Phase.SEARCH) if not self._is_outside(record.key))
+        return [record for record in here if record.state is not State.OPEN or self._wanted(record.key)]
 
     def _seeds_to_confirm(self, cell: Cell) -> list[tuple[TrialRecord, int]]:
         best = self._winner(cell)
@@ -567,6 +583,9 @@ class Conductor:
 
     def _keep(self, key: TrialKey, record: TrialRecord) -> None:
         self._trials.setdefault((key.cell, key.phase), {})[key.number] = record
+        if key.phase is Phase.SEARCH and key.cell in self.cells:
+            here = self._extents[key.cell].holds(record.values)
+            (self._outside[key.cell].discard if here else self._outside[key.cell].add)(key.number)
         self._winners.pop(key.cell, None)
         (self._open.add if record.state is State.OPEN else self._open.discard)(key)
 

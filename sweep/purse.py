@@ -76,19 +76,23 @@ class Purse:
             self._costs[cell.name] = stage_costs(self.sweep, cell)
         return self._costs[cell.name]
 
-    def withholds(self, cell: Cell, search: list[TrialRecord], confirming: Callable[[], tuple[int, int]]) -> str:
+    def withholds(
+        self, cell: Cell, search: list[TrialRecord], confirming: Callable[[], tuple[int, int]], *, counted: int
+    ) -> str:
         """Why the next search trial of a cell is not begun; empty where it is.
 
-        `confirming` are the steps and the evaluations that confirmation still needs in the whole sweep. The first trial
-        of a cell is begun as long as anything is, or there would be nothing to confirm.
+        `confirming` are the steps and the evaluations that confirmation still needs in the whole sweep; `counted` says
+        how many of the search trials lie in the space as it is now: after an edit the next may open a setting. The
+        first trial of a cell is begun as long as anything is, or there would be nothing to confirm.
         """
         if math.isinf(self.allowance.search[cell.name]) and not self._timed:
             return ""
-        left, cost = self.left(cell, search), budget.next_cost(self.sweep, cell, self.costs(cell), len(search))
+        left, cost = self.left(cell, search), budget.next_cost(self.sweep, cell, self.costs(cell), counted)
+        cost = cost if counted == len(search) else sum(self.costs(cell))
         if cost > left:
             whole = self.allowance.search[cell.name]
             return f"{left:,.0f} of its {whole:,.0f} optimiser steps are left, and the next trial may take {cost:,}"
-        if not search or not self._timed:
+        if not counted or not self._timed:
             return ""
         return self._time_withheld(cost, *confirming())
 
