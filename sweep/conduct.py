@@ -92,7 +92,9 @@ class Conductor:
         for key, record in trial_records(e for mine in self._happenings.values() for e in mine.values()).items():
             self._keep(key, record)
         everything = [entry for mine in self._happenings.values() for entry in mine.values()]
-        self._purse = Purse(sweep, everything, clock)
+        self.gang_seconds: Callable[[], float] = float
+        """Seconds that the gangs of this run have spent on stages so far; whoever runs them says so."""
+        self._purse = Purse(sweep, everything, clock, lambda: self.gang_seconds())
         begun = [
             key for key, mine in self._happenings.items() if any(e.what is not What.WITHHELD for e in mine.values())
         ]
@@ -569,6 +571,8 @@ class Conductor:
         """Something happened to a trial in its present generation."""
         if what is not What.SCORED:
             payload = {**payload, "elapsed": round(self._purse.elapsed(), 1)}
+        if self.sweep.gangs.gpus_per_worker:
+            payload = {**payload, "spent": round(self._purse.spent(), 1)}
         generation = self._record_of(key).generation
         self._write(Happening(trial=key, what=what, sequence=sequence, generation=generation, payload=payload))
 

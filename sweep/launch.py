@@ -255,6 +255,8 @@ def _conduct(
             foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
             dispatcher.foresee.remote(foreseen)
             told: set[str] = set()
+            spent = {"stage_seconds": 0.0}
+            conductor.gang_seconds = lambda: spent["stage_seconds"]
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 
             def ask_to_stop() -> None:
@@ -264,6 +266,7 @@ def _conduct(
 
             def ask() -> dict[str, Any]:
                 said = ray.get(dispatcher.status.remote(), timeout=10)
+                spent["stage_seconds"] = said["stage_seconds"]
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)

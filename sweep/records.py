@@ -70,7 +70,8 @@ class Happening:
         accuracy (language → share of right answers; confirmation only)
       withheld: reason, over (whether confirmations are withheld too). Of a trial that the budget did not begin; its
         sequence is the budget's identity, so that another budget asks again
-    Stages and endings say beside it how long the sweep had run, over all its runs: elapsed, in seconds.
+    Stages and endings say beside it how long the sweep had run, over all its runs: elapsed, in seconds. Where gangs
+    have GPUs, these and scores say how long gangs had spent on stages, whatever came of them: spent, in seconds.
     """
 
     trial: TrialKey
