@@ -113,10 +113,11 @@ class Simplex:
     """Shares of the tasks of a mixture: together 1, each from `minimum` to `maximum`.
 
     With `sparse`, a task may be off: a share that would be below `minimum` is 0 instead, and the others grow in
-    proportion.
+    proportion. As many tasks stay on as the maximum needs to reach 1; of these none is below `minimum` either.
 
     Raises:
-        Invalid: unless 0 <= minimum < maximum <= 1, and minimum above 0 where shares are sparse.
+        Invalid: unless 0 <= minimum < maximum <= 1, and, where shares are sparse, minimum is above 0 and low enough for
+            as many tasks as the maximum keeps on.
     """
 
     minimum: float = 0.05
@@ -134,6 +135,11 @@ class Simplex:
             yield f"maximum must be above the minimum ({self.minimum!r}) and at most 1, got {self.maximum!r}"
         elif self.sparse is True and self.minimum == 0:
             yield "minimum must be above 0 where shares are sparse, since a smaller share switches its task off, got 0"
+        elif self.sparse is True and self.minimum * (on := math.ceil(1 / self.maximum - 1e-12)) > 1:
+            yield (
+                f"minimum must leave room for the {on} tasks that a maximum of {self.maximum!r} keeps on, "
+                f"got {self.minimum!r}; lower it to at most {math.floor(1000 / on) / 1000:g}, or raise the maximum"
+            )
         if not isinstance(self.sparse, bool):
             yield f"sparse must be True or False, got {self.sparse!r}"
 

@@ -16,6 +16,8 @@ EVEN_DRAW = 0.5
 
 #: Shares are compared with their bounds to this: sums of a few doubles are that exact.
 _EPSILON = 1e-12
+#: Shares that were turned into draws and back are that exact.
+_ROUNDING = 1e-9
 
 
 def shares_of(draws: Mapping[str, float], simplex: Simplex) -> dict[str, float]:
@@ -34,7 +36,11 @@ def shares_of(draws: Mapping[str, float], simplex: Simplex) -> dict[str, float]:
             raise ValueError(f"a draw must lie between 0 and 1, both excluded, got {draw!r} for {name!r}")
     weights = {name: -math.log(draw) for name, draw in draws.items()}
     if simplex.sparse:
-        return dict.fromkeys(draws, 0.0) | _bounded(_switched_on(weights, simplex), 0.0, simplex.maximum)
+        on = _switched_on(weights, simplex)
+        shares = _bounded(on, 0.0, simplex.maximum)
+        if min(shares.values()) < simplex.minimum - _ROUNDING:  # of those that the maximum needs, one is too small
+            shares = _bounded(on, simplex.minimum, simplex.maximum)
+        return dict.fromkeys(draws, 0.0) | shares
     return _bounded(weights, simplex.minimum, simplex.maximum)
 
 
@@ -45,7 +51,8 @@ def _switched_on(weights: Mapping[str, float], simplex: Simplex) -> dict[str, fl
     """
     least = math.ceil(1 / simplex.maximum - _EPSILON)
     kept = sorted(weights, key=lambda name: -weights[name])
-    while len(kept) > least and weights[kept[-1]] < simplex.minimum * math.fsum(weights[name] for name in kept):
+    minimum = simplex.minimum - _ROUNDING
+    while len(kept) > least and weights[kept[-1]] < minimum * math.fsum(weights[name] for name in kept):
         kept.pop()
     return {name: weight for name, weight in weights.items() if name in kept}
 

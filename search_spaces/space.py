@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from search_spaces.domains import Choice, Domain, Integers, Range, Simplex
+from search_spaces.extent import Extent
 from search_spaces.mixing import EVEN_DRAW, HIGHEST_DRAW, LOWEST_DRAW, shares_of
 from search_spaces.transfer_grid import Cell
 from trainables.faults import Invalid, nearest, refuse
@@ -76,6 +77,23 @@ class Space:
         if cell.searches_shares:
             found |= {f"share.{task.name}": Range(LOWEST_DRAW, HIGHEST_DRAW) for task in cell.intermediates}
         return found | {f"target.{name}": mine.target[name] for name in sorted(mine.target)}
+
+    def extent(self, cell: Cell, intermediate: Settings | None, target: Settings) -> Extent:
+        """What the search of a cell covers, from the settings that it starts from."""
+        stages = {"intermediate": intermediate if cell.intermediates else None, "target": target}
+        domains = {name: domain for name, domain in self.parameters(cell).items() if not name.startswith("share.")}
+        defaults = {
+            f"{where}.{name}": setting_of(settings, name)
+            for where, settings in stages.items()
+            if settings is not None
+            for name in SEARCHABLE
+            if settings.lora is not None or not name.startswith("lora.")
+        }
+        return Extent(
+            domains=domains,
+            defaults={name: value for name, value in defaults.items() if name not in domains},
+            shares=self.of(cell).shares if cell.searches_shares else None,
+        )
 
     def default_draws(self, cell: Cell, intermediate: Settings | None, target: Settings) -> dict[str, float]:
         """The draws of trial 0: the settings as they stand, and even shares."""

@@ -14,8 +14,8 @@ from search_spaces.transfer_grid import Cell
 from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
-from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, teacher
-from sweep.points import search_trials
+from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_settings, teacher
+from sweep.points import extent, search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
 from sweep.search import Budget
@@ -79,6 +79,9 @@ class Conductor:
         self.ledger = ledger
         self.watchers: Sequence[Watcher] = tuple(watchers)
         self.cells = {cell.name: cell for cell in sweep.cells}
+        self._extents = {cell.name: extent(sweep, cell) for cell in sweep.cells}
+        self._outside: dict[str, set[int]] = {cell.name: set() for cell in sweep.cells}
+        """By cell, the search trials of a space that was edited since: kept, told to the sampler, and not counted."""
         self._planned_trials = {cell.name: search_trials(sweep, cell) for cell in sweep.cells}
         self._happenings: dict[TrialKey, dict[str, Happening]] = {}
         for entry in ledger.happenings():
@@ -89,8 +92,17 @@ class Conductor:
         for key, record in trial_records(e for mine in self._happenings.values() for e in mine.values()).items():
             self._keep(key, record)
         everything = [entry for mine in self._happenings.values() for entry in mine.values()]
-        self._purse = Purse(sweep, everything, clock)
-        self._withheld = withheld(everything, self._counts(), budget.identity(sweep))
+        self.gang_seconds: Callable[[], float] = float
+        """Seconds that the gangs of this run have spent on stages so far; whoever runs them says so."""
+        self._purse = Purse(sweep, everything, clock, lambda: self.gang_seconds())
+        begun = [
+            key for key, mine in self._happenings.items() if any(e.what is not What.WITHHELD for e in mine.values())
+        ]
+        counts = self._counts()
+        lost = {key.cell for key in begun if key.phase is Phase.SEARCH and key.number >= counts.get(key.cell, 0)}
+        # A cell that lost a trial's proposal is asked about anew: what the trial had cost is not counted any more.
+        kept_from = withheld(everything, counts, budget.identity(sweep))
+        self._withheld = {cell: why for cell, why in kept_from.items() if cell not in lost}
         self._running: dict[TrialKey, _Running] = {}
         self._made_with = made_with(sweep)
         self._over_budget = ""
@@ -119,7 +131,7 @@ class Conductor:
         searched = set()
         for key in sorted(self._open):
             record = self._record_of(key)
-            if not self._planned(record) or key.cell in searched:
+            if not self._planned(record) or key.cell in searched or self._follows_lost(key):
                 continue
             if key.phase is Phase.SEARCH:
                 searched.add(
@@ -134,8 +146,7 @@ class Conductor:
                 return self._start(key, path)
         cell = self._cell_to_search()
         if cell is not None:
-            number = len(self._of(cell, Phase.SEARCH))
-            search = self._of(cell, Phase.SEARCH)
+            number, search = self._next_number(cell, Phase.SEARCH), self._of(cell, Phase.SEARCH)
             point = study.propose(self.sweep, cell, number, search, left=self._purse.left(cell, search))
             key = TrialKey(cell=cell.name, phase=Phase.SEARCH, number=number)
             return self._begin(key, point, self.sweep.search.seed, {})
@@ -143,7 +154,7 @@ class Conductor:
             missing = self._seeds_to_confirm(cell)
             if missing:
                 best, seed = missing[0]
-                number = len(self._of(cell, Phase.CONFIRMATION))
+                number = self._next_number(cell, Phase.CONFIRMATION)
                 key = TrialKey(cell=cell.name, phase=Phase.CONFIRMATION, number=number)
                 point = study.Proposal(draws=best.draws, values=best.values)
                 return self._begin(key, point, seed, {"winner": best.key.number})
@@ -188,15 +199,17 @@ class Conductor:
         """Begin ended trials anew, under their numbers and with their values and seeds; how many.
 
         Always those confirmations whose training stands but whose evaluation is another now, as when a test language
-        joined: only the evaluation is missing. With `failed` those that failed; with `outdated` those that other
-        library versions, another precision or another device made.
+        joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
+        those that failed; with `outdated` those that other library versions, another precision or another device made.
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen = []
         for record in again:
-            if record.key.cell not in self.cells:
+            if record.key.cell not in self.cells or self._is_outside(record.key):
                 continue
-            if (failed and record.state is State.FAILED) or (outdated and self._outdated(record)):
+            if self._incomplete(record):
+                chosen.append(record)
+            elif (failed and record.state is State.FAILED) or (outdated and self._outdated(record)):
                 chosen.append(record)
             elif record.state is State.FINISHED and record.key.phase is Phase.CONFIRMATION and self._reported(record):
                 path = self._path(record.key, record.values, record.seed)
@@ -221,8 +234,20 @@ class Conductor:
                 )
         return dict(found)
 
+    def _incomplete(self, record: TrialRecord) -> bool:
+        """Whether the ledger lost a stage or a score of a finished trial, which the store still knows."""
+        if record.state is not State.FINISHED:
+            return False
+        stages = {run["digest"] for run in record.stage_runs}
+        steps = tuple(step for step, _ in record.scored)
+        cell = self.cells[record.key.cell]
+        due = tuple(target_settings(self.sweep, cell, {}).evaluated_steps()) if teacher(self.sweep, cell) else ()
+        if stages >= set(record.stages) and steps == due:
+            return False
+        return _digests(self._path(record.key, record.values, record.seed)) == record.stages
+
     def _outdated(self, record: TrialRecord) -> bool:
-        asked = record.key.cell in self.cells and record.state is not State.OPEN
+        asked = record.key.cell in self.cells and record.state is not State.OPEN and not self._is_outside(record.key)
         return asked and bool(record.made_with) and record.made_with != self._made_with
 
     def _reported(self, record: TrialRecord) -> bool:
@@ -232,7 +257,7 @@ class Conductor:
 
     def leaves(self, cell: str) -> set[str]:
         """The target outputs of a cell worth keeping: its leader's so far, and those of the leader's confirmations."""
-        best = study.winner(self.cells[cell], self._of(self.cells[cell], Phase.SEARCH))
+        best = study.winner(self.cells[cell], self._asked(self.cells[cell]))
         if best is None:
             return set()
         confirmed = self._confirmations(self.cells[cell], best)
@@ -269,28 +294,44 @@ class Conductor:
 
     def _cell_to_search(self) -> Cell | None:
         """The cell with the fewest trials among those that may open another; of equals the first of the grid."""
-        busy = {key.cell for key in self._open if key.phase is Phase.SEARCH and self._wanted(key)}
+        busy = {
+            key.cell
+            for key in self._open
+            if key.phase is Phase.SEARCH and self._wanted(key) and not self._follows_lost(key)
+        }
         free = []
         for place, cell in enumerate(self.sweep.cells):
-            count = len(self._trials.get((cell.name, Phase.SEARCH), ()))
+            count = self._counted(cell.name)
             if count < self._asked_for(cell.name) and cell.name not in busy and not self._withhold(cell):
                 free.append((count, place))
         return self.sweep.cells[min(free)[1]] if free else None
 
     def _wanted(self, key: TrialKey) -> bool:
         """Whether the budget asks for a search trial; one that a lowered budget left open waits for a larger one."""
-        return key.number < self._planned_trials.get(key.cell, 0)
+        if key.cell not in self.cells or self._is_outside(key):
+            return False
+        before = sum(number < key.number for number in self._outside[key.cell])
+        return key.number - before < self._planned_trials[key.cell]
+
+    def _is_outside(self, key: TrialKey) -> bool:
+        return key.phase is Phase.SEARCH and key.number in self._outside.get(key.cell, ())
+
+    def _counted(self, cell: str) -> int:
+        """How many search trials a cell has in its space as it is now."""
+        return len(self._trials.get((cell, Phase.SEARCH), ())) - len(self._outside[cell])
 
     def _asked_for(self, cell: str) -> int:
         """How many search trials a cell is to have: those that it has, where the budget withholds the next."""
-        return len(self._trials.get((cell, Phase.SEARCH), ())) if cell in self._withheld else self._planned_trials[cell]
+        return self._counted(cell) if cell in self._withheld else self._planned_trials[cell]
 
     def _counts(self) -> dict[str, int]:
         return {cell: len(self._trials.get((cell, Phase.SEARCH), ())) for cell in self.cells}
 
     def _withhold(self, cell: Cell) -> bool:
         """Whether the budget begins no further search trial of a cell; the reason goes to the ledger, and stays."""
-        reason = self._purse.withholds(cell, self._of(cell, Phase.SEARCH), self._to_confirm)
+        reason = self._purse.withholds(
+            cell, self._of(cell, Phase.SEARCH), self._to_confirm, counted=self._counted(cell.name)
+        )
         if reason:
             self._record_withheld(cell, Phase.SEARCH, reason, over=False)
         return bool(reason)
@@ -308,7 +349,7 @@ class Conductor:
     def _record_withheld(self, cell: Cell, phase: Phase, reason: str, *, over: bool) -> None:
         self._withheld[cell.name] = reason
         self._winners.pop(cell.name, None)
-        key = TrialKey(cell=cell.name, phase=phase, number=len(self._of(cell, phase)))
+        key = TrialKey(cell=cell.name, phase=phase, number=self._next_number(cell, phase))
         payload = {"reason": reason, "over": over, "elapsed": math.ceil(self._purse.elapsed())}
         self.ledger.record(
             Happening(trial=key, what=What.WITHHELD, sequence=budget.identity(self.sweep), payload=payload)
@@ -326,8 +367,9 @@ class Conductor:
         return steps, runs
 
     def _asked(self, cell: Cell) -> list[TrialRecord]:
-        """The search trials of a cell but for those left open by a budget that was lowered since."""
-        return [r for r in self._of(cell, Phase.SEARCH) if r.state is not State.OPEN or self._wanted(r.key)]
+        """The search trials of a cell in its space but for those left open by a budget that was lowered since."""
+        here = (record for record in self._of(cell, Phase.SEARCH) if not self._is_outside(record.key))
+        return [record for record in here if record.state is not State.OPEN or self._wanted(record.key)]
 
     def _seeds_to_confirm(self, cell: Cell) -> list[tuple[TrialRecord, int]]:
         best = self._winner(cell)
@@ -352,6 +394,19 @@ class Conductor:
     def _of(self, cell: Cell, phase: Phase) -> list[TrialRecord]:
         return list(self._trials.get((cell.name, phase), {}).values())
 
+    def _next_number(self, cell: Cell, phase: Phase) -> int:
+        """The first number that no trial has: one whose proposal was lost, or the next."""
+        taken = self._trials.get((cell.name, phase), {})
+        if max(taken, default=-1) == len(taken) - 1:
+            return len(taken)
+        return next(number for number in range(len(taken)) if number not in taken)
+
+    def _follows_lost(self, key: TrialKey) -> bool:
+        """Whether an open search trial waits for an earlier one whose proposal was lost, which is made again first."""
+        if key.phase is not Phase.SEARCH or key.cell in self._withheld or key.cell not in self.cells:
+            return False
+        return self._next_number(self.cells[key.cell], Phase.SEARCH) < key.number
+
     def _record_of(self, key: TrialKey) -> TrialRecord:
         return self._trials[key.cell, key.phase][key.number]
 
@@ -366,7 +421,8 @@ class Conductor:
 
     def _begin(self, key: TrialKey, point: study.Proposal, seed: int, more: dict[str, int]) -> Assignment:
         path = self._path(key, point.values, seed)
-        self._propose(key, 0, path, {"values": point.values, "draws": point.draws, "seed": seed, **more})
+        chosen = {"values": point.values, "draws": point.draws, "seed": seed, **more}
+        self._propose(key, self._next_generation(key), path, chosen)
         return self._start(key, path)
 
     def _begin_anew(self, record: TrialRecord, path: Path) -> Assignment:
@@ -377,7 +433,12 @@ class Conductor:
         """Another generation of a trial: what it was made of before stays in the ledger and counts no more."""
         kept = {"values": record.values, "draws": record.draws, "seed": record.seed}
         more = {} if record.winner is None else {"winner": record.winner}
-        self._propose(record.key, record.generation + 1, path, kept | more)
+        self._propose(record.key, self._next_generation(record.key), path, kept | more)
+
+    def _next_generation(self, key: TrialKey) -> int:
+        """One that no entry of the trial is of: entries whose proposal was lost may be of any path."""
+        mine = self._happenings.get(key, {}).values()
+        return max((entry.generation + 1 for entry in mine if entry.what is not What.WITHHELD), default=0)
 
     def _propose(self, key: TrialKey, generation: int, path: Path, chosen: Mapping[str, object]) -> None:
         payload = {**chosen, "stages": list(_digests(path)), "made_with": self._made_with}
@@ -387,6 +448,7 @@ class Conductor:
     def _start(self, key: TrialKey, path: Path) -> Assignment:
         self._running[key] = _Running(path)
         record = self._record_of(key)
+        assert record.state is State.OPEN, f"{key} has ended and was handed out"
         for watcher in self.watchers:
             watcher.started(record, path)
         return Assignment(key=key, path=path, values=record.values, seed=record.seed)
@@ -510,6 +572,8 @@ class Conductor:
         """Something happened to a trial in its present generation."""
         if what is not What.SCORED:
             payload = {**payload, "elapsed": round(self._purse.elapsed(), 1)}
+        if self.sweep.gangs.gpus_per_worker:
+            payload = {**payload, "spent": round(self._purse.spent(), 1)}
         generation = self._record_of(key).generation
         self._write(Happening(trial=key, what=what, sequence=sequence, generation=generation, payload=payload))
 
@@ -524,6 +588,9 @@ class Conductor:
 
     def _keep(self, key: TrialKey, record: TrialRecord) -> None:
         self._trials.setdefault((key.cell, key.phase), {})[key.number] = record
+        if key.phase is Phase.SEARCH and key.cell in self.cells:
+            here = self._extents[key.cell].holds(record.values)
+            (self._outside[key.cell].discard if here else self._outside[key.cell].add)(key.number)
         self._winners.pop(key.cell, None)
         (self._open.add if record.state is State.OPEN else self._open.discard)(key)
 

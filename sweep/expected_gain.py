@@ -18,7 +18,7 @@ from scipy.special import log_ndtr
 from search_spaces.domains import Choice, Domain, Integers, LogRange
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
-from sweep.points import intermediate, stage_costs
+from sweep.points import setting_of_group, stage_costs, used_again
 from sweep.records import State, TrialRecord
 from sweep.search import ExpectedGain
 
@@ -45,12 +45,12 @@ def choose(
     number = max(before) + 1
     scored = [record for record in before.values() if _score(record) is not None]
     if number < how.first or len(scored) < _LEAST:
-        again = number % how.fan_out
-        return Chosen(intermediate=intermediate(before[number - again].draws) if again else {})
+        return Chosen(intermediate=setting_of_group(sweep, cell, before, number, how.fan_out))
     domains = sweep.space.parameters(cell)
     random = np.random.default_rng(seed)
     best = max(scored, key=lambda record: (_score(record), -record.key.number)).draws
-    trained = {tuple(sorted(setting.items())): setting for setting in (intermediate(one.draws) for one in scored)}
+    trained = {tuple(sorted(setting.items())): setting for setting in (used_again(sweep, cell, one) for one in scored)}
+    trained.pop((), None)  # of a space that was edited since
     candidates = list(_candidates(domains, {}, best, _OPENING, random))
     opening, target = stage_costs(sweep, cell)
     price = [opening + target] * len(candidates)

@@ -264,6 +264,8 @@ def _conduct(
             foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
             dispatcher.foresee.remote(foreseen)
             told: set[str] = set()
+            spent = {"stage_seconds": 0.0}
+            conductor.gang_seconds = lambda: spent["stage_seconds"]
             conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
 
             meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
@@ -281,6 +283,7 @@ def _conduct(
                 machines = sum(node["Alive"] for node in ray.nodes())
                 if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
                     stopping.ask_once(reached)
+                spent["stage_seconds"] = said["stage_seconds"]
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)

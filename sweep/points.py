@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Hashable, Mapping
 
 from search_spaces import grid
+from search_spaces.extent import Extent
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
 from sweep.paths import path_of
-from sweep.records import Phase
+from sweep.records import Phase, TrialRecord
 from sweep.search import ExpectedGain, Grid
+from trainables.data.mixture import portions
 from trainables.stages import StageKind, Training
 
 
@@ -24,19 +27,64 @@ def default_values(sweep: Sweep, cell: Cell) -> dict[str, float]:
     return sweep.space.values(cell, default_draws(sweep, cell))
 
 
+def extent(sweep: Sweep, cell: Cell) -> Extent:
+    """What the search of a cell covers."""
+    return sweep.space.extent(cell, sweep.settings_before(cell), sweep.target_settings)
+
+
+def used_again(sweep: Sweep, cell: Cell, record: TrialRecord) -> dict[str, float]:
+    """The intermediate draws of a trial, if they make the same setting in the present space; empty where they do not.
+
+    The space may have been edited since: an option dropped, a parameter added, shares bounded otherwise.
+    """
+    domains = {name: d for name, d in sweep.space.parameters(cell).items() if not name.startswith("target.")}
+    draws = intermediate(record.draws)
+    if domains.keys() != draws.keys() or not all(draws[name] in domain for name, domain in domains.items()):
+        return {}
+    made = sweep.space.values(cell, record.draws)
+    shares = {name: share for name, share in made.items() if name.startswith("share.")}
+    same = all(math.isclose(share, record.values.get(name, share), abs_tol=1e-9) for name, share in shares.items())
+    return draws if same else {}
+
+
+def setting_of_group(
+    sweep: Sweep, cell: Cell, before: Mapping[int, TrialRecord], number: int, fan_out: int
+) -> dict[str, float]:
+    """The intermediate draws that a trial repeats: those of the first trial of its group that the space still holds."""
+    first = number - number % fan_out
+    settings = (used_again(sweep, cell, before[earlier]) for earlier in range(first, number) if earlier in before)
+    return next((setting for setting in settings if setting), {})
+
+
+def mixture_steps(sweep: Sweep, cell: Cell) -> int:
+    """Optimiser steps over which a cell's shares are divided."""
+    settings = sweep.settings_before(cell)
+    return settings.maximum_steps if settings else 0
+
+
+def effective(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Hashable:
+    """What tells points apart: settings to twelve digits, and the whole steps that shares come to."""
+    shares = {name: share for name, share in values.items() if name.startswith("share.")}
+    whole = portions(shares, mixture_steps(sweep, cell)) if shares else {}
+    numbers = {name: f"{value:.12g}" for name, value in values.items() if name not in shares}
+    return tuple(sorted(whole.items())), tuple(sorted(numbers.items()))
+
+
 def intermediate(draws: Mapping[str, float]) -> dict[str, float]:
     """The part of a point that its intermediate stage reads."""
     return {name: value for name, value in draws.items() if not name.startswith("target.")}
 
 
 def grid_points(sweep: Sweep, cell: Cell, sampler: Grid) -> tuple[dict[str, float], ...]:
-    """The grid of a cell without the default point, in the order in which it is tried."""
+    """The grid of a cell without the default point, in the order in which it is tried; no two come to the same."""
     fan_out = sweep.search.fan_out
     assert isinstance(fan_out, int)  # the search was refused otherwise
     mine, default = sweep.space.of(cell), default_draws(sweep, cell)
     seed = seed_of(sweep, cell, 0)
-    points = grid.points(mine.parameters(cell), mine.shares, sampler.points, group=fan_out, seed=seed)
-    return tuple(point for point in points if point != default)
+    steps = mixture_steps(sweep, cell)
+    points = grid.points(mine.parameters(cell), mine.shares, sampler.points, steps, group=fan_out, seed=seed)
+    first = effective(sweep, cell, mine.values(cell, default))
+    return tuple(point for point in points if effective(sweep, cell, mine.values(cell, point)) != first)
 
 
 def search_trials(sweep: Sweep, cell: Cell) -> int:
@@ -45,8 +93,9 @@ def search_trials(sweep: Sweep, cell: Cell) -> int:
     if not isinstance(sampler, Grid):
         return sweep.search.trials
     mine = sweep.space.of(cell)
-    if grid.size(mine.parameters(cell), mine.shares, sampler.points) >= sweep.search.trials:
-        return sweep.search.trials
+    steps, wanted = mixture_steps(sweep, cell), sweep.search.trials
+    if grid.size(mine.parameters(cell), mine.shares, sampler.points, steps, enough=wanted) >= wanted:
+        return wanted
     return min(sweep.search.trials, 1 + len(grid_points(sweep, cell, sampler)))
 
 

@@ -17,26 +17,36 @@ from sweep.records import Happening, TrialRecord, What
 class Purse:
     """What has been spent so far, by the ledger and by the clock of this run.
 
-    `clock` gives seconds from any beginning.
+    `clock` gives seconds from any beginning; `gang_seconds` those that the gangs of this run have spent on stages, also
+    on attempts that came to nothing: pruned, failed or lost.
     """
 
-    def __init__(self, sweep: Sweep, happenings: Iterable[Happening], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        sweep: Sweep,
+        happenings: Iterable[Happening],
+        clock: Callable[[], float],
+        gang_seconds: Callable[[], float] = float,
+    ) -> None:
         self.sweep = sweep
         self.allowance = budget.allowance(sweep)
         self._clock, self._begun = clock, clock()
-        self._elapsed_before = 0.0
+        self._elapsed_before = self._spent_before = 0.0
+        self._gang_seconds = gang_seconds
         self._steps = 0
         self._seconds = 0.0
         self._evaluations: list[float] = []
         self._costs: dict[str, tuple[int, int]] = {}
         for happening in happenings:
             self.took(happening)
+        self._seconds_before = self._seconds
 
     def took(self, happening: Happening, *, before: bool = True) -> None:
         """Count what a happening says was spent; `before` this run began, or in it."""
         payload = happening.payload
         if before:
             self._elapsed_before = max(self._elapsed_before, payload.get("elapsed", 0.0))
+            self._spent_before = max(self._spent_before, payload.get("spent", 0.0))
         if happening.what is What.STAGE and not payload["reused"]:
             self._seconds += payload["seconds"]
             if payload["steps"]:
@@ -48,9 +58,14 @@ class Purse:
         """Seconds that the sweep has run, over all its runs, as far as the ledger knows."""
         return self._elapsed_before + self._clock() - self._begun
 
+    def spent(self) -> float:
+        """Seconds that gangs have spent on stages, over all runs; a ledger that does not say so knows finished ones."""
+        now = max(self._gang_seconds(), self._seconds - self._seconds_before)
+        return max(self._spent_before, self._seconds_before) + now
+
     def gpu_hours(self) -> float:
-        """GPU-hours of all finished stages."""
-        return self._seconds * self._gpus / 3600
+        """GPU-hours of all that gangs have trained and evaluated, of attempts that came to nothing too."""
+        return self.spent() * self._gpus / 3600
 
     @property
     def _gpus(self) -> float:
@@ -76,19 +91,23 @@ class Purse:
             self._costs[cell.name] = stage_costs(self.sweep, cell)
         return self._costs[cell.name]
 
-    def withholds(self, cell: Cell, search: list[TrialRecord], confirming: Callable[[], tuple[int, int]]) -> str:
+    def withholds(
+        self, cell: Cell, search: list[TrialRecord], confirming: Callable[[], tuple[int, int]], *, counted: int
+    ) -> str:
         """Why the next search trial of a cell is not begun; empty where it is.
 
-        `confirming` are the steps and the evaluations that confirmation still needs in the whole sweep. The first trial
-        of a cell is begun as long as anything is, or there would be nothing to confirm.
+        `confirming` are the steps and the evaluations that confirmation still needs in the whole sweep; `counted` says
+        how many of the search trials lie in the space as it is now: after an edit the next may open a setting. The
+        first trial of a cell is begun as long as anything is, or there would be nothing to confirm.
         """
         if math.isinf(self.allowance.search[cell.name]) and not self._timed:
             return ""
-        left, cost = self.left(cell, search), budget.next_cost(self.sweep, cell, self.costs(cell), len(search))
+        left, cost = self.left(cell, search), budget.next_cost(self.sweep, cell, self.costs(cell), counted)
+        cost = cost if counted == len(search) else sum(self.costs(cell))
         if cost > left:
             whole = self.allowance.search[cell.name]
             return f"{left:,.0f} of its {whole:,.0f} optimiser steps are left, and the next trial may take {cost:,}"
-        if not search or not self._timed:
+        if not counted or not self._timed:
             return ""
         return self._time_withheld(cost, *confirming())
 

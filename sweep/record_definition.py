@@ -12,7 +12,7 @@ import pyarrow.fs as pafs
 from sweep import budget
 from sweep.definition import Sweep
 from sweep.ledger import put_whole
-from sweep.points import search_trials
+from sweep.points import extent, search_trials
 from trainables.canonical import encode
 from trainables.faults import refuse
 from trainables.selectors import Selector
@@ -97,6 +97,7 @@ def described(
                 "role": str(cell.role),
                 "intermediates": [task.name for task in cell.intermediates],
                 "trials": search_trials(sweep, cell),
+                "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),
                 "remark": remarks.get(cell.name, ""),
             }

@@ -70,7 +70,8 @@ class Happening:
         accuracy (language → share of right answers; confirmation only)
       withheld: reason, over (whether confirmations are withheld too). Of a trial that the budget did not begin; its
         sequence is the budget's identity, so that another budget asks again
-    Stages and endings say beside it how long the sweep had run, over all its runs: elapsed, in seconds.
+    Stages and endings say beside it how long the sweep had run, over all its runs: elapsed, in seconds. Where gangs
+    have GPUs, these and scores say how long gangs had spent on stages, whatever came of them: spent, in seconds.
     """
 
     trial: TrialKey
@@ -148,6 +149,9 @@ def _record(key: TrialKey, happenings: list[Happening]) -> TrialRecord | None:
     ordered = sorted(mine, key=lambda happening: (happening.what, happening.sequence))
     ending = next((entry for entry in ordered if entry.what in _ENDINGS), None)
     end = ending.payload if ending else {}
+    scored = {e.payload["step"]: SelectionScore.recorded(e.payload) for e in ordered if e.what is What.SCORED}
+    if ending and ending.what is What.PRUNED:  # it repeats the last score, whose own entry may be lost
+        scored.setdefault(end["step"], SelectionScore.recorded(end))
     return TrialRecord(
         key=key,
         values=proposed["values"],
@@ -159,7 +163,7 @@ def _record(key: TrialKey, happenings: list[Happening]) -> TrialRecord | None:
         examples=proposed.get("examples", {}),
         generation=generation,
         state=_ENDINGS[ending.what] if ending else State.OPEN,
-        scored=tuple((e.payload["step"], SelectionScore.recorded(e.payload)) for e in ordered if e.what is What.SCORED),
+        scored=tuple(sorted(scored.items())),
         score=None if end.get("score") is None else SelectionScore.recorded(end),
         reason=end.get("reason", ""),
         stage_runs=tuple(entry.payload for entry in ordered if entry.what is What.STAGE),

@@ -217,7 +217,7 @@ class Budget:
     wall_clock_hours: float = math.inf
     """While the sweep runs, over all its runs. It depends on the machine how many trials that is."""
     gpu_hours: float = math.inf
-    """Hours of stages, times the GPUs of a gang."""
+    """Hours that gangs spend on stages, pruned, failed and lost ones too, times the GPUs of a gang."""
 
     def __post_init__(self) -> None:
         refuse("Budget", self._faults())

@@ -14,7 +14,7 @@ from sweep import statistics
 from sweep.columns import CORRELATIONS, EXPECTED_BEST, IMPORTANCES, SELECTION
 from sweep.outcomes import Answers
 from sweep.per_language import BLIND, groups
-from sweep.records import Phase, State, TrialRecord
+from sweep.records import State, TrialRecord
 from sweep.standing import CellInfo, Standing
 from sweep.tables import SOURCE_LANGUAGE, sorted_table
 
@@ -172,7 +172,7 @@ def _importances(sweep: Sweep, cell: str, trials: Sequence[TrialRecord]) -> dict
 
 
 def _search(standing: Standing, cell: str) -> list[TrialRecord]:
-    return [r for r in standing.records.values() if r.key.cell == cell and r.key.phase is Phase.SEARCH]
+    return standing.searched(cell)
 
 
 def _scores(standing: Standing, cell: str) -> list[float]:

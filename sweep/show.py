@@ -133,9 +133,11 @@ def status_lines(results: Results) -> str:
 
 
 def _status(standing: Standing, cell: str) -> list[str]:
-    states = [r.state for r in standing.records.values() if r.key.cell == cell and r.key.phase is Phase.SEARCH]
+    states = [record.state for record in standing.searched(cell)]
     ended = sum(state is not State.OPEN for state in states)
     counts = [f"{states.count(s)} {s}" for s in (State.PRUNED, State.FAILED, State.OPEN) if s in states]
+    outside = sum(key.cell == cell for key in standing.outside())
+    counts += [f"{outside} of an earlier space"] if outside else []
     best = standing.leaders().get(cell)
     return [
         cell,

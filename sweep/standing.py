@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from search_spaces.extent import Extent
 from search_spaces.transfer_grid import CellRole
 from sweep.records import Phase, State, TrialKey, TrialRecord
+from trainables.canonical import decode
 from trainables.faults import nearest
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ class CellInfo:
     intermediates: tuple[str, ...] = ()
     trials: int = 1
     """Search trials that the cell is to have."""
+    extent: Extent = field(default_factory=Extent)
+    """What its search covers: a trial outside it, of a space that was edited since, counts no more."""
     absent: str = ""
     """Why the cell cannot run: data that it needs are not there, and how to get them; empty where it can."""
     remark: str = ""
@@ -77,6 +81,7 @@ class Standing:
                     role=CellRole(cell["role"]),
                     intermediates=tuple(cell["intermediates"]),
                     trials=cell["trials"],
+                    extent=decode(Extent, cell["extent"]) if "extent" in cell else Extent(),
                     absent=cell.get("absent", ""),
                     remark=cell.get("remark", ""),
                 )
@@ -112,6 +117,14 @@ class Standing:
         known = [cell.name for cell in self.cells]
         raise LookupError(f"the sweep {self.sweep!r} has no cell {name!r}; {nearest(name, known)}")
 
+    def searched(self, cell: str) -> list[TrialRecord]:
+        """The search trials of a cell that count: those in the space as it is now, in order."""
+        return [record for record in self._of(Phase.SEARCH, cell) if record.key not in self._outside]
+
+    def outside(self) -> frozenset[TrialKey]:
+        """The search trials whose values a space that was edited since no longer holds; kept, and not counted."""
+        return self._outside
+
     def leaders(self) -> dict[str, TrialRecord]:
         """By cell, the finished search trial with the best English dev score; of equals the first."""
         return dict(self._leaders)
@@ -135,7 +148,7 @@ class Standing:
             return ""
         if absent := next((info.absent for info in self.cells if info.name == cell), ""):
             return absent
-        search = self._of(Phase.SEARCH, cell)
+        search = self.searched(cell)
         if cell not in self._leaders and self.cell(cell).trials:
             failed = next((record.reason for record in search if record.state is State.FAILED), "")
             return "no search trial has finished" + (f"; one failed: {failed}" if failed else "")
@@ -151,7 +164,7 @@ class Standing:
         A trial that a budget lowered since has left open is not asked for any more.
         """
         asked = self.cell(cell).trials
-        search = [r for r in self._of(Phase.SEARCH, cell) if r.state is not State.OPEN or r.key.number < asked]
+        search = [r for place, r in enumerate(self.searched(cell)) if r.state is not State.OPEN or place < asked]
         ended = sum(record.state in (State.FINISHED, State.PRUNED) for record in search)
         return ended == len(search) >= asked and not self.missing(cell)
 
@@ -159,7 +172,11 @@ class Standing:
     def ran_out(self) -> bool:
         """Whether all that is missing is what the budget does not pay for."""
         short = [cell.name for cell in self.cells if not self.complete(cell.name)]
-        failed = any(record.state is State.FAILED for record in self.records.values() if record.key.cell in short)
+        failed = any(
+            record.state is State.FAILED and record.key not in self._outside
+            for record in self.records.values()
+            if record.key.cell in short
+        )
         return bool(short) and not failed and all(cell in self.withheld for cell in short)
 
     @property
@@ -168,10 +185,19 @@ class Standing:
         return all(self.complete(cell.name) for cell in self.cells)
 
     @cached_property
+    def _outside(self) -> frozenset[TrialKey]:
+        extents = {cell.name: cell.extent for cell in self.cells}
+        return frozenset(
+            key
+            for key, record in self.records.items()
+            if key.phase is Phase.SEARCH and key.cell in extents and not extents[key.cell].holds(record.values)
+        )
+
+    @cached_property
     def _leaders(self) -> dict[str, TrialRecord]:
         best: dict[str, TrialRecord] = {}
         for record in (self.records[key] for key in sorted(self.records) if key.phase is Phase.SEARCH):
-            if record.state is not State.FINISHED or record.score is None:
+            if record.state is not State.FINISHED or record.score is None or record.key in self._outside:
                 continue
             led = best.get(record.key.cell)
             if led is None or led.score is None or record.score > led.score:

@@ -21,7 +21,7 @@ from search_spaces.transfer_grid import Cell
 from sweep import expected_gain
 from sweep.definition import Sweep
 from sweep.paths import path_of, target_settings
-from sweep.points import default_draws, grid_points, intermediate, seed_of
+from sweep.points import default_draws, seed_of, setting_of_group
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.search import (
     CmaEs,
@@ -40,6 +40,7 @@ from sweep.search import (
     sampler_for,
 )
 from sweep.selection_score import SelectionScore
+from sweep.untried import next_of_grid, untried
 
 _STATES = {State.FINISHED: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
 
@@ -62,24 +63,37 @@ def propose(
 
     Trial 0 is the default configuration. With a fixed fan-out the intermediate part of a point is drawn for the first
     trial of each group, and the others of the group repeat it. A point whose stages are those of an earlier trial, as
-    when two draws of shares give the same whole steps, is drawn again. `left` are the optimiser steps that the cell may
-    still spend; they matter where a setting is used again as it pays.
+    when two draws of shares give the same whole steps, is drawn again; where that does not help, the space is gone
+    through. `left` are the optimiser steps that the cell may still spend; they matter where a setting is used again as
+    it pays.
     """
     before = _search_trials(cell, records, below=number)
     if number == 0:
         return _proposal(sweep, cell, default_draws(sweep, cell))
     sampler = sampler_for(sweep.search, cell, sweep.space.parameters(cell).values())
     if isinstance(sampler, Grid):
-        return _proposal(sweep, cell, grid_points(sweep, cell, sampler)[number - 1])
+        return _proposal(sweep, cell, next_of_grid(sweep, cell, sampler, before.values()))
     tried = {record.stages[-1] for record in before.values() if record.stages}
     found = _drawn(sweep, cell, number, before, sampler, 0, left)
-    for again in range(1, _REDRAWS if tried and found.draws else 0):
-        path = path_of(sweep, cell, found.values, phase=Phase.SEARCH, seed=sweep.search.seed)
-        if path[-1].digest not in tried:
-            break
+    if not tried or not found.draws:
+        return found
+    for again in range(1, _REDRAWS):
+        if _last_stage(sweep, cell, found) not in tried:
+            return found
         # A sampler that learns may insist on a point that is tried already: the later half of the draws are free.
         found = _drawn(sweep, cell, number, before, sampler if again < _REDRAWS / 2 else RandomDraws(), again, left)
-    return found
+    if _last_stage(sweep, cell, found) not in tried:
+        return found
+
+    def is_new(draws: dict[str, float]) -> bool:
+        return _last_stage(sweep, cell, _proposal(sweep, cell, draws)) not in tried
+
+    another = untried(sweep, cell, number, before, is_new, left)
+    return found if another is None else _proposal(sweep, cell, another)
+
+
+def _last_stage(sweep: Sweep, cell: Cell, point: Proposal) -> str:
+    return path_of(sweep, cell, point.values, phase=Phase.SEARCH, seed=sweep.search.seed)[-1].digest
 
 
 def _proposal(sweep: Sweep, cell: Cell, draws: dict[str, float]) -> Proposal:
@@ -98,8 +112,8 @@ def _drawn(
         if chosen.draws:
             return _proposal(sweep, cell, chosen.draws)
         fixed = chosen.intermediate
-    elif cell.intermediates and isinstance(fan_out, int) and number % fan_out:
-        fixed = intermediate(before[number - number % fan_out].draws)
+    elif cell.intermediates and isinstance(fan_out, int):
+        fixed = setting_of_group(sweep, cell, before, number, fan_out)
     told = {earlier: _told(sweep, cell, record) for earlier, record in before.items()}
     drawn = _ask(sampler, told, {name: _distribution(domain) for name, domain in domains.items()}, seed, fixed)
     return _proposal(sweep, cell, {name: _exact(domain, drawn[name]) for name, domain in domains.items()})

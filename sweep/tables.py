@@ -25,6 +25,9 @@ from trainables.faults import nearest
 #: The language that the tasks are trained in.
 SOURCE_LANGUAGE = "en"
 
+#: What stands beside a search trial that counts no more, since the space was edited.
+OUTSIDE = "its values lie outside the space as it is now"
+
 
 def trials(standing: Standing) -> pa.Table:
     """One row per trial, whatever became of it."""
@@ -32,7 +35,7 @@ def trials(standing: Standing) -> pa.Table:
     parameters = sorted(used | set(standing.parameters))
     roles = {cell.name: str(cell.role) for cell in standing.cells}
     leading = {record.key for record in standing.leaders().values()}
-    superseded = standing.superseded()
+    superseded, outside = standing.superseded(), standing.outside()
     rows = [
         {
             "sweep": standing.sweep,
@@ -50,7 +53,7 @@ def trials(standing: Standing) -> pa.Table:
             "steps_saved": record.steps_saved,
             "target_stage": record.target,
             "evaluation_stage": record.evaluation,
-            "reason": record.reason,
+            "reason": record.reason or (OUTSIDE if record.key in outside else ""),
             **{f"value.{name}": record.values.get(name) for name in parameters},
         }
         for record in standing.records.values()

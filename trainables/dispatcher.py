@@ -142,6 +142,7 @@ class Dispatcher:
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._evicted = 0
+        self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
         """Start the gangs, or look out for work if they are elastic; they take it as soon as each is ready."""
@@ -362,6 +363,7 @@ class Dispatcher:
     async def status(self) -> dict[str, Any]:
         """Counts and what is waited for, as plain values."""
         counts = self._board.counts
+        self._meter()
         return {
             "gangs_started": self._gangs_started,
             "gangs_restarted": self._gangs_restarted,
@@ -379,6 +381,7 @@ class Dispatcher:
             "moved": counts["moved"],
             "gangs_running": sum(not task.done() for task in self._serving.values()),
             "gang_hours": round(self._spent_hours(), 4),
+            "stage_seconds": round(self._stage_seconds, 1),
             "running": self._board.running(),
             "queued": self._board.queued(),
             "waiting": [
@@ -604,8 +607,16 @@ class Dispatcher:
                 self._slots[decision.gang].stopping = decision.attempt
             elif isinstance(decision, Notify):
                 self._events[decision.trial].append(event_to_json(decision.event))
+        self._meter()
         async with self._changed:
             self._changed.notify_all()
+
+    def _meter(self) -> None:
+        """Count the time that gangs spend on stages, whatever becomes of the attempt."""
+        now = time.monotonic()
+        self._stage_seconds += (now - self._metered) * self._training
+        self._metered = now
+        self._training = sum(self._board.stage_of(gang) is not None for gang in self._slots)
 
     async def _found(self, stages: tuple[Stage, ...]) -> tuple[dict[str, Done], list[str]]:
         """What the store knows of those stages of a path that the board does not."""

@@ -13,7 +13,7 @@ import pytest
 from sweep import record_definition
 from sweep.budget import allowance, identity
 from sweep.cli import main
-from sweep.conduct import Conductor
+from sweep.conduct import Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.plan import plan
@@ -25,7 +25,7 @@ from tests.libraries.test_conduct import MemoryLedger, World, conducted, drive, 
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.faults import Invalid
 from trainables.gangs import Gangs
-from trainables.scores import Done
+from trainables.scores import Done, Failed
 
 #: pretrain 100, align 30 for each of the seeds 0, 1, 2; confirmation 20 for each seed of the baseline, 60 of the others
 SET_ASIDE = 100 + 3 * 30 + 2 * (20 + 60 + 60)
@@ -213,6 +213,55 @@ def test_gpu_hours_are_those_of_stages_times_the_gpus_of_a_gang():
     assert conductor._purse.gpu_hours() == pytest.approx(2 * (world.now - 1000) / 3600)
     assert conductor._purse.gpu_hours() <= 0.5 and conductor.standing().ran_out
     assert "GPU-hours are left" in conductor.standing().withheld["nli"]
+
+
+class Metered(Slow):
+    """A world of GPUs in which every step is paid for as it is made, also those of stages that end in nothing."""
+
+    def __init__(self, fails=lambda stage: False) -> None:
+        super().__init__()
+        self.fails, self.spent = fails, 0.0
+
+    def executed(self, stage):
+        last = 0
+        for event in World.executed(self, stage):
+            if isinstance(event, Done):
+                event = replace(event, seconds=float(stage.steps or 10))
+                self.stored[stage.digest] = event
+            step = stage.steps or 10 if isinstance(event, Done) else event.step
+            self.spent, self.now, last = self.spent + step - last, self.now + step - last, step
+            yield event
+
+    def events(self, path):
+        for event in super().events(path):
+            if isinstance(event, Failed):
+                self.spent, self.now = self.spent + 50.0, self.now + 50.0
+            yield event
+
+
+@pytest.mark.parametrize("fails", [lambda stage: False, lambda stage: len(stage.tasks) == 2])
+def test_gpu_hours_count_what_pruned_and_failed_trials_took_in_every_run_of_the_sweep(fails):
+    world, ledger = Metered(fails), MemoryLedger()
+    gangs = Gangs(workers=2, gpus_per_worker=1.0)
+    search = Search(trials=50, fan_out=2, pruner=Median(trials_before=1))
+    sweep = replace(TIMED, budget=Budget(gpu_hours=2 * 1500 / 3600), gangs=gangs, search=search)
+    while True:  # a driver that dies after every fifth trial
+        conductor = Conductor(sweep, ledger, clock=lambda: world.now)
+        begun = world.spent
+        conductor.gang_seconds = lambda begun=begun: world.spent - begun
+        assert conductor._purse.spent() == pytest.approx(world.spent, abs=1)
+        for _ in range(5):
+            if (assignment := conductor.next()) is None:
+                break
+            for event in world.events(assignment.path):
+                if conductor.handle(assignment.key, [event]) is Verdict.STOP:
+                    break
+        else:
+            continue
+        break
+    wasted = [r for r in conductor.records.values() if r.state in (State.PRUNED, State.FAILED)]
+    assert len(wasted) >= 3 and world.spent <= 1500
+    assert conductor.standing().withheld and "GPU-hours" in conductor.standing().withheld["nli"]
 
 
 def test_a_failed_trial_is_a_failure_also_where_the_budget_ran_out():

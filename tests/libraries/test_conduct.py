@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces import Choice, LogRange, Simplex, Space
 from sweep.conduct import Assignment, Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.plan import plan
-from sweep.records import Happening, Phase, State, TrialKey, What
-from sweep.search import Budget, NoPruning, Search
+from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What
+from sweep.search import Budget, ExpectedGain, Grid, NoPruning, Search
 from tests.examples import of_examples
-from tests.pure.small_sweep import ALONE, BASELINE, MIXED, small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
 from trainables.catalogue.task import Role
 from trainables.scores import Done, Event, Failed, Progress, Score
 from trainables.stages import Evaluation, Stage
@@ -298,6 +299,43 @@ def test_running_a_finished_sweep_again_hands_out_nothing_and_writes_nothing(ref
     assert again.remaining() == 0 and again.complete() and not again.running()
 
 
+def made_of(conductor: Conductor, scored: tuple | None = None) -> dict[TrialKey, TrialRecord]:
+    """The trials without what may differ where some were begun anew: how often, and who trained what."""
+    return {
+        key: replace(one, generation=0, stage_runs=(), scored=one.scored if scored is None else scored)
+        for key, one in conductor.records.items()
+    }
+
+
+def test_whichever_single_entry_a_ledger_loses_the_same_command_makes_the_same_trials_again():
+    sweep = replace(SWEEP, cells=(BASELINE, MIXED), search=replace(SWEEP.search, trials=4))
+    world = World()
+    whole, ledger = conducted(sweep, world)
+    assert by_state(whole)[State.PRUNED] >= 1
+    for lost in tuple(ledger.entries):
+        left = MemoryLedger()
+        left.entries = {name: entry for name, entry in ledger.entries.items() if name != lost}
+        again = Conductor(sweep, left)
+        again.take_up()
+        drive(again, world, width=2)
+        assert again.complete() and again.remaining() == 0, lost
+        # An earlier score of a pruned trial is not worth training it again.
+        state = whole.records[ledger.entries[lost].trial].state
+        bare = () if ledger.entries[lost].what is What.SCORED and state is State.PRUNED else None
+        assert made_of(again, bare) == made_of(whole, bare), lost
+        assert Conductor(sweep, left).take_up() == 0, lost
+
+
+def test_a_ledger_that_lost_all_entries_of_some_trials_makes_them_again_under_their_numbers():
+    world = World()
+    whole, ledger = conducted(world=world)
+    for numbers in ((0,), (1, 2), (0, 1, 2)):
+        left = MemoryLedger()
+        left.entries = {n: e for n, e in ledger.entries.items() if e.trial.number not in numbers}
+        again, _ = conducted(world=world, ledger=left, width=3)
+        assert made_of(again) == made_of(whole)
+
+
 # Failures
 
 
@@ -457,6 +495,139 @@ def test_the_search_of_a_grown_sweep_is_that_of_one_begun_at_the_larger_size():
     for key, record in fresh.records.items():
         if key.phase is Phase.SEARCH:
             assert replace(grown.records[key], stage_runs=()) == replace(record, stage_runs=())
+
+
+# Edited spaces
+
+
+def spaced(low: float, high: float, trials: int = 4, **search) -> Sweep:
+    space = Space(
+        intermediate={"learning_rate": LogRange(1e-4, 1e-2)},
+        target={"learning_rate": LogRange(low, high)},
+        shares=Simplex(0.1),
+    )
+    return replace(SWEEP, space=space, search=replace(SWEEP.search, trials=trials, **search))
+
+
+def searched(conductor: Conductor, cell: str) -> list[TrialRecord]:
+    return [r for key, r in conductor.records.items() if key.cell == cell and key.phase is Phase.SEARCH]
+
+
+def test_a_narrower_space_adds_the_trials_that_it_lacks_and_reports_none_outside():
+    world = World(lambda stage, step: rate(stage) * 50)  # the largest rate is the best
+    wide, ledger = conducted(spaced(1e-4, 1e-2), world)
+    narrow, _ = conducted(spaced(5e-4, 2e-3), world, ledger, width=2)
+    assert narrow.complete() and narrow.remaining() == 0
+    standing = narrow.standing()
+    for cell in SWEEP.cells:
+        trials, inside = searched(narrow, cell.name), standing.searched(cell.name)
+        assert [record.key.number for record in trials] == list(range(len(trials)))
+        assert len(inside) == 4 and all(5e-4 <= r.values["target.learning_rate"] <= 2e-3 for r in inside)
+        assert len(trials) == 4 + sum(key.cell == cell.name for key in standing.outside())
+        assert 5e-4 <= standing.leaders()[cell.name].values["target.learning_rate"] <= 2e-3
+        for run in standing.confirmations(cell.name):
+            assert run.winner == standing.leaders()[cell.name].key.number
+    assert len(standing.outside()) >= 3 and len(standing.superseded()) >= 2
+    assert all(narrow.records[key] == record for key, record in wide.records.items())
+    assert Conductor(spaced(5e-4, 2e-3), Mortal(ledger, 1, before=True)).next() is None
+    again, _ = conducted(spaced(1e-4, 1e-2), world, ledger)
+    assert again.complete() and not again.standing().outside(), "in the wide space all of them count"
+    assert again.records == narrow.records or len(again.records) > len(narrow.records)
+
+
+def test_a_wider_space_keeps_what_was_tried_and_a_larger_number_of_trials_reaches_into_it():
+    world = World()
+    _, ledger = conducted(spaced(5e-4, 2e-3), world)
+    before = dict(ledger.entries)
+    wider, _ = conducted(spaced(1e-4, 1e-2), world, ledger)
+    assert wider.complete() and ledger.entries == before, "nothing lies outside, and the number of trials is reached"
+    grown, _ = conducted(spaced(1e-4, 1e-2, trials=12), world, ledger)
+    added = [record.values["target.learning_rate"] for record in searched(grown, "none")[4:]]
+    assert len(added) == 8 and any(not 5e-4 <= value <= 2e-3 for value in added)
+
+
+@pytest.mark.parametrize("fan_out", [3, ExpectedGain(settings=2, fan_out=3)])
+def test_an_option_dropped_while_its_setting_is_being_used_again_opens_another(fan_out):
+    def sweep(options: tuple[float, ...]) -> Sweep:
+        space = Space(intermediate={"dropout": Choice(options)}, target={"learning_rate": LogRange(1e-4, 1e-2)})
+        settings = replace(SWEEP.intermediate_settings, dropout=0.1)
+        search = replace(SWEEP.search, trials=6, fan_out=fan_out, pruner=NoPruning())
+        return replace(SWEEP, cells=(BASELINE, ALONE), space=space, search=search, intermediate_settings=settings)
+
+    world, ledger = World(), MemoryLedger()
+    conductor = Conductor(sweep((0.1, 0.2, 0.4)), ledger)
+    dropped = None
+    while dropped is None and (assignment := conductor.next()) is not None:
+        for event in world.events(assignment.path):
+            conductor.handle(assignment.key, [event])
+        key, value = assignment.key, assignment.values.get("intermediate.dropout")
+        if key.phase is Phase.SEARCH and key.number == 3:
+            dropped = value
+    assert dropped is not None and dropped != 0.1, "the second group is open, and its option is not the default"
+    left = tuple(option for option in (0.1, 0.2, 0.3, 0.4) if option != dropped)
+    edited, _ = conducted(sweep(left), world, ledger)
+    assert edited.complete()
+    assert all(r.values["intermediate.dropout"] != dropped for r in edited.standing().searched("nli"))
+
+
+@pytest.mark.parametrize("fan_out", [2, ExpectedGain(settings=2, fan_out=2)])
+def test_a_parameter_that_joins_the_space_keeps_all_trials_and_no_old_setting_passes_for_one_with_it(fan_out):
+    settings = replace(SWEEP.intermediate_settings, dropout=0.1)
+    rates = {"learning_rate": LogRange(1e-4, 1e-2)}
+
+    def sweep(more: dict, trials: int) -> Sweep:
+        space = Space(intermediate=rates | more, target=rates, shares=Simplex(0.1))
+        search = replace(SWEEP.search, trials=trials, fan_out=fan_out, pruner=NoPruning())
+        return replace(SWEEP, space=space, search=search, intermediate_settings=settings)
+
+    world = World()
+    _, ledger = conducted(sweep({}, 5), world)
+    grown, _ = conducted(sweep({"dropout": Choice((0.0, 0.1))}, 9), world, ledger)
+    assert grown.complete() and not grown.standing().outside()
+    for cell in (ALONE, MIXED):
+        trials = searched(grown, cell.name)
+        assert len(trials) == 9 and all("intermediate.dropout" in record.values for record in trials[5:])
+
+
+def test_a_value_that_joins_a_grid_is_met_with_all_others_and_nothing_is_tried_twice():
+    def sweep(options: tuple[float, ...]) -> Sweep:
+        space = Space(
+            intermediate={"weight_decay": Choice((0.0, 0.1, 0.2))},
+            target={"dropout": Choice(options)},
+            shares=Simplex(0.1),
+        )
+        settings = replace(SETTINGS, dropout=0.1, weight_decay=0.0)
+        search = Search(trials=99, sampler=Grid(points=3), pruner=NoPruning())
+        return replace(
+            SWEEP,
+            cells=(BASELINE, ALONE),
+            space=space,
+            search=search,
+            target_settings=settings,
+            intermediate_settings=replace(settings, maximum_steps=40),
+        )
+
+    world = World()
+    first, ledger = conducted(sweep((0.1, 0.3)), world)
+    assert len(searched(first, "nli")) == 6
+    grown, _ = conducted(sweep((0.1, 0.2, 0.3)), world, ledger)
+    points = [tuple(sorted(record.values.items())) for record in searched(grown, "nli")]
+    assert len(points) == len(set(points)) == 9 and grown.complete()
+
+
+def test_an_open_trial_outside_an_edited_space_is_not_taken_up():
+    ledger, world = MemoryLedger(), World()
+    conductor = Conductor(replace(spaced(1e-4, 1e-2), cells=(BASELINE,)), ledger)
+    while True:
+        assignment = conductor.next()
+        if not 5e-4 <= assignment.values["target.learning_rate"] <= 2e-3:
+            break
+        for event in world.events(assignment.path):
+            conductor.handle(assignment.key, [event])
+    assert assignment.key.phase is Phase.SEARCH and assignment.key.number > 0
+    narrow, _ = conducted(replace(spaced(5e-4, 2e-3), cells=(BASELINE,)), world, ledger)
+    assert narrow.records[assignment.key].state is State.OPEN
+    assert narrow.complete() and narrow.remaining() == 0 and len(narrow.standing().searched("none")) == 4
 
 
 def test_an_open_confirmation_of_an_overtaken_winner_is_not_taken_up():

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from search_spaces import Choice, Integers, LogRange, Range, Simplex, Space
+from search_spaces import Cell, Choice, Integers, LogRange, Range, Simplex, Space
 from sweep.definition import Sweep
 from sweep.plan import plan
 from sweep.plan_text import plan_text
@@ -31,6 +31,7 @@ from sweep.search import (
 from sweep.study import propose, should_prune
 from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
+from trainables.catalogue import lab
 from trainables.settings import LoRA
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}
@@ -210,6 +211,45 @@ def test_a_grid_keeps_trials_of_one_intermediate_setting_together_and_meets_all_
     assert len(points) == 11 and len({tuple(point.items()) for point in points}) == 11
     assert sorted({round(math.log10(rate), 9) for rate in rates}) == [-4, -3, -2]
     assert len(set(rates[:6])) == 3, "every setting is met before any is met again"
+
+
+def points_tried(conductor, cell: str) -> list[str]:
+    return [r.stages[-1] for key, r in conductor.records.items() if key.cell == cell and key.phase is Phase.SEARCH]
+
+
+@pytest.mark.parametrize("shares", [Simplex(0.3, sparse=True), Simplex(0.05, 0.5), Simplex(0.3, 0.6, sparse=True)])
+def test_a_grid_of_cut_or_sparse_shares_tries_no_mixture_twice(shares):
+    cell = Cell(name="three", intermediates=(lab.NLI, lab.QQP, lab.SQUAD))
+    sweep = sweep_of(Space(shares=shares), trials=99, sampler=Grid(points=4))
+    conductor, _ = conducted(replace(sweep, cells=(BASELINE, cell), confirmation_seeds=(1,)))
+    tried = points_tried(conductor, "three")
+    assert len(tried) == len(set(tried)) == search_trials(sweep, cell)
+    assert conductor.complete()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_small_space_is_tried_to_its_last_point_before_any_is_tried_twice(seed):
+    rates = tuple(1e-3 * (1 + place / 10) for place in range(12))
+    space = Space(target={"learning_rate": Choice(rates), "warmup_steps": Integers(0, 1)})
+    search = Search(trials=25, seed=seed, sampler=Tpe(startup_trials=2), pruner=NoPruning())
+    changed = {"search": search, "cells": (BASELINE,), "confirmation_seeds": (9,), "target_settings": OFTEN}
+    conductor, _ = conducted(small_sweep(space=space, **changed), World(rising))
+    tried = points_tried(conductor, "none")
+    assert len(set(tried[:24])) == 24 and len(tried) == 25
+
+
+@pytest.mark.parametrize("fan_out", [3, ExpectedGain(settings=2, fan_out=3)])
+def test_where_a_setting_has_met_all_there_is_another_is_opened(fan_out):
+    space = Space(intermediate={"learning_rate": LogRange(1e-4, 1e-2)}, target={"dropout": Choice((0, 0.1))})
+    sweep = replace(sweep_of(space, trials=9, fan_out=fan_out), cells=(BASELINE, ALONE), confirmation_seeds=(1,))
+    conductor, _ = conducted(sweep, World(rising))
+    tried = points_tried(conductor, ALONE.name)
+    assert len(tried) == len(set(tried)) == 9
+
+
+def rising(stage, step: int) -> float:
+    """A score that draws a sampler to the largest learning rate."""
+    return min(1.0, 100 * stage.work.settings.learning_rate)
 
 
 def test_the_plan_counts_the_settings_of_a_grid_as_they_will_be_trained():

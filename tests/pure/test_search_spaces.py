@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -22,10 +23,13 @@ from search_spaces import (
     published,
     transfer_grid,
 )
+from search_spaces.extent import Extent
 from search_spaces.mixing import EVEN_DRAW, HIGHEST_DRAW, LOWEST_DRAW, draws_of, shares_of
 from search_spaces.space import with_values
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MIXED, SETTINGS
+from trainables.canonical import canonical, decode
 from trainables.catalogue import lab
+from trainables.data.mixture import portions
 from trainables.faults import Invalid
 from trainables.settings import LoRA
 
@@ -109,7 +113,9 @@ def simplices(draw, tasks: int) -> Simplex:
     """Bounds that leave room for so many tasks."""
     sparse = draw(st.booleans())
     minimum = draw(st.floats(0.01, 0.9 / tasks if not sparse else 0.4))
-    return Simplex(minimum, draw(st.floats(max(1 / tasks, minimum) + 1e-6, 1.0)), sparse)
+    maximum = draw(st.floats(max(1 / tasks, minimum) + 1e-6, 1.0))
+    most = 1 / math.ceil(1 / maximum - 1e-12)  # what a minimum may be where that many tasks stay on
+    return Simplex(min(minimum, 0.999 * most) if sparse else minimum, maximum, sparse)
 
 
 @given(data=st.data(), draws=draws_of_tasks.filter(lambda draws: len(draws) > 1))
@@ -119,8 +125,7 @@ def test_bounded_shares_sum_to_one_and_keep_their_bounds_or_are_off(data, draws)
     assert math.fsum(shares.values()) == pytest.approx(1, abs=1e-9)
     on = {name: share for name, share in shares.items() if share}
     assert max(on.values()) <= simplex.maximum + 1e-9
-    needed = simplex.sparse and len(on) == math.ceil(1 / simplex.maximum - 1e-9)  # as many as the maximum needs stay on
-    assert needed or min(on.values()) >= simplex.minimum - 1e-9
+    assert min(on.values()) >= simplex.minimum - 1e-8
     assert simplex.sparse or on.keys() == shares.keys()
 
 
@@ -129,6 +134,25 @@ def test_a_sparse_share_below_the_minimum_is_off_and_a_share_above_the_maximum_f
     assert shares_of(draws, Simplex(0.2, sparse=True)) == pytest.approx({"a": 2 / 3, "b": 1 / 3, "c": 0.0})
     capped = shares_of(draws, Simplex(0.0, 0.5))
     assert capped == pytest.approx({"a": 0.5, "b": 0.375, "c": 0.125})
+
+
+@pytest.mark.parametrize(("simplex", "count"), [(Simplex(0.05, 0.49, sparse=True), 3), (Simplex(0.3, 0.4, True), 3)])
+def test_a_task_that_the_maximum_keeps_on_has_the_minimum_at_least(simplex, count):
+    for draws in ((0.01, 0.02, 0.98), (0.01, 0.9, 0.98), (0.5, 0.02, 0.999, 0.97)):
+        shares = shares_of({f"t{place}": draw for place, draw in enumerate(draws)}, simplex)
+        on = [share for share in shares.values() if share]
+        assert len(on) == count and sum(on) == pytest.approx(1)
+        assert simplex.minimum - 1e-9 <= min(on) <= max(on) <= simplex.maximum + 1e-9
+
+
+def test_a_sparse_minimum_that_no_number_of_tasks_can_hold_is_refused():
+    for minimum, maximum, on, most in ((0.45, 0.49, 3, 0.333), (0.6, 0.8, 2, 0.5)):
+        with pytest.raises(Invalid) as refused:
+            Simplex(minimum, maximum, sparse=True)
+        assert refused.value.faults == (
+            f"minimum must leave room for the {on} tasks that a maximum of {maximum} keeps on, got {minimum}; "
+            f"lower it to at most {most}, or raise the maximum",
+        )
 
 
 @given(data=st.data(), draws=draws_of_tasks.filter(lambda draws: len(draws) > 1))
@@ -164,10 +188,64 @@ def test_a_grid_has_as_many_points_as_are_counted_all_different_and_all_allowed(
     simplex = Simplex(0.05, 0.9)
     shares = {f"share.t{number}": Range(LOWEST_DRAW, HIGHEST_DRAW) for number in range(tasks)}
     parameters = shares | {"target.dropout": Choice((0, 0.1))}
-    found = grid.points(parameters, simplex, points, group=group, seed=1)
-    assert len(found) == grid.size(parameters, simplex, points)
+    found = grid.points(parameters, simplex, points, 1000, group=group, seed=1)
+    assert len(found) == grid.size(parameters, simplex, points, 1000)
     assert all(point[name] in domain for point in found for name, domain in parameters.items())
-    assert found == grid.points(parameters, simplex, points, group=group, seed=1)
+    assert found == grid.points(parameters, simplex, points, 1000, group=group, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("simplex", "tasks", "steps"),
+    [
+        (Simplex(0.3, sparse=True), 3, 100),
+        (Simplex(0.05, 0.4), 3, 100),
+        (Simplex(0.05, 0.5, True), 4, 100),
+        (Simplex(0.0), 3, 3),
+    ],
+)
+def test_a_grid_of_shares_has_no_two_points_that_come_to_the_same_whole_steps(simplex, tasks, steps):
+    parameters = {f"share.t{number}": Range(LOWEST_DRAW, HIGHEST_DRAW) for number in range(tasks)}
+    found = grid.points(parameters, simplex, 4, steps, group=1, seed=1)
+    whole = {tuple(portions(shares_of(point, simplex), steps).values()) for point in found}
+    assert len(whole) == len(found) == grid.size(parameters, simplex, 4, steps) < math.comb(tasks + 3, 4)
+    assert grid.size(parameters, simplex, 4, steps, enough=2) == 2
+
+
+def test_a_space_is_gone_through_once_in_an_order_of_the_seed():
+    parameters = {"target.warmup_steps": Integers(0, 6), "target.dropout": Choice((0.0, 0.1, 0.3))}
+    parameters |= {f"share.t{number}": Range(LOWEST_DRAW, HIGHEST_DRAW) for number in range(2)}
+    points = list(grid.every(parameters, Simplex(0.2), 5, seed="a"))
+    found = [tuple(sorted(point.items())) for point in points]
+    assert len(set(found)) == len(found) == 7 * 3 * 4
+    assert {sum(point["share.t0"] == mixture["share.t0"] for point in points) for mixture in points} == {7 * 3}
+    other = [tuple(sorted(point.items())) for point in grid.every(parameters, Simplex(0.2), 5, seed="b")]
+    assert other != found and set(other) == set(found)
+    assert len(list(grid.every({"target.dropout": Range(0.0, 0.3)}, Simplex(), 0, seed="a"))) == 32
+    assert list(grid.every({}, Simplex(), 0, seed="a")) == [{}]
+
+
+# Whether a point that was tried lies in a space that was edited
+
+
+def test_a_point_lies_in_a_space_by_what_is_searched_and_by_the_defaults_of_what_is_not():
+    space = Space(
+        intermediate={"learning_rate": LogRange(1e-4, 1e-2)},
+        target={"dropout": Choice((0.0, 0.1))},
+        shares=Simplex(0.1),
+    )
+    settings = replace(SETTINGS, dropout=0.1)
+    extent = space.extent(MIXED, settings, settings)
+    point = {"intermediate.learning_rate": 1e-3, "target.dropout": 0.0, "share.a": 0.25, "share.b": 0.75}
+    assert extent.holds(point) and extent.holds({})
+    for name, value in point.items():
+        assert extent.holds({other: v for other, v in point.items() if other != name}), "it stood at its default"
+        assert not extent.holds(point | {name: value / 1000 if value else 0.3})
+    assert extent.holds(point | {"target.learning_rate": settings.learning_rate})
+    assert not extent.holds(point | {"target.learning_rate": 2 * settings.learning_rate})
+    assert not extent.holds(point | {"share.a": 0.0})
+    sparse = replace(space, shares=Simplex(0.1, sparse=True)).extent(MIXED, settings, settings)
+    assert sparse.holds(point | {"share.a": 0.0}) and not sparse.holds(point | {"share.a": 0.05})
+    assert decode(Extent, json.loads(canonical(extent))) == extent
 
 
 # Published spaces
@@ -179,7 +257,7 @@ def test_every_published_bound_is_one_that_fine_tuning_can_use():
         space = Space(intermediate=domains, target=domains)
         assert list(space.end_faults("target", settings)) == []
         assert list(space.default_faults("target", settings)) == []
-    assert grid.size(Space(target=published.INTERMEDIATE_GRID).parameters(BASELINE), Simplex(), 2) == 10
+    assert grid.size(Space(target=published.INTERMEDIATE_GRID).parameters(BASELINE), Simplex(), 2, 0) == 10
 
 
 # Shares as they are drawn

@@ -93,6 +93,18 @@ def test_one_gang_and_two_export_the_same_bytes(two_gangs, tmp_path):
 
 
 @pytest.mark.timeout(180)
+def test_the_dispatcher_counts_the_time_of_every_attempt_also_of_pruned_ones(cluster, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr("sweep.launch._keep_counts", lambda status, *_: said.append(status))
+    gangs = replace(ONE, rehearsal_step_seconds=0.01)
+    results = run(replace(SMALL, cells=(BASELINE,), gangs=gangs), tmp_path)
+    records = results.standing().records.values()
+    finished = sum(one["seconds"] for record in records for one in record.stage_runs if not one["reused"])
+    pruned = [record.scored[-1][0] * 0.01 for record in records if record.state is State.PRUNED]
+    assert pruned and finished + sum(pruned) <= said[0]["stage_seconds"] + 0.1 < 180
+
+
+@pytest.mark.timeout(180)
 def test_search_failures_and_confirmation_start_no_gang_anew(with_failures, two_gangs):
     assert counts(with_failures) | {"executed": 0, "reused": 0, "evicted": 0} == {
         "gangs_started": 1,
