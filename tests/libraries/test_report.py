@@ -145,7 +145,7 @@ def test_the_printed_matrix_has_every_gain_with_its_interval(built, material):
         row for row in material.findings["per_language"].to_pylist() if (row["cell"], row["language"]) == ("nli", "de")
     )
     numbers = [f"{row[name]:+.3f}".replace("+", "$+$") for name in ("gain", "gain_low", "gain_high")]
-    line = next(line for line in table.latex().splitlines() if line.startswith("de & "))
+    line = next(line for line in table.latex.splitlines() if line.startswith("de & "))
     assert f"{numbers[0]} [{numbers[1]}, {numbers[2]}]" in line and line.endswith(r"\\")
     assert " & -- & " in line  # broken has none
 

@@ -6,8 +6,8 @@ import json
 import time
 import urllib.request
 
-from sweep.roll_call import Question, answer
 from tests.pure.s3_server import CREDENTIALS, s3_server, uri
+from trainables.equipment import Question, answer
 from trainables.store import Store
 
 READS = {"Effect": "Allow", "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": "*"}
@@ -35,7 +35,7 @@ def test_a_machine_that_may_not_write_to_the_bucket_is_found_at_once(monkeypatch
         store = Store(place)
         with store.filesystem.open_output_stream(f"{store.root}/probe-0123") as stream:
             stream.write(b"0123")
-        asked = Question(storage=place, token="0123", versions=(), files=())
+        asked = Question(storage=place, probe="probe-0123", token="0123", versions=(), files=())
         assert answer(asked) == []
         name, secret = may_read_alone(f"http://{address}:{port}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", name)
