@@ -43,6 +43,8 @@ class Outcome:
     ids: pa.Array | None = None
     correct: np.ndarray = field(default_factory=lambda: np.empty(0))
     count: int = 0
+    is_mean: bool = True
+    """Whether the value is a mean over items; an F1 over all answers at once is none."""
     parts: tuple[Outcome, ...] = ()
     """The outcomes of the single languages; empty for one language."""
 
@@ -164,7 +166,7 @@ class Answers:
             if not np.isnan(mine).any():
                 outcomes[language] = Outcome(value=float(mine.mean()), ids=ids, correct=mine, count=len(mine))
             elif stored.get(language) is not None:  # an F1 over all answers at once
-                outcomes[language] = Outcome(value=stored[language] or 0.0, count=len(mine))
+                outcomes[language] = Outcome(value=stored[language] or 0.0, count=len(mine), is_mean=False)
         given = [(ids, predicted[start:end]) for _, start, end, ids in order.parts]
         same = len(given) > 1 and all(ids.equals(given[0][0]) and said.equals(given[0][1]) for ids, said in given)
         return outcomes, same
@@ -222,7 +224,8 @@ def _together(parts: tuple[Outcome, ...], unions: Unions) -> Outcome:
     lists = [part.ids for part in parts if part.ids is not None]
     if len(lists) < len(parts) or min(map(len, lists)) < 2:
         counts = {part.count for part in parts}
-        return Outcome(value=value, count=counts.pop() if len(counts) == 1 else 0)
+        is_mean = all(part.is_mean for part in parts)
+        return Outcome(value=value, count=counts.pop() if len(counts) == 1 else 0, is_mean=is_mean)
     if all(ids is lists[0] or ids.equals(lists[0]) for ids in lists):
         matrix = np.stack([part.correct for part in parts])
         return Outcome(

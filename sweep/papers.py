@@ -155,10 +155,10 @@ def source_language() -> Sweep:
     As many examples and steps from each source, mBERT as in the paper, three seeds, nothing searched. Every source is
     scored on English development data; the test says which transfers best to which language.
 
-    Command: `sweep run source_language --data DIR`. Cost: as `sweep plan` says. Expected: the paper's abstract finds
-    German and Russian often better sources than English; AmericasNLI found English at least as good as Spanish.
-    Settings are those of xtreme for XLM-R large (batch 32, 5 passes), with a learning rate of 2e-5 for the smaller
-    encoder: *unverified* for mBERT.
+    Command: `sweep run source_language --data DIR`. Cost: 45 trainings, 2.76 million steps, by the plan's rough
+    estimate 9.7 hours of one A100; nobody here has run it. Expected: the paper's abstract finds German and Russian
+    often better sources than English; AmericasNLI found English at least as good as Spanish. Learning rate 2e-5, batch
+    32, 5 passes and 128 tokens are xtreme's for mBERT. A tenth of the steps to warm up is jiant's; xtreme has none.
     """
     grid = transfer_grid((), image_only=False, hypothesis_only=False)
     others = (translated(intermediate.MNLI, language) for language in released_languages())
@@ -186,10 +186,11 @@ def xtreme_m() -> Sweep:
     searched; image-only and hypothesis-only cells beside.
 
     Data: DIR/iglue/XVNLI/annotations/<language>/{train,dev,test}.jsonl of e-bug/iglue and DIR/flickr30k-images.
-    Command: `sweep run xtreme_m --data DIR`. Cost: as `sweep plan` says; nobody here has run it. Expected, from the
-    literature: IGLUE's models reach 0.54 to 0.62 zero-shot (mean of ar es fr ru) and 0.76 in English, and their
-    translate-test baselines 0.74; whether intermediate tasks help is what this asks. Target settings are iglue's (2e-5,
-    batch 128, 10 passes over about 540,900 rows, weight decay 1e-4); alignment's are *unverified*.
+    Command: `sweep run xtreme_m --data DIR`. Cost: 102 trainings, 2.47 million steps, by the plan's rough estimate
+    53 hours of one A100; nobody here has run it. Expected, from the literature: IGLUE's models reach 0.54 to 0.62
+    zero-shot (mean of ar es fr ru) and 0.76 in English, and their translate-test baselines 0.74; whether intermediate
+    tasks help is what this asks. Target settings are iglue's (2e-5, batch 128, 10 passes over about 540,900 rows,
+    weight decay 1e-4); alignment's are *unverified*, and so is 1e-5 before it: jiant's, for XLM-R large.
     """
     data = Path(os.environ.get("SWEEP_DATA", "DIR")).expanduser()
     notes, images = data / "iglue/XVNLI/annotations", data / "flickr30k-images"

@@ -101,19 +101,24 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
     elif len(mine) > 1:
         interval = statistics.over_seeds([outcome.value for outcome in mine.values()])
         row |= {"accuracy_low": max(0.0, interval.low), "accuracy_high": min(1.0, interval.high)}
-        remarks.append("no predictions stored: " + interval.remark)
-    elif outcome_count(mine):
+        remarks.append(f"{_why_no_items(mine)}: {interval.remark}")
+    elif outcome_count(mine) and all(outcome.is_mean for outcome in mine.values()):
         interval = statistics.counted_accuracy(row["accuracy"], outcome_count(mine))
         row |= {"items": interval.items, "accuracy_low": interval.low, "accuracy_high": interval.high}
         remarks.append("no predictions stored: interval over items only, one seed")
     else:
-        remarks.append("no interval: one seed and no predictions stored")
+        remarks.append(f"no interval: one seed and {_why_no_items(mine)}")
     gain, gain_remark = _gain(standing, cell, languages, answers)
     row |= gain
     remarks.append(gain_remark)
     remarks += _warnings(standing, cell, languages, answers)
     row["remark"] = "; ".join(remark for remark in remarks if remark)
     return row
+
+
+def _why_no_items(outcomes: Mapping[int, Outcome]) -> str:
+    is_mean = all(outcome.is_mean for outcome in outcomes.values())
+    return "no predictions stored" if is_mean else "a score of all answers at once"
 
 
 def outcome_count(outcomes: Mapping[int, Outcome]) -> int:

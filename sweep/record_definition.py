@@ -85,6 +85,7 @@ def described(
     return {
         "name": sweep.name,
         "target": sweep.target.name,
+        "metric": sweep.target.score_names[0],
         "remark": "; ".join(text for text in (sweep.target.remark, _oracle_remark(sweep)) if text),
         "selector": str(sweep.selector),
         "languages": list(test.languages if test else ()),
@@ -96,6 +97,8 @@ def described(
                 "name": cell.name,
                 "role": str(cell.role),
                 "intermediates": [task.name for task in cell.intermediates],
+                "learned_from": (learned := cell.learned_from or sweep.target.teacher).name,
+                "dev_metric": learned.score_names[0],
                 "trials": search_trials(sweep, cell),
                 "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),

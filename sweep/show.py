@@ -108,12 +108,15 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
     if format not in (Format.TABLE, Format.MARKDOWN):
         raise ValueError(f"published results are shown as table or markdown, got {format!r}")
     own: dict[str, dict[str, list[float]]] = {}
-    for row in results.scores().to_pylist():
+    rows = results.scores().to_pylist()
+    for row in rows:
         if row["metric"] == IGLUE_ACCURACY and row["role"] == "report" and row["value"] is not None:
             own.setdefault(row["cell"], {}).setdefault(row["language"], []).append(row["value"])
     means = {cell: {code: sum(values) / len(values) for code, values in found.items()} for cell, found in own.items()}
     head, *lines = beside(means)
     told = "Accuracy by IGLUE's definition: items without a gold label count, as wrong."
+    if any(row["role"] == "oracle" for row in rows):
+        told += " One's own is of half the test, the oracle keeping the other; the published results are of all of it."
     if Format(format) is Format.MARKDOWN:
         marked = [head, ["---"] * len(head), *lines]
         return "\n".join([*("| " + " | ".join(line) + " |" for line in marked), "", told])

@@ -25,6 +25,10 @@ class CellInfo:
     name: str
     role: CellRole
     intermediates: tuple[str, ...] = ()
+    learned_from: str = ""
+    """The task whose English development split scores its trials; empty for the target's own."""
+    dev_metric: str = "accuracy"
+    """The name of those scores."""
     trials: int = 1
     """Search trials that the cell is to have."""
     extent: Extent = field(default_factory=Extent)
@@ -51,6 +55,8 @@ class Standing:
     parameters: tuple[str, ...]
     records: Mapping[TrialKey, TrialRecord]
     remark: str = ""
+    metric: str = "accuracy"
+    """The name of the target's scores."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """By cell, why the budget begins no further trial of it."""
     budget: str = ""
@@ -75,11 +81,14 @@ class Standing:
             sweep=stated["name"],
             target=stated["target"],
             remark=stated.get("remark", ""),
+            metric=stated.get("metric", "accuracy"),
             cells=tuple(
                 CellInfo(
                     name=cell["name"],
                     role=CellRole(cell["role"]),
                     intermediates=tuple(cell["intermediates"]),
+                    learned_from=cell.get("learned_from", ""),
+                    dev_metric=cell.get("dev_metric", "accuracy"),
                     trials=cell["trials"],
                     extent=decode(Extent, cell["extent"]) if "extent" in cell else Extent(),
                     absent=cell.get("absent", ""),

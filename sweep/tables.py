@@ -107,13 +107,14 @@ def scores(standing: Standing, stored: Scores) -> pa.Table:
 
 
 def _dev_rows(standing: Standing, record: TrialRecord) -> Iterator[dict[str, Any]]:
+    cell = next((cell for cell in standing.cells if cell.name == record.key.cell), None)
     row = {
         "stage": record.target,
-        "task": standing.target,
+        "task": cell.learned_from if cell and cell.learned_from else standing.target,
         "language": SOURCE_LANGUAGE,
         "split": "dev",
         "role": str(Role.SELECT),
-        "metric": "accuracy",
+        "metric": cell.dev_metric if cell else standing.metric,
         "absent_reason": "",
     }
     for step, value in record.scored:
@@ -147,7 +148,7 @@ def _test_rows(standing: Standing, record: TrialRecord, stored: Scores) -> Itera
                 "language": language,
                 "split": "test",
                 "role": str(Role.REPORT),
-                "metric": "accuracy",
+                "metric": standing.metric,
                 "absent_reason": _unscored(record),
             }
 

@@ -38,7 +38,7 @@ VERSIONS = {
 }
 
 #: The version of `evaluate` for tasks of a kind that came to be scored otherwise alone, in place of that above.
-SCORING_VERSIONS = {Kind.RETRIEVAL: 3}
+SCORING_VERSIONS = {Kind.RETRIEVAL: 3, Kind.SPAN: 3}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,15 +33,19 @@ def test_f1_of_known_answers():
     assert token_f1("red circle", "the red ring") == pytest.approx(0.5)
     assert token_f1("red circle", "blue ring") == 0.0
     assert token_f1("red red", "red") == pytest.approx(2 / 3)
-    assert token_f1("", "") == 1.0 and token_f1("red", "") == 0.0
+    assert token_f1("red", "") == 0.0 == token_f1("the", "a")  # SQuAD 1.1: no word is shared
+    assert exact_match("the", "a")
+    assert token_f1("", "", may_be_empty=True) == 1.0  # SQuAD 2.0
+    assert token_f1("the", "a", may_be_empty=True) == 1.0 and token_f1("red", "", may_be_empty=True) == 0.0
 
 
 @given(words, words)
 def test_f1_is_symmetric_in_range_and_one_for_a_match(left, right):
-    assert 0 <= token_f1(left, right) == token_f1(right, left) <= 1
-    assert token_f1(left, left) == 1.0
+    for may in (False, True):
+        assert 0 <= token_f1(left, right, may_be_empty=may) == token_f1(right, left, may_be_empty=may) <= 1
+    assert token_f1(left, left, may_be_empty=True) == 1.0
     if exact_match(left, right):
-        assert token_f1(left, right) == 1.0
+        assert token_f1(left, right) == float(bool(normalised(left)))
 
 
 # In percent, as google-research/xtreme's evaluate.py (commit 09182488) computes them: with seqeval 0.0.12, the newest
@@ -154,7 +158,7 @@ def test_mlqa_knows_the_articles_of_each_language():
 
 def test_the_nearest_of_several_accepted_answers_counts():
     assert best_answer(["red ring", "a red circle"], "red circle") == ("a red circle", 1.0, True)
-    assert best_answer(["", "red"], "") == ("", 1.0, True)
+    assert best_answer(["", "red"], "", may_be_empty=True) == ("", 1.0, True)
 
 
 def test_the_threshold_is_where_mining_is_best():

@@ -17,8 +17,11 @@ import pytest
 from sweep import columns, tables
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
-from sweep.records import Phase, TrialKey, What
+from sweep.records import Phase, TrialKey, What, trial_records
+from sweep.standing import Standing
 from tests.pure import fake_sweep as fake
+from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue.lab_twins import MLQA
 from trainables.scores import Score
 
 
@@ -77,6 +80,15 @@ def test_search_scores_are_of_role_select_and_test_scores_of_role_report_only():
     assert {row["role"] for row in rows if row["phase"] == "search"} == {"select"}
     assert {row["split"] for row in rows if row["role"] == "report"} == {"test"}
     assert {row["phase"] for row in rows if row["role"] == "report"} == {"confirmation"}
+
+
+def test_a_search_score_names_the_task_and_the_metric_that_it_is_of():
+    sweep = small_sweep(target=MLQA, cells=(BASELINE, ALONE))
+    key = TrialKey(cell="nli", phase=Phase.SEARCH, number=0)
+    records = trial_records(fake.trial(key, score=0.5, ending=What.FINISHED))
+    standing = Standing.of(sweep, records)
+    rows = [row for row in tables.scores(standing, lambda _: None).to_pylist() if row["value"] is not None]
+    assert {(row["task"], row["split"], row["metric"]) for row in rows} == {("lab_questions", "dev", "f1")}
 
 
 def test_a_failed_trial_is_a_score_row_without_a_value_and_with_its_reason():
@@ -231,7 +243,10 @@ def _half(right: bool) -> float:
 def test_a_score_over_all_answers_at_once_has_an_interval_over_seeds_alone():
     row = _row(_per_language(predictions=_with_scores(lambda right: None)), "nli", "de")
     assert row["accuracy"] == pytest.approx(_row(_per_language(), "nli", "de")["accuracy"])
-    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"] and "over seeds only" in row["remark"]
+    assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    assert row["remark"] == "a score of all answers at once: interval over seeds only"
+    mean = _row(_per_language(predictions=_with_scores(lambda right: None)), "nli", "mean")
+    assert mean["remark"] == "a score of all answers at once: interval over seeds only"
 
 
 def test_every_null_value_has_a_reason_and_every_value_has_none():

@@ -140,6 +140,13 @@ def test_every_preset_says_its_command_its_cost_and_what_to_expect():
             and "Expected" in text
             and "unverified" in text + __import__(made.__module__, fromlist=["papers"]).__doc__
         )
+    for name in ("xtreme_m", "source_language"):
+        counted_, text = plan(PRESETS[name]()), PRESETS[name].__doc__
+        works = {key: stage.work for trial in counted_.trials for key, stage in trial.stages}
+        trainings = sum(isinstance(work, Training) for work in works.values())
+        assert f"{trainings} trainings, {counted_.steps / 1e6:.2f} million steps" in text
+        hours = f"{counted_.seconds / 3600:.1f}"
+        assert f"{hours} hours of one A100" in text or f"{float(hours):.0f} hours of one A100" in text
     for made in (PRESETS["lab"], SUITES["lab_full"]):
         assert all(word in (made.__doc__ or "") for word in ("Command", "Cost", "Expected"))
 

@@ -338,6 +338,53 @@ class TestBadInput:
         files.parquet(mirror / "Rowan/hellaswag/data/train-00000-of-00001.parquet", columns)
         assert "every row must have 4 endings, got 2" in refusal(HELLASWAG, "train")
 
+    @pytest.mark.parametrize(
+        ("letters", "answer", "told"),
+        [
+            ("ABCDF", "C", "choices must be lettered A B C D E, got 1 rows that are not"),
+            ("ABCDE", "F", "column 'answerKey' must hold one of A, B, C, D, E, got 'F' in 1 rows"),
+        ],
+    )
+    def test_choices_lettered_otherwise_or_an_answer_that_is_none_of_them(self, mirror, letters, answer, told):
+        choices = {"label": list(letters), "text": ["one", "two", "three", "four", "five"]}
+        columns = {
+            "id": (["x"], pa.string()),
+            "question": (["how many?"], pa.string()),
+            "choices": ([choices], files.CHOICES),
+            "answerKey": ([answer], pa.string()),
+        }
+        files.parquet(mirror / "tau/commonsense_qa/data/train-00000-of-00001.parquet", columns)
+        assert told in refusal(COMMONSENSE_QA, "train")
+
+    def test_the_number_of_an_ending_that_there_is_not(self, mirror):
+        columns = {
+            "ctx": (["a"], pa.string()),
+            "endings": ([["w", "x", "y", "z"]], pa.list_(pa.string())),
+            "label": (["4"], pa.string()),
+        }
+        files.parquet(mirror / "Rowan/hellaswag/data/train-00000-of-00001.parquet", columns)
+        assert "column 'label' must hold one of 0, 1, 2, 3, got '4' in 1 rows" in refusal(HELLASWAG, "train")
+
+    @pytest.mark.parametrize(
+        ("head", "row", "told"),
+        [
+            ("answer3,label", "d,7", "column 'label' must hold one of 0, 1, 2, 3, got '7' in 1 rows"),
+            ("answer4,label", "d,1", "must have a column 'answer3', did you mean 'answer"),
+        ],
+    )
+    def test_a_table_of_cosmos_qa_with_another_label_or_column(self, mirror, head, row, told):
+        (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)
+        text = f"id,context,question,answer0,answer1,answer2,{head}\n1,it rains,why?,a,b,c,{row}\n"
+        (mirror / "wilburOne/cosmosqa/data/train.csv").write_text(text)
+        assert told in refusal(COSMOS_QA, "train")
+
+    def test_a_line_without_a_tab(self, mirror):
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, text in (("de", "de-1\teins\nde-2 zwei\n"), ("en", "en-1\tone\n"), ("gold", "de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_text(text)
+        assert "lines must be id, tab, sentence, got line 2 of de-en.training.de without" in refusal(BUCC, "test", "de")
+
     def test_texts_that_are_not_parallel(self, mirror):
         folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
         folder.mkdir(parents=True)

@@ -189,6 +189,14 @@ def _include(part: Part) -> str:
     return ("data" if part.config == "default" else part.config) + "/*"
 
 
+def _all_of(configs: set[str]) -> str:
+    """One pattern for the files of some configurations: those named alike before a dot, or all that there are."""
+    if len(configs) == 1:
+        return "data/*" if configs == {"default"} else f"{min(configs)}/*"
+    families = {config.partition(".")[0] for config in configs if "." in config}
+    return f"{min(families)}.*/*" if len(families) == 1 and all("." in config for config in configs) else "*"
+
+
 def way(task: Task) -> str:
     """How to get a published task's files into a mirror folder, as commands or instructions."""
     source = task.source
@@ -204,13 +212,13 @@ def way(task: Task) -> str:
             original = repository.removeprefix(TRANSLATED).partition("/")[2]
             told.append(f"translate {original} into {part.language!r} and put it, laid out alike, in DIR/{repository}")
             continue
-        includes = {_include(other) for other in source.parts if other.repository == repository}
+        configs = {other.config for other in source.parts if other.repository == repository}
         pinned = f" --revision {revisions[repository]}" if repository in revisions else ""
         told.append(
             _WAYS.get(part.layout, _CLONE).format(
                 repository=repository,
                 revision=pinned,
-                include=includes.pop() if len(includes) == 1 else "*",
+                include=_all_of(configs),
                 config=part.config,
                 origin=part.origin,
             )

@@ -162,7 +162,7 @@ def _spans(task: Task, rows: Rows, predicted: np.ndarray) -> list[Answer]:
         normalise = metrics.normalised
         if task.measured_by is Metric.MLQA:
             normalise = partial(metrics.mlqa_normalised, language=rows.languages[first])
-        gold, f1, exact = metrics.best_answer(rows.answers[example], said, normalise)
+        gold, f1, exact = metrics.best_answer(rows.answers[example], said, normalise, may_be_empty=task.unanswerable)
         answers.append(Answer(gold=gold, predicted=said, score=f1, exact=exact))
     return answers
 

@@ -61,21 +61,24 @@ def exact_match(gold: str, predicted: str, normalise: Normalise = normalised) ->
     return normalise(gold) == normalise(predicted)
 
 
-def token_f1(gold: str, predicted: str, normalise: Normalise = normalised) -> float:
+def token_f1(gold: str, predicted: str, normalise: Normalise = normalised, *, may_be_empty: bool = False) -> float:
     """Harmonic mean of precision and recall over the words two answers share, after normalisation.
 
-    Two empty answers share everything by SQuAD 2.0's convention; one empty answer shares nothing.
+    Two answers of no words share nothing in SQuAD 1.1 and MLQA, and everything in SQuAD 2.0, where questions may have
+    no answer (`may_be_empty`).
     """
     gold_words, predicted_words = normalise(gold).split(), normalise(predicted).split()
     if not gold_words or not predicted_words:
-        return float(gold_words == predicted_words)
+        return float(may_be_empty and gold_words == predicted_words)
     shared = sum((Counter(gold_words) & Counter(predicted_words)).values())
     return 2.0 * shared / (len(gold_words) + len(predicted_words))
 
 
-def best_answer(accepted: Sequence[str], predicted: str, normalise: Normalise = normalised) -> tuple[str, float, bool]:
+def best_answer(
+    accepted: Sequence[str], predicted: str, normalise: Normalise = normalised, *, may_be_empty: bool = False
+) -> tuple[str, float, bool]:
     """The accepted answer nearest to the predicted one, the highest F1 and whether any accepted answer matches."""
-    scored = [(token_f1(answer, predicted, normalise), answer) for answer in accepted]
+    scored = [(token_f1(answer, predicted, normalise, may_be_empty=may_be_empty), answer) for answer in accepted]
     f1, nearest = max(scored, key=lambda pair: pair[0])
     return nearest, f1, any(exact_match(answer, predicted, normalise) for answer in accepted)
 
