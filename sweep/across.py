@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import stdtrit
 
 from sweep import crossed
 from sweep.columns import ACROSS
 from sweep.outcomes import Answers, paired
 from sweep.standing import Standing
-from sweep.statistics import CONFIDENCE, over_seeds
+from sweep.statistics import CONFIDENCE
 from sweep.tables import sorted_table
 from trainables.catalogue.task import Kind
 
@@ -46,8 +44,8 @@ def across(suite: str, targets: Sequence[Target]) -> pa.Table:
     """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
 
     A mean is absent as soon as one of its targets is. Gains are paired by seed, since one intermediate stage of a seed
-    serves every target. Their intervals are for seeds and items drawn at random and for these targets: Student's t for
-    the spread over seeds of the mean over targets, and the items' part of each target beside it.
+    serves every target. Their intervals are for seeds and items drawn at random and for these targets, and made as that
+    of one target: from the spread over seeds of the mean over targets, and the items' part of each target.
     """
     cells = list(dict.fromkeys(cell.name for target in targets for cell in target.standing.cells))
     kept = [target for target in targets if not target.is_retrieval]
@@ -79,18 +77,25 @@ def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
     row["gain"] = float(np.mean(gains))
     if len(both) < 2:
         return row
-    interval = over_seeds(gains)
-    of_items = sum(part.item_part for part in parts if part is not None) / len(parts) ** 2
-    quantile = float(stdtrit(len(both) - 1, (1 + CONFIDENCE) / 2))
-    half = math.hypot(quantile * interval.standard_error, 1.96 * math.sqrt(of_items))
+    known = [part for part in parts if part is not None]
+    item_part, rest_part = (sum(getattr(part, name) for part in known) / len(parts) ** 2 for name in _PARTS)
+    counted = [part.items for part in known if part.items]
+    items = len(counted) * min(counted, default=0)  # as if every target had as few as the smallest
+    layout = crossed.mean_of(gains, items, item_part, rest_part)
+    half = float(layout.half_width(1 - CONFIDENCE))
     return {**row, "gain_low": row["gain"] - half, "gain_high": row["gain"] + half}
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Gain:
     by_seed: Mapping[int, float]
+    items: int = 0
     item_part: float = 0.0
-    """Variance of the mean that more items would shrink; 0 where no item's score is known."""
+    rest_part: float = 0.0
+    """Parts of the mean's variance as in `sweep.crossed`; 0 where no item's score is known."""
+
+
+_PARTS = ("item_part", "rest_part")
 
 
 def _gain(target: Target, cell: str) -> _Gain | None:
@@ -103,7 +108,13 @@ def _gain(target: Target, cell: str) -> _Gain | None:
     both = paired(mine, theirs)
     if both is None or both[0].shape[-1] < 2:
         return _Gain(by_seed=by_seed)
-    return _Gain(by_seed=by_seed, item_part=float(crossed.layouts(both[0] - both[1]).item_part))
+    layout = crossed.layouts(both[0] - both[1])
+    return _Gain(
+        by_seed=by_seed,
+        items=layout.items,
+        item_part=float(layout.item_part),
+        rest_part=float(layout.rest_part),
+    )
 
 
 def _by_seed(target: Target, cell: str) -> dict[int, float]:

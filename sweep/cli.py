@@ -209,8 +209,7 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
         return
     print(f"== {suite.name}: means over {len(results.targets)} of {len(suite.sweeps)} targets", file=sys.stderr)
     shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
-    format = "table" if options.format == "markdown" else options.format
-    print(rows_text(results.across(), format, shown))
+    print(rows_text(results.across(), options.format, shown))
 
 
 def _plan_together(suite: Suite, _: argparse.Namespace) -> int:
@@ -275,8 +274,6 @@ def _some_rows(results, options: argparse.Namespace) -> str:  # type: ignore[no-
     """The rows asked for, of groups or of languages; nothing is exported, since a part is no table of the sweep."""
     from sweep.rows import only, rows_text
 
-    if options.format == "markdown":
-        raise Unreadable("--where, --group-by and --selectors need --format table, csv or json, got markdown")
     if options.selectors:
         table = only(results.selectors(), options.where or ["language=mean_without_en"])
         shown = [

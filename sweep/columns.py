@@ -220,9 +220,16 @@ MCNEMAR = schema(
         _LANGUAGE,
         _SEED,
         column("items", pa.int64(), "items that both runs answered", "items"),
-        column("only_cell", pa.int64(), "items that the cell's run alone got right", "items"),
-        column("only_against", pa.int64(), "items that the other run alone got right", "items"),
-        column("p_value", pa.float64(), "of McNemar's exact test; speaks of these two runs only", _PROBABILITY),
+        column(
+            "only_cell", pa.int64(), "items that the cell's run alone got right, or, of graded answers, better", "items"
+        ),
+        column("only_against", pa.int64(), "items that the other run alone got right, or better", "items"),
+        column(
+            "p_value",
+            pa.float64(),
+            "of McNemar's exact test (of graded answers the sign test); speaks of these two runs only",
+            _PROBABILITY,
+        ),
     ],
 )
 

@@ -58,6 +58,8 @@ class Layouts:
     """The part of it that more seeds would shrink; 0 for one seed."""
     item_part: NDArray[np.float64]
     """The part that more items would shrink."""
+    rest_part: NDArray[np.float64]
+    """What both of these hold of the rest; 0 for one seed."""
     degrees: NDArray[np.float64]
     """Satterthwaite's degrees of freedom."""
     bounded: bool = False
@@ -129,6 +131,21 @@ def gains(values: ArrayLike) -> Layouts:
     return replace(layouts(values), bounded=True)
 
 
+def mean_of(by_seed: ArrayLike, items: int, item_part: Any, rest_part: Any) -> Layouts:
+    """The mean of several layouts of differences with the same seeds and items of their own, `items` of them in all.
+
+    `by_seed: (…, seed)` is its value for each of at least two seeds. The parts are those of the mean: of k layouts that
+    weigh the same, the sums of their parts over k². Without items, parts of 0, it is Student's. Coverage of the 95%
+    interval (`tests/benchmarks/bench_coverage.py`): 0.928 to 0.965 with three seeds, 0.941 to 0.958 with five.
+    """
+    values: NDArray[np.float64] = np.asarray(by_seed, dtype=float)
+    seeds, counted = values.shape[-1], max(2, items)
+    size = seeds * counted
+    squares = (values.var(axis=-1, ddof=1) / seeds * size, item_part * size, rest_part * size)
+    found = of_mean_squares(values.mean(axis=-1), seeds, counted, *squares)
+    return Layouts(**{**vars(found), "bounded": items > 0})
+
+
 def expected(seeds: int, items: int, *, seed_spread: float, item_spread: float, rest_spread: float) -> Layouts:
     """The layout that a design has on average, from the standard deviations of its three effects."""
     rest = rest_spread**2
@@ -144,7 +161,14 @@ def of_mean_squares(mean: Any, seeds: int, items: int, seed_square: Any, item_sq
         degrees = np.full_like(mean, items - 1)
         part = item_square / size
         return Layouts(
-            mean=mean, seeds=1, items=items, variance=part, seed_part=0 * part, item_part=part, degrees=degrees
+            mean=mean,
+            seeds=1,
+            items=items,
+            variance=part,
+            seed_part=0 * part,
+            item_part=part,
+            rest_part=0 * part,
+            degrees=degrees,
         )
     # Degrees of freedom judged by squares that are too small would be too many.
     larger = np.maximum(seed_square, rest), np.maximum(item_square, rest)
@@ -162,6 +186,7 @@ def of_mean_squares(mean: Any, seeds: int, items: int, seed_square: Any, item_sq
         variance=total / size,
         seed_part=np.maximum(0.0, seed_square - rest) / size,
         item_part=item_square / size,
+        rest_part=rest / size,
         degrees=np.maximum(degrees, seeds - 1),
     )
 

@@ -15,6 +15,8 @@ from sweep.per_language import BLIND, per_language
 from sweep.records import TrialRecord
 from sweep.report.texts import Column, Row, plain, with_interval
 from sweep.sources import Source, sources
+from trainables.canonical import decode
+from trainables.catalogue.task import Kind, Task
 from trainables.selectors import chosen, seen_of, source_dev
 from trainables.store import Absent
 
@@ -108,6 +110,12 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
     candidates = [one for one in standing.cells if one.name == cell or (cell is None and one.role not in _NO_ANSWER)]
     runs = {one.name: [r for r in standing.confirmations(one.name) if r.score is not None] for one in candidates}
     means = {name: sum(r.score or 0.0 for r in mine) / len(mine) for name, mine in runs.items() if mine}
+    target = _target(results)
+    if not means and target is not None and target.kind is Kind.RETRIEVAL:
+        raise LookupError(
+            f"an encoder is chosen by its development score, and {results.name!r} has none: {standing.target} is "
+            "retrieval, which trains nothing; export one from the sweep of another target"
+        )
     if not means:
         raise LookupError(f"{results.name!r} must have a confirmed run to export an encoder of; see `sweep status`")
     best = max(means, key=lambda name: means[name])
@@ -173,6 +181,8 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
     definition = stated.get("definition", {})
     mine = {**definition, "cells": [one for one in definition.get("cells", ()) if one.get("name") == run.key.cell]}
     data = sources(mine)
+    target = _target(results)
+    metric = target.score_names[0] if target else "accuracy"
     scored = [row for row in rows if row["accuracy"] is not None]
     base = definition.get("encoder", {}).get("text", {}).get("repository")
     licences = sorted({one.licence for one in data})
@@ -186,12 +196,12 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
         model_name=f"{results.name}, {run.key.cell}",
         eval_results=[
             EvalResult(
-                task_type="text-classification",
+                task_type=_HUB_TASKS.get(target.kind, "other") if target else "other",
                 dataset_type=stated["target"],
                 dataset_name=f"{stated['target']}, {row['language']}",
                 dataset_config=row["language"],
                 dataset_split="test",
-                metric_type="accuracy",
+                metric_type=metric,
                 metric_value=round(row["accuracy"], 4),
             )
             for row in scored
@@ -209,7 +219,7 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
         "## Scores",
         f"On the test split, over {max((row['seeds'] for row in scored), default=0)} seeds, of which this encoder is "
         "one; 95% intervals over seeds and items.",
-        _markdown(_SCORE_COLUMNS, scored),
+        _markdown(_score_columns(metric), scored),
         *_remarks(rows),
         "## Languages",
         "Trained on data of the languages that the table below states; tested in "
@@ -223,12 +233,30 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
     return f"---\n{card.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
-_SCORE_COLUMNS = (
-    Column("language", plain("language"), numeric=False),
-    Column("accuracy [95%]", with_interval("accuracy", signed=False)),
-    Column("gain over no intermediate training [95%]", with_interval("gain", signed=True)),
-    Column("items", plain("items")),
-)
+def _score_columns(metric: str) -> tuple[Column, ...]:
+    return (
+        Column("language", plain("language"), numeric=False),
+        Column(f"{metric} [95%]", with_interval("accuracy", signed=False)),
+        Column("gain over no intermediate training [95%]", with_interval("gain", signed=True)),
+        Column("items", plain("items")),
+    )
+
+
+#: What the hub calls the kinds of a target.
+_HUB_TASKS = {
+    Kind.PAIR: "text-classification",
+    Kind.CHOICE: "multiple-choice",
+    Kind.SPAN: "question-answering",
+    Kind.TAGGING: "token-classification",
+}
+
+
+def _target(results: Results) -> Task | None:
+    """The target as the definition states it; None where another version wrote it."""
+    try:
+        return decode(Task, results.stated()["definition"]["target"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _training(rows: Sequence[Row]) -> str:

@@ -40,7 +40,8 @@ def only(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
 
 
 def rows_text(table: pa.Table, format: str, columns: Sequence[str]) -> str:
-    """The rows as `csv` or `json` with all columns, or as a `table` of the columns stated, intervals beside numbers.
+    """The rows as `csv` or `json` with all columns; as a `table` or as `markdown` with those stated, intervals beside
+    numbers.
 
     Raises:
         ValueError: for another format.
@@ -52,19 +53,27 @@ def rows_text(table: pa.Table, format: str, columns: Sequence[str]) -> str:
     rows = table.to_pylist()
     if format == "json":
         return json.dumps(rows, indent=1, ensure_ascii=False)
-    if format != "table":
-        raise ValueError(f"the format must be table, csv or json, got {format!r}")
+    if format not in ("table", "markdown"):
+        raise ValueError(f"the format must be table, csv, markdown or json, got {format!r}")
+    if format == "markdown":
+        shown = [[_value(row, name).replace("|", r"\|") for name in columns] for row in rows]
+        rule = ["---:" if _is_number(table, name) else "---" for name in columns]
+        lines = [[name.replace("_", " ") for name in columns], rule, *shown]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
     printed = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in columns:
-        number = pa.types.is_floating(table.schema.field(name).type) or pa.types.is_integer(
-            table.schema.field(name).type
-        )
+        number = _is_number(table, name)
         printed.add_column(Text(name.replace("_", " ")), justify="right" if number else "left", no_wrap=number)
     for row in rows:
         printed.add_row(*(Text(_value(row, name)) for name in columns))
     file = io.StringIO()
     Console(file=file, width=10_000, color_system=None, force_terminal=False).print(printed)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def _is_number(table: pa.Table, name: str) -> bool:
+    kind = table.schema.field(name).type
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _value(row: dict[str, Any], name: str) -> str:

@@ -252,11 +252,12 @@ def _mcnemar(rows: Sequence[Row]) -> PrintedTable:
         Column("against", plain("against"), numeric=False),
         Column("language", plain("language"), numeric=False),
         Column("seed", plain("seed")),
-        Column("only this right", plain("only_cell")),
-        Column("only the other right", plain("only_against")),
+        Column("better on", plain("only_cell")),
+        Column("worse on", plain("only_against")),
         Column("p", probability("p_value")),
     )
-    return PrintedTable(name="mcnemar", caption="McNemar's test per seed", columns=columns, rows=tuple(rows))
+    caption = "McNemar's test per seed, of graded answers (F1) the sign test: items that one run answers better"
+    return PrintedTable(name="mcnemar", caption=caption, columns=columns, rows=tuple(rows))
 
 
 def _selection(rows: Sequence[Row]) -> PrintedTable:
@@ -396,7 +397,8 @@ def _failures(material: Material) -> Section:
         Column("seed", plain("seed")),
         Column("why it failed", plain("reason"), numeric=False),
     )
-    caption = f"Failed trials: {len(failed)}" + (f", the first {FAILURES}" if len(failed) > FAILURES else "")
+    rest = f", of which the first {FAILURES}; every one is in the file trials.csv beside this page"
+    caption = f"Failed trials: {len(failed)}" + (rest if len(failed) > FAILURES else "")
     table = PrintedTable(name="failures", caption=caption, columns=columns, rows=tuple(failed[:FAILURES]))
     return Section(name="failures", title="Trials", words=(f"Trials: {words}.",), tables=(table,) if failed else ())
 

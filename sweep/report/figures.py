@@ -372,7 +372,8 @@ def _expected(rows: Sequence[Row]) -> Plot | None:
         "expected_best",
         "What more trials would have brought",
         "Expected best English dev accuracy of so many trials drawn from the search (Dodge et al. 2019), with a 95% "
-        "bootstrap band; fewer than ten trials say little.",
+        "bootstrap band; fewer than ten trials say little. Trials count as independent draws, which those of a sampler "
+        "that learns are not, and one that was stopped early with its last score.",
         *_panel_size(len(cells), 1.5),
     )
     for axes, cell in _panels(plot, cells, sharey=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import io
 import re
@@ -19,7 +20,7 @@ from sweep.findings import findings
 from sweep.outcomes import Answers
 from sweep.report import figures
 from sweep.report.answer import answer
-from sweep.report.build import Material, build
+from sweep.report.build import FAILURES, Material, build
 from sweep.report.figures import INK, plots
 from sweep.report.inline import inline_svg
 from sweep.report.page import render
@@ -176,6 +177,17 @@ def test_a_sweep_with_nothing_yet_has_a_report_that_says_so():
     page, plots = build(Material(standing=standing, findings=tables, trials=trials(standing), stated={}))
     assert plots == []
     assert "No answer yet" in render(page)
+
+
+def test_every_failed_trial_is_shown_or_the_file_that_has_it_is_named(material):
+    rows = material.trials.to_pylist()
+    failed = next(row for row in rows if row["state"] == "failed")
+    many = [{**failed, "number": number} for number in range(FAILURES + 1)]
+    trials = pa.Table.from_pylist(many, schema=material.trials.schema)
+    page, _ = build(dataclasses.replace(material, trials=trials))
+    (table,) = [one for section in page.sections for one in section.tables if one.name == "failures"]
+    assert len(table.rows) == FAILURES
+    assert table.caption.endswith("the first 200; every one is in the file trials.csv beside this page")
 
 
 # The sentence

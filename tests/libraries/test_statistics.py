@@ -47,7 +47,8 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(seeds: int, seed_spread
 def test_an_interval_is_never_too_narrow_in_the_corners(
     seeds: int, seed_spread: float, item_spread: float, rest: float
 ) -> None:
-    assert _coverage(seeds=seeds, seed_spread=seed_spread, item_spread=item_spread, rest=rest) >= 0.93
+    # Where the rest is nearly everything it holds the truth in up to 0.978 of the cases: see `sweep.crossed`.
+    assert 0.93 <= _coverage(seeds=seeds, seed_spread=seed_spread, item_spread=item_spread, rest=rest) <= 0.985
 
 
 def test_an_interval_is_not_too_wide_where_seeds_and_items_have_equal_parts() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from sweep import columns, tables
+from sweep import Results, columns, tables
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
 from sweep.records import Phase, TrialKey, What, trial_records
@@ -328,6 +330,24 @@ def test_an_absent_value_is_an_empty_field_of_the_csv():
 def test_an_unknown_cell_or_language_is_answered_with_the_nearest(wanted, message):
     with pytest.raises(LookupError, match=message):
         tables.select(_per_language(), fake.standing(), **wanted)
+
+
+def test_the_lines_of_the_readme_read_a_sweep_with_pandas_polars_and_duckdb(tmp_path, monkeypatch):
+    for name in ("pandas", "polars", "duckdb"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    fake.write(str(tmp_path / "sweeps"), "lab")
+    Results.open(str(tmp_path / "sweeps"), "lab").export()
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = [found for found in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "duckdb.sql" in found]
+    imports, *lines = ast.parse(block).body
+    names: dict = {}
+    exec(compile(ast.Module([imports], []), "README.md", "exec"), names)
+    lines = [compile(ast.Expression(line.value), "README.md", "eval") for line in lines]
+    frame, other, relation = (eval(line, names) for line in lines)
+    assert len(frame) == len(fake.CELLS) * 5 and "value" in other.columns
+    means = dict(relation.fetchall())
+    assert means["nli"] == pytest.approx(frame[(frame.cell == "nli") & ~frame.is_mean].accuracy.mean())
 
 
 def test_polars_reads_an_export(tmp_path):

@@ -8,9 +8,12 @@ import math
 import numpy as np
 import pytest
 
+from sweep import crossed
 from sweep.across import ALL, WITHOUT_RETRIEVAL, Target, across
 from sweep.cli import main
 from sweep.outcomes import Answers
+from sweep.per_language import per_language
+from sweep.statistics import over_seeds
 from tests.pure import fake_sweep as fake
 
 
@@ -37,10 +40,47 @@ def test_a_mean_over_equal_targets_is_that_of_each_and_its_items_part_is_halved(
         assert row["gain_low"] < row["gain"] < row["gain_high"] and row["seeds"] == 3
     assert two["nli", ALL]["number"] == 2
     halves = [rows["nli", ALL]["gain_high"] - rows["nli", ALL]["gain"] for rows in (one, two)]
-    seeds_alone = _rows(_target("a", counted=True))["nli", ALL]
-    of_seeds = seeds_alone["gain_high"] - seeds_alone["gain"]
-    items = [math.sqrt(half**2 - of_seeds**2) for half in halves]
-    assert items[1] == pytest.approx(items[0] / math.sqrt(2))
+    assert halves[1] < halves[0]
+
+
+def test_the_interval_of_one_target_is_that_of_its_own_table():
+    target = _target("a")
+    rows = per_language(target.standing, target.answers).to_pylist()
+    mine = next(row for row in rows if (row["cell"], row["language"]) == ("nli", "mean"))
+    found = _rows(target)["nli", ALL]
+    for name in ("gain", "gain_low", "gain_high"):
+        assert found[name] == pytest.approx(mine[name])
+
+
+def test_without_answers_the_interval_over_targets_is_students_over_seeds():
+    found = _rows(_target("a", counted=True), _target("b", counted=True))["nli", ALL]
+    gains = [
+        np.mean([s.value for s in fake.scores_of(fake.answers("nli", 2, seed))])
+        - np.mean([s.value for s in fake.scores_of(fake.answers("none", 0, seed))])
+        for seed in fake.SEEDS
+    ]
+    assert found["gain_high"] - found["gain"] == pytest.approx(over_seeds(gains).high - np.mean(gains))
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(
+    ("targets", "common", "of_target", "item", "rest"),
+    [(2, 0.0, 0.0, 0.3, 0.5), (9, 0.0, 0.02, 0.3, 0.5), (9, 0.01, 0.02, 0.3, 0.3), (2, 0.1, 0.02, 0.3, 0.3)],
+    ids=["no seed variance", "of targets alone", "both", "mostly seed variance"],
+)
+def test_an_interval_over_targets_holds_the_truth_as_often_as_it_says(seeds, targets, common, of_target, item, rest):
+    """Seeds have an effect on all targets and one on each; every target has items of its own."""
+    random, runs, items = np.random.default_rng(seeds), 2000, 100
+    by_seed, item_part, rest_part = random.normal(0, common, (runs, seeds)), 0.0, 0.0
+    for _ in range(targets):
+        layout = random.normal(0, rest, (runs, seeds, items)) + random.normal(0, item, (runs, 1, items))
+        layout += random.normal(0, of_target, (runs, seeds, 1))
+        found = crossed.layouts(layout)
+        by_seed += layout.mean(axis=2) / targets
+        item_part, rest_part = item_part + found.item_part / targets**2, rest_part + found.rest_part / targets**2
+    mean = crossed.mean_of(by_seed, targets * items, item_part, rest_part)
+    slack = 3 * math.sqrt(0.95 * 0.05 / runs)
+    assert 0.93 - slack <= (np.abs(mean.mean) <= mean.half_width(0.05)).mean() <= 0.97 + slack
 
 
 def test_retrieval_is_left_out_of_one_of_two_means_and_of_none_where_there_is_none():

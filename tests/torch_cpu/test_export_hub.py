@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,8 @@ from sweep.records import Happening, Phase, TrialKey, What
 from tests.pure import fake_sweep as fake
 from tests.torch_cpu import tiny
 from trainables.canonical import encode
+from trainables.catalogue import lab_twins
+from trainables.catalogue.task import Task
 from trainables.model.encoder import build
 from trainables.model.reader import Reader
 from trainables.stages import Portion, Stage, StageKind, Training
@@ -127,6 +131,34 @@ def test_the_model_card_states_data_languages_scores_and_licence(storage, tmp_pa
     assert "chosen by English development accuracy (0.700) alone" in card.text
     assert f"| de | {rows['de']['accuracy']:.3f} [" in card.text
     assert "tested in German, English, Thai" in card.text
+
+
+def _with_target(storage: str, folder: Path, target: Task) -> str:
+    """A copy of the storage whose sweep has another target."""
+    shutil.copytree(storage, folder)
+    path = folder / "sweeps" / "hub" / "definition.json"
+    stated = json.loads(path.read_text())
+    stated["definition"]["target"] = encode(target)
+    path.write_text(json.dumps(stated))
+    return str(folder)
+
+
+def test_the_card_of_a_target_of_spans_speaks_of_f1(storage, tmp_path):
+    (target,) = [one for one in lab_twins.TARGETS if one.name == "lab_xquad"]
+    spans = _with_target(storage, tmp_path / "spans", target)
+    main(["export", "hub", "--storage", spans, "--encoder", str(tmp_path / "model"), "--cell", "lab_nli"])
+    card = ModelCard.load(tmp_path / "model" / "README.md")
+    found = {(one.task_type, one.metric_type) for one in card.data.eval_results}
+    assert found == {("question-answering", "f1")}
+    assert "| language | f1 [95%] |" in card.text
+
+
+def test_retrieval_has_no_encoder_to_choose_and_says_so(storage, tmp_path, capsys):
+    (target,) = [one for one in lab_twins.TARGETS if one.name == "lab_tatoeba"]
+    retrieval = _with_target(storage, tmp_path / "retrieval", target)
+    shutil.rmtree(tmp_path / "retrieval" / "sweeps" / "hub" / "ledger")
+    assert main(["export", "hub", "--storage", retrieval, "--encoder", str(tmp_path / "model")]) == 2
+    assert "is retrieval, which trains nothing; export one from the sweep of another" in capsys.readouterr().err
 
 
 def test_what_cannot_be_exported_is_said_with_what_to_do(storage, tmp_path, capsys):
