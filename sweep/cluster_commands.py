@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,8 +55,9 @@ def _cluster(options: argparse.Namespace) -> int:
     if options.check:
         from sweep.reach import reach_faults
 
+        refuse("the check of machines", _uncheckable(options))
         addresses = [options.head, *options.workers]
-        refuse("these machines", reach_faults(addresses, user=options.ssh_user or "root", key=options.ssh_key))
+        refuse("these machines", reach_faults(addresses, user=options.ssh_user, key=options.ssh_key))
     text = cluster_text(need, options.provider, _names(options))
     if options.output:
         Path(options.output).write_text(text)
@@ -64,6 +67,17 @@ def _cluster(options: argparse.Namespace) -> int:
     for line in _remarks(need):
         print(f"sweep: {line}", file=sys.stderr)
     return 0
+
+
+def _uncheckable(options: argparse.Namespace) -> Iterator[str]:
+    """Why there is nothing to log in on, or nobody to log in as."""
+    if options.provider is not Provider.LOCAL:
+        yield f"--check is for machines of one's own, --provider local, got {options.provider}: nothing is rented yet"
+        return
+    given = {"--head": options.head, "--workers": " ".join(options.workers), "--ssh-user": options.ssh_user}
+    for option, value in given.items():
+        if not value or "CHANGE-ME" in value:
+            yield f"{option} must be given, got none"
 
 
 def _names(options: argparse.Namespace) -> Names:
@@ -206,8 +220,6 @@ def add_simulation(command: argparse.ArgumentParser) -> None:
 
 def simulation(plan: Plan, options: argparse.Namespace) -> str:
     """The plan, replayed on the cluster that the options describe."""
-    import math
-
     from sweep.simulate import Described, measured, simulate, simulated_text
 
     nodes = options.nodes if options.nodes is not None else math.ceil(plan.sweep.gangs.count / options.gangs_per_node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ import pyarrow.fs as pafs
 
 from sweep.ledger import put_whole
 from trainables.gangs import Gangs
+
+_log = logging.getLogger(__name__)
 
 FILE = "spent.json"
 
@@ -52,10 +55,13 @@ class Meter:
         return ""
 
     def keep(self) -> None:
-        """Leave what has been spent for the next run."""
+        """Leave what has been spent for the next run; a storage that cannot be written costs that count alone."""
         spent = {"gang_hours": round(self.gang_hours, 4), "node_hours": round(self.node_hours, 4)}
-        put_whole(self._filesystem, self._path, json.dumps(spent).encode())
         self._kept = self._clock()
+        try:
+            put_whole(self._filesystem, self._path, json.dumps(spent).encode())
+        except OSError as error:
+            _log.warning("what the sweep has spent could not be kept: %s", error)
 
 
 def _read(filesystem: pafs.FileSystem, path: str) -> dict[str, float]:

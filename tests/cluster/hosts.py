@@ -7,6 +7,7 @@ with real SSH and real processes. Needs root and the Debian packages of `PACKAGE
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -33,6 +34,9 @@ BRIDGE = "tsbr0"
 
 #: What the folders of hosts' disks are called.
 _FOLDERS = "transfer-sweep-hosts-"
+
+#: A file for each host that was made, by its name: what has none was made by somebody else, and is let alone.
+_MADE = Path("/var/tmp/transfer-sweep-made")
 
 #: Folders that every host has of its own, so what lies under them must be mounted to be seen.
 _OWN = (Path("/tmp"), Path("/root"))
@@ -133,6 +137,7 @@ class Hosts:
         time.sleep(0.2)
         subprocess.run(["ip", "link", "del", f"vts{number}"], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", f"ts{number}"], capture_output=True, check=False)
+        (_MADE / f"ts{number}").unlink(missing_ok=True)
 
     def run(self, number: int, command: str, *, seconds: float = 60, check: bool = True) -> str:
         """What a shell command says on a host, over SSH."""
@@ -155,6 +160,8 @@ class Hosts:
         subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
 
     def _connect(self, number: int, name: str) -> None:
+        _MADE.mkdir(exist_ok=True)
+        (_MADE / name).touch()
         _run("ip", "netns", "add", name)
         _run("ip", "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
         _run("ip", "link", "set", f"v{name}", "master", BRIDGE, "up")
@@ -193,16 +200,23 @@ def hosts() -> Iterator[Hosts]:
 def _take_away_the_old() -> None:
     """What a run that was killed could not end: its hosts, their networks and their disks."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    for name in (line.split()[0] for line in listed.splitlines() if line.startswith("ts")):
+    for name in _left(listed):
         found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
         for process in found.split():
             with suppress(ProcessLookupError):  # the first process of a host takes the others along
                 os.kill(int(process), signal.SIGKILL)
         subprocess.run(["ip", "link", "del", f"v{name}"], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+        (_MADE / name).unlink(missing_ok=True)
     subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
     for folder in Path("/var/tmp").glob(f"{_FOLDERS}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left(listed: str) -> list[str]:
+    """The hosts of these tests among the namespaces that `ip netns list` lists."""
+    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
+    return [name for name in names if re.fullmatch(r"ts\d+", name) and (_MADE / name).exists()]
 
 
 def _needed() -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -151,6 +152,30 @@ def test_the_pinned_python_is_one_of_the_projects_and_that_of_the_image():
     assert text.count(f"SWEEP_PYTHON={PYTHON_VERSION}") == text.count("cluster/node.sh ") == 4
 
 
+def test_the_policies_on_amazon_are_of_the_profiles_named_and_cover_what_the_configuration_asks():
+    policies = {path.stem: json.loads(path.read_text())["Statement"] for path in (ROOT / "cluster/aws").glob("*.json")}
+    actions = {name: [one["Action"] for one in statements] for name, statements in policies.items()}
+    text = cluster_text(USUAL, Provider.AWS)
+    for name in ("worker", "head"):
+        assert f"Name: transfer-sweep-{name}" in text
+        assert "s3:PutObject" in str(actions[name])
+    for action in ("ec2:RunInstances", "ec2:TerminateInstances", "iam:PassRole", "ssm:GetParameters"):
+        assert action in str(actions["head"]) and action not in str(actions["worker"])
+    (passed,) = (one["Resource"] for one in policies["head"] if one["Action"] == ["iam:PassRole"])
+    assert passed.endswith("role/transfer-sweep-worker")
+    images = re.findall(r"resolve:ssm:(/aws/service/\w+/)", text)
+    (readable,) = (one["Resource"] for one in policies["head"] if "ssm:GetParameters" in one["Action"])
+    assert all(any(f"parameter{image}*" in resource for resource in readable) for image in images)
+
+
+def test_the_image_takes_the_packages_of_the_project_and_no_environment_along():
+    rules = (ROOT / "cluster/Dockerfile.dockerignore").read_text().splitlines()
+    assert "**" in rules
+    taken = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert {"sweep", "search_spaces", "trainables", "pyproject.toml", "README.md", "LICENSE"} <= taken
+    assert not taken & {".venv", ".git", "sweeps", "."}
+
+
 @pytest.mark.parametrize("provider", list(MACHINES))
 def test_the_head_grows_with_the_gangs(provider):
     heads = [head_machine(replace(USUAL, gangs=gangs), provider).gigabytes for gangs in (1, 8, 200)]
@@ -176,6 +201,21 @@ def test_an_interpreter_of_ones_own_must_be_of_the_version_all_the_same(capsys):
     said = capsys.readouterr().out
     assert said.count("SWEEP_PYTHON=/opt/python ") == 4
     assert said.count(f"SWEEP_PYTHON_VERSION={platform.python_version()} ") == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "faults"),
+    [
+        (["--provider", "aws"], ["--check is for machines of one's own, --provider local, got aws"]),
+        (["--provider", "local"], [f"{one} must be given" for one in ("--head", "--workers", "--ssh-user")]),
+        (["--provider", "local", "--head", "h", "--workers", "w"], ["--ssh-user must be given, got none"]),
+    ],
+)
+def test_a_check_needs_machines_and_somebody_to_log_in_as(words, faults, capsys):
+    assert main(["cluster", *words, "--check"]) == 2
+    said = capsys.readouterr().err
+    assert all(fault in said for fault in faults)
+    assert "SSH" not in said
 
 
 def test_a_variable_without_a_value_is_refused(capsys):

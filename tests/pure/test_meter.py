@@ -60,3 +60,13 @@ def test_what_is_spent_is_kept_while_the_sweep_runs_for_one_that_is_killed(tmp_p
 
 def test_without_ceilings_nothing_is_reached(tmp_path):
     assert meter(tmp_path, Clock()).saw(machines=10**6, gang_hours=1e9) == ""
+
+
+def test_a_storage_that_cannot_be_written_costs_the_count_alone(tmp_path, caplog):
+    clock = Clock()
+    counting = meter(tmp_path / "folder", clock, gang_hours=1.0)
+    (tmp_path / "folder").write_text("no folder")
+    clock.now = KEEP_SECONDS
+    assert "have spent the 1 gang-hours" in counting.saw(machines=1, gang_hours=2.0)
+    counting.keep()
+    assert "what the sweep has spent could not be kept" in caplog.text
