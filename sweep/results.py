@@ -39,6 +39,7 @@ class Results:
         self.name = name
         self._moment: Standing | None = None
         self._answers: Answers | None = None
+        self._per_language: pa.Table | None = None
 
     def still(self) -> Results:
         """The same results as of this moment: ledger and answers are read once, however many tables are asked for."""
@@ -81,10 +82,9 @@ class Results:
     def per_language(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
         """Accuracy and gain per cell and language, with their intervals; see `sweep.columns.PER_LANGUAGE`."""
         from sweep import tables
-        from sweep.per_language import per_language
 
         standing = self.standing()
-        found = per_language(standing, self.answers(standing))
+        found = self._whole_per_language(standing, self.answers(standing))
         return tables.select(found, standing, cell=cells, language=languages)
 
     def trials(self, *, cells: Sequence[str] | None = None) -> pa.Table:
@@ -191,7 +191,6 @@ class Results:
         written only where the answers have changed.
         """
         from sweep import streamed, tables
-        from sweep.per_language import per_language
         from sweep.selectors import selectors
 
         own = (self._filesystem, f"{self._folder}/tables")
@@ -203,7 +202,7 @@ class Results:
             folder,
             {
                 "scores": tables.scores(standing, answers.stored_scores),
-                "per_language": per_language(standing, answers),
+                "per_language": self._whole_per_language(standing, answers),
                 "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
                 "mixtures": tables.mixtures(standing),
@@ -238,6 +237,16 @@ class Results:
         if self._answers is None:
             self._answers = _answers(standing, self.store)
         return self._answers
+
+    def _whole_per_language(self, standing: Standing, answers: Answers) -> pa.Table:
+        """Every row of `per_language`; computed once where these results are `still`."""
+        from sweep.per_language import per_language
+
+        if standing is not self._moment:
+            return per_language(standing, answers)
+        if self._per_language is None:
+            self._per_language = per_language(standing, answers)
+        return self._per_language
 
     def standing(self) -> Standing:
         """The sweep's plan and its trials, read anew from the ledger unless these results are `still`."""
