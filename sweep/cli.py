@@ -148,8 +148,12 @@ def _run(options: argparse.Namespace) -> int:
     print(table_lines(results))
     if said := _chosen(results):
         print(said)
-    for path in results.export():
-        print(f"wrote {path}")
+    try:
+        for path in results.export():
+            print(f"wrote {path}")
+    except OSError as error:
+        print(f"sweep: the tables could not be written ({error}); once they can be: {_again(options)}", file=sys.stderr)
+        return 1
     print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
     if results.ran_out:
         print(

@@ -17,7 +17,7 @@ from sweep.ledger import Ledger
 from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_settings, teacher
 from sweep.points import extent, search_trials
 from sweep.purse import Purse, withheld
-from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, trial_records
+from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, proposed, trial_records
 from sweep.search import Budget
 from sweep.selected import selected_score
 from sweep.selection_score import SelectionScore
@@ -421,7 +421,7 @@ class Conductor:
 
     def _begin(self, key: TrialKey, point: study.Proposal, seed: int, more: dict[str, int]) -> Assignment:
         path = self._path(key, point.values, seed)
-        chosen = {"values": point.values, "draws": point.draws, "seed": seed, **more}
+        chosen = {**proposed(point.values, point.draws, seed), **more}
         self._propose(key, self._next_generation(key), path, chosen)
         return self._start(key, path)
 
@@ -431,7 +431,7 @@ class Conductor:
 
     def _propose_anew(self, record: TrialRecord, path: Path) -> None:
         """Another generation of a trial: what it was made of before stays in the ledger and counts no more."""
-        kept = {"values": record.values, "draws": record.draws, "seed": record.seed}
+        kept = proposed(record.values, record.draws, record.seed)
         more = {} if record.winner is None else {"winner": record.winner}
         self._propose(record.key, self._next_generation(record.key), path, kept | more)
 

@@ -145,11 +145,17 @@ def _run(
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
                 )
-            provenance.keep(store.filesystem, store.root, sweep.name)
-            _keep_counts(_conduct(conductor, place, store, display, mirrors, hold), sweep, store)
+            ledger.wait(lambda: provenance.keep(store.filesystem, store.root, sweep.name))
+            status = _conduct(conductor, place, store, display, mirrors, hold)
+            ledger.wait(lambda: _keep_counts(status, sweep, store))
+    except Exception as error:  # Ray wraps what is raised under it
+        if not ledger.gave_up:
+            raise
+        raise Interrupted(f"{ledger.gave_up}. What was not written is done again: run it again to go on") from error
     finally:
         for watcher in watchers:
             watcher.close()
+    ledger.fold()
     if conductor.broken:
         raise Interrupted(f"{conductor.broken}. Nothing is lost, and what was open stays open: run it again to go on")
     return Results(place, sweep.name)
@@ -170,8 +176,12 @@ def _refuse_unwritable(found: Found, store: Store) -> None:
 def _ledger(found: Found, store: Store) -> Ledger:
     """The ledger of the sweep, beside its definition."""
     sweep = found.sweep
-    record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
-    return Ledger(store.filesystem, store.root, sweep.name).open()
+    try:
+        record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
+        return Ledger(store.filesystem, store.root, sweep.name).open()
+    except OSError as error:
+        fault = f"the definition of sweep {sweep.name!r} must be written beside its ledger, got {error}"
+        raise Invalid("the storage", [f"{fault}; make room or choose another storage, and run it again"]) from error
 
 
 def _keep_counts(status: dict[str, Any], sweep: Sweep, store: Store) -> None:

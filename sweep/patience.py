@@ -1,4 +1,4 @@
-"""A driver that waits for room on a full disk instead of ending; knows neither trials nor what is written."""
+"""A driver that waits for a storage that cannot be written instead of ending; knows neither trials nor their scores."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from sweep.records import Happening
 
 _log = logging.getLogger(__name__)
 
-#: How often a full disk is tried again.
-ROOM_SECONDS = 5.0
+#: How often a storage that could not be written is tried again, and how often it is asked meanwhile whether to stop.
+ROOM_SECONDS, STOP_SECONDS = 5.0, 0.5
 
 #: What a disk says that has no room now and may have some later.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class GaveUp(RuntimeError):
+    """The storage could not be written, and the sweep was asked to stop."""
+
+
 class PatientLedger(Ledger):
-    """A ledger that waits where there is no room for a fragment, and says so once."""
+    """A ledger that waits where a fragment cannot be written, and says so once."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger.filesystem, "", ledger.sweep)
@@ -30,28 +34,55 @@ class PatientLedger(Ledger):
         self.say: Callable[[str], None] = _log.warning
         self.stopped: Callable[[], str] = str
         """Why to wait no longer; empty to go on waiting."""
+        self.gave_up = ""
+        """Why a fragment was not written; empty while all is well."""
 
     def record(self, happening: Happening) -> None:
-        """Write one fragment, as soon as there is room.
+        """Write one fragment, as soon as the storage lets it.
 
         Raises:
-            OSError: where the disk is full and the sweep is asked to stop, or for another reason than its being full.
+            GaveUp: where the storage cannot be written and the sweep is asked to stop.
+        """
+        self.wait(lambda: super(PatientLedger, self).record(happening))
+
+    def fold(self) -> None:
+        """Put all loose fragments into one file, where the storage lets it: loose ones say the same."""
+        try:
+            super().fold()
+        except OSError as error:
+            _log.warning("the ledger's fragments could not be folded: %s", error)
+
+    def wait(self, write: Callable[[], None]) -> None:
+        """Write, as soon as the storage lets it.
+
+        Raises:
+            GaveUp: where the storage cannot be written and the sweep is asked to stop.
         """
         waited = False
         while True:
             try:
-                super().record(happening)
+                write()
             except OSError as error:
-                if error.errno not in _FULL or self.stopped():
-                    raise
+                if why := self.stopped():
+                    self.gave_up = f"{why}, and the storage cannot be written ({error})"
+                    raise GaveUp(self.gave_up) from error
                 if not waited:
-                    self.say(f"the disk is full ({error}); the sweep waits until there is room, and goes on by itself")
+                    self.say(f"{_words(error)}; the sweep waits until it can write, and goes on by itself")
                 waited = True
-                time.sleep(ROOM_SECONDS)
+                self._pause()
                 continue
             if waited:
-                self.say("there is room again; the sweep goes on")
+                self.say("the storage can be written again; the sweep goes on")
             return
+
+    def _pause(self) -> None:
+        until = time.monotonic() + ROOM_SECONDS
+        while time.monotonic() < until and not self.stopped():
+            time.sleep(STOP_SECONDS)
+
+
+def _words(error: OSError) -> str:
+    return f"the disk is full ({error})" if error.errno in _FULL else f"the storage cannot be written ({error})"
 
 
 class Careless:

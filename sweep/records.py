@@ -59,9 +59,10 @@ class Happening:
     values and seed and begins a new `generation`: another `proposed` entry, and entries of its own after it.
 
     What `payload` holds, by kind:
-      proposed: values (name → number, as used), draws (name → number, as sampled), stages (digests of the path), seed,
-        made_with (what beside the definition decides the stages, name → text), winner (search number; confirmation
-        only), examples (of the intermediate mixture: task → expected by its share and actual by its whole steps)
+      proposed: values (name → number, as used), draws of shares (name → number, as sampled; others are used as they
+        come, and before version 3 of the ledger `draws` had them all), stages (digests of the path), seed, made_with
+        (what beside the definition decides the stages, name → text), winner (search number; confirmation only),
+        examples (of the intermediate mixture: task → expected by its share and actual by its whole steps)
       stage: digest, kind, steps, steps_executed, reused, seconds
       scored: step (of target training), score (mean English dev accuracy, 0..1), role (select)
       pruned: step, score, steps_saved (optimiser steps of the target stage that were never asked for)
@@ -136,6 +137,22 @@ def trial_records(happenings: Iterable[Happening]) -> dict[TrialKey, TrialRecord
     return records
 
 
+def proposed(values: dict[str, float], draws: dict[str, float], seed: int) -> dict[str, Any]:
+    """What a `proposed` entry says of a trial's point."""
+    return {
+        "values": values,
+        "draws of shares": {n: v for n, v in draws.items() if n.startswith("share.")},
+        "seed": seed,
+    }
+
+
+def _draws(proposed: dict[str, Any]) -> dict[str, float]:
+    if "draws" in proposed:
+        return proposed["draws"]
+    used = {name: value for name, value in proposed["values"].items() if not name.startswith("share.")}
+    return used | proposed["draws of shares"]
+
+
 _ENDINGS = {What.FINISHED: State.FINISHED, What.PRUNED: State.PRUNED, What.FAILED: State.FAILED}
 
 
@@ -155,7 +172,7 @@ def _record(key: TrialKey, happenings: list[Happening]) -> TrialRecord | None:
     return TrialRecord(
         key=key,
         values=proposed["values"],
-        draws=proposed["draws"],
+        draws=_draws(proposed),
         seed=proposed["seed"],
         stages=tuple(proposed["stages"]),
         winner=proposed.get("winner"),

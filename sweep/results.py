@@ -148,6 +148,15 @@ class Results:
         standing = self.standing()
         return selectors(standing, self.answers(standing), self.definition())
 
+    def best_runs(self) -> dict[str, dict[str, float]]:
+        """By cell, the accuracies per language of the confirmation run with the best development score.
+
+        A quick look at very many trials, by the ledger alone; one run is no result: see `per_language`.
+        """
+        from sweep.ledger import Ledger, best_runs
+
+        return best_runs(Ledger(self._filesystem, self._root, self.name).table())
+
     def winners(self) -> dict[str, TrialRecord]:
         """By cell, the search trial that leads it; a cell where none has finished is left out."""
         return self.standing().leaders()

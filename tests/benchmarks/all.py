@@ -1,4 +1,4 @@
-"""Every benchmark that needs no GPU, one after another; measures nothing itself.
+"""Every benchmark that needs no GPU, one after another; measures nothing itself. Of `bench_scale` the ledger alone.
 
     python -m tests.benchmarks.all          # about ten minutes
 
@@ -21,6 +21,7 @@ BENCHMARKS = (
     "bench_coverage",
     "bench_report",
     "bench_first_step",
+    "bench_scale --trials 0",
 )
 
 
@@ -28,7 +29,7 @@ def main() -> int:
     missed = []
     for name in BENCHMARKS:
         print(f"\n== {name} ==\n", flush=True)
-        if subprocess.run([sys.executable, "-m", f"tests.benchmarks.{name}"]).returncode:
+        if subprocess.run([sys.executable, "-m", *f"tests.benchmarks.{name}".split()]).returncode:
             missed.append(name)
     print(f"\ngoals missed in: {', '.join(missed)}" if missed else "\nevery goal met")
     return 1 if missed else 0

@@ -7,16 +7,18 @@
 The driver's part rehearses cells of a hundred trials through the real Tuner, searcher, scheduler and dispatcher. The
 ledger's part writes 10,000 trials with accuracies in fifteen languages, reads and pivots them to the best trial of each
 cell by language, and compares its bytes with the `result.json` files that Ray Tune writes for the same numbers,
-measured on a few trials. Exits 1 where a goal is missed.
+measured on a few trials. The ledger that the driver's part leaves is measured too. Each verdict is printed when it is
+known. Exits 1 where a goal is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import random
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,15 +28,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from search_spaces import Cell, CellRole
 from sweep.definition import Search
 from sweep.ledger import FOLD_AT, Ledger
-from sweep.records import Happening, Phase, State, TrialKey, What
+from sweep.paths import made_with
+from sweep.records import Happening, Phase, State, TrialKey, What, proposed
+from sweep.results import Results
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue import lab
+from trainables.catalogue.task import Role
 from trainables.gangs import GangKind, Gangs
 
 CELLS, PER_CELL = 100, 100
@@ -52,8 +56,8 @@ def cells(count: int) -> tuple[Cell, ...]:
 
 
 def driver(trials: int, storage: Path) -> tuple[list[float], list[float], int]:
-    """Between the ends of consecutive trials the seconds that passed and those that this process computed, and the peak
-    of its memory in bytes. What it computes does not depend on who else uses the machine.
+    """Between the ends of consecutive search trials the seconds that passed and those that this process computed, and
+    the peak of its memory in bytes. What it computes does not depend on who else uses the machine.
     """
     from sweep.conduct import Conductor
     from sweep.launch import run
@@ -63,6 +67,8 @@ def driver(trials: int, storage: Path) -> tuple[list[float], list[float], int]:
 
     def end(conductor: Conductor, key: TrialKey, what: What, payload: dict[str, object]) -> None:
         real(conductor, key, what, payload)
+        if key.phase is not Phase.SEARCH:
+            return
         ends.append((time.monotonic(), time.process_time()))
         if len(ends) % 500 == 0:
             since, computed = (now - then for now, then in zip(ends[-1], ends[-500], strict=True))
@@ -104,8 +110,11 @@ def _trial(key: TrialKey, chance: random.Random) -> list[Happening]:
         "intermediate.learning_rate": chance.uniform(1e-4, 1e-2),
         "target.learning_rate": chance.uniform(1e-4, 1e-2),
     }
-    proposed = {"values": rates, "draws": rates, "stages": digests, "seed": 1, "winner": 0, "made_with": {}}
+    values = rates | {"share.lab_nli": 1.0}
+    examples = {"lab_nli": {"expected": 640.0, "actual": 640}}
+    more = {"stages": digests, "winner": 0, "made_with": made_with(small_sweep()), "examples": examples}
     stage = {"kind": "train", "steps": 80, "steps_executed": 80, "reused": False, "seconds": round(chance.random(), 3)}
+    elapsed = {"elapsed": round(chance.uniform(0, 1e5), 1)}
     finished = {
         "score": chance.random(),
         "target": digests[2],
@@ -113,32 +122,38 @@ def _trial(key: TrialKey, chance: random.Random) -> list[Happening]:
         "accuracy": {language: round(chance.random(), 6) for language in lab.LANGUAGES},
     }
     return [
-        Happening(trial=key, what=What.PROPOSED, payload=proposed),
+        Happening(trial=key, what=What.PROPOSED, payload={**proposed(values, rates, 1), **more}),
         *(
-            Happening(trial=key, what=What.STAGE, sequence=place, payload={**stage, "digest": digest})
+            Happening(trial=key, what=What.STAGE, sequence=place, payload={**stage, "digest": digest, **elapsed})
             for place, digest in enumerate(digests)
         ),
         *(
-            Happening(trial=key, what=What.SCORED, sequence=step, payload={"step": step, "score": chance.random()})
+            Happening(
+                trial=key,
+                what=What.SCORED,
+                sequence=step,
+                payload={"step": step, "score": chance.random(), "role": Role.SELECT},
+            )
             for step in (40, 80)
         ),
-        Happening(trial=key, what=What.FINISHED, payload=finished),
+        Happening(trial=key, what=What.FINISHED, payload={**finished, **elapsed}),
     ]
 
 
-def pivot(ledger: Ledger) -> dict[str, dict[str, float]]:
-    """By cell, the accuracies per language of its trial with the best score."""
-    table = ledger.table()
-    ended = table.filter(pc.equal(table["what"], "finished")).select(["cell", "payload"])
-    best: dict[str, tuple[float, dict[str, float]]] = {}
-    for cell, payload in zip(ended["cell"].to_pylist(), ended["payload"].to_pylist(), strict=True):
-        said = json.loads(payload)
-        if cell not in best or said["score"] > best[cell][0]:
-            best[cell] = said["score"], said["accuracy"]
-    return {cell: accuracy for cell, (_, accuracy) in best.items()}
+def size_of(folder: Path) -> int:
+    """Bytes of the ledgers under a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("ledger/**/*.parquet"))
 
 
-def bytes_of_ray(folder: Path) -> float:
+def bytes_of_ray() -> float:
+    """`measure_ray`, in a process of its own: a sweep turns the writing of `result.json` off for its own process."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TUNE_")}
+    command = [sys.executable, "-m", "tests.benchmarks.bench_scale", "--ray"]
+    said = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return float(said.split()[-1])
+
+
+def measure_ray(folder: Path) -> float:
     """Bytes of `result.json` per trial that reports two scores, and with the second its fifteen accuracies."""
     import ray
     from ray import tune
@@ -164,51 +179,72 @@ def _report(config: dict[str, Any]) -> None:
     tune.report({"score": chance.random(), "step": 80, **{code: round(chance.random(), 6) for code in lab.LANGUAGES}})
 
 
+class Verdicts:
+    """Goals, each printed as soon as it is judged."""
+
+    def __init__(self) -> None:
+        self.missed = 0
+
+    def say(self, what: str, goal: str, met: bool) -> None:
+        """Print one."""
+        self.missed += not met
+        print(f"  {what:60s}{goal:>16s}   {'met' if met else 'MISSED'}", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=CELLS * PER_CELL)
+    parser.add_argument("--ray", action="store_true", help="only the bytes of Ray's files for a trial")
     options = parser.parse_args(arguments)
-    verdicts: list[tuple[str, str, bool]] = []
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
-        folder = Path(name)
+        folder, verdicts = Path(name), Verdicts()
+        if options.ray:
+            print(measure_ray(folder))
+            return 0
+        theirs = bytes_of_ray()
+        print(f"Ray Tune's result.json: {theirs:.0f} bytes for a trial", flush=True)
+        judge_ledger(folder, theirs, verdicts)
         if options.trials:
-            between, computed, memory = driver(options.trials, folder / "driver")
-            part = max(1, min(1000, len(between) // 3))
-            first, last = statistics.mean(between[:part]), statistics.mean(between[-part:])
-            print(f"{len(between) + 1} trials: {first:.4f} s each in the first {part}, {last:.4f} s in the last {part}")
-            ours = [statistics.mean(some) for some in (computed[:part], computed[-part:])]
-            print(
-                f"computed by the driver: {ours[0]:.4f} s each in the first {part}, {ours[1]:.4f} s in the last {part}"
-            )
-            verdicts += [
-                (f"growth {last / first:.2f}", f"at most {GOAL_GROWTH}", last <= GOAL_GROWTH * first),
-                (f"driver's memory {memory / 1e9:.2f} GB", f"at most {GOAL_BYTES / 1e9:g} GB", memory <= GOAL_BYTES),
-            ]
-        ledger = write_ledger(folder / "ledger")
-        began = time.perf_counter()
-        found = pivot(ledger)
-        seconds = time.perf_counter() - began
-        assert len(found) == CELLS and all(len(row) == len(lab.LANGUAGES) for row in found.values())
-        began = time.perf_counter()
-        count = len(ledger.happenings())
-        print(
-            f"all {count} happenings as objects, as a run that goes on reads them: {time.perf_counter() - began:.2f} s"
-        )
-        size = sum(path.stat().st_size for path in (folder / "ledger").rglob("*.parquet"))
-        theirs = bytes_of_ray(folder / "ray") * CELLS * PER_CELL
-        share = size / theirs
-        verdicts += [
-            (f"load and pivot {seconds:.2f} s", f"at most {GOAL_SECONDS} s", seconds <= GOAL_SECONDS),
-            (
-                f"{size / 1e6:.1f} MB of {theirs / 1e6:.1f} MB: {share:.3f}",
-                f"at most {GOAL_SHARE}",
-                share <= GOAL_SHARE,
-            ),
-        ]
-    for what, goal, met in verdicts:
-        print(f"  {what:44s}{goal:>16s}   {'met' if met else 'MISSED'}")
-    return 0 if all(met for *_, met in verdicts) else 1
+            judge_driver(options.trials, folder, theirs, verdicts)
+    return 1 if verdicts.missed else 0
+
+
+def judge_ledger(folder: Path, theirs: float, verdicts: Verdicts) -> None:
+    """The ledger of a sweep of 10,000 confirmations."""
+    began = time.perf_counter()
+    ledger = write_ledger(folder / "written")
+    print(f"the ledger of {CELLS * PER_CELL} trials was folded in {time.perf_counter() - began:.0f} s", flush=True)
+    began = time.perf_counter()
+    found = Results(str(folder / "written"), "scale").best_runs()
+    seconds = time.perf_counter() - began
+    assert len(found) == CELLS and all(len(row) == len(lab.LANGUAGES) for row in found.values())
+    verdicts.say(f"load and pivot {seconds:.2f} s", f"at most {GOAL_SECONDS} s", seconds <= GOAL_SECONDS)
+    began = time.perf_counter()
+    count = len(ledger.happenings())
+    print(f"all {count} happenings as objects, as a run that goes on reads them: {time.perf_counter() - began:.2f} s")
+    judge_bytes("written ledger", folder / "written", CELLS * PER_CELL * theirs, verdicts)
+
+
+def judge_bytes(what: str, folder: Path, theirs: float, verdicts: Verdicts) -> None:
+    """The bytes of a ledger beside those of Ray's files."""
+    size = size_of(folder)
+    words = f"{what}: {size / 1e6:.2f} MB of {theirs / 1e6:.2f} MB: {size / theirs:.3f}"
+    verdicts.say(words, f"at most {GOAL_SHARE}", size / theirs <= GOAL_SHARE)
+
+
+def judge_driver(trials: int, folder: Path, theirs: float, verdicts: Verdicts) -> None:
+    """The driver of a sweep of so many search trials, and the ledger that it leaves."""
+    between, computed, memory = driver(trials, folder / "driver")
+    part = max(1, min(1000, len(between) // 3))
+    first, last = statistics.mean(between[:part]), statistics.mean(between[-part:])
+    print(f"{len(between) + 1} trials: {first:.4f} s each in the first {part}, {last:.4f} s in the last {part}")
+    ours = [statistics.mean(some) for some in (computed[:part], computed[-part:])]
+    print(f"computed by the driver: {ours[0]:.4f} s each in the first {part}, {ours[1]:.4f} s in the last {part}")
+    verdicts.say(f"growth {last / first:.2f}", f"at most {GOAL_GROWTH}", last <= GOAL_GROWTH * first)
+    verdicts.say(f"driver's memory {memory / 1e9:.2f} GB", f"at most {GOAL_BYTES / 1e9:g} GB", memory <= GOAL_BYTES)
+    confirmed = max(1, trials // PER_CELL)  # one confirmation for each cell
+    judge_bytes("ledger of the driver", folder / "driver", (trials + confirmed) * theirs, verdicts)
 
 
 if __name__ == "__main__":

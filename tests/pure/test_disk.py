@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from dataclasses import replace
 
 import pyarrow.fs as pafs
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from sweep import patience
 from sweep.disk import disk_faults, disk_need, spoken
 from sweep.ledger import Ledger
-from sweep.patience import Careless, PatientLedger
+from sweep.patience import Careless, GaveUp, PatientLedger
 from sweep.plan import plan
 from sweep.records import Happening, Phase, TrialKey, What
 from tests.pure.small_sweep import small_sweep
@@ -91,41 +92,59 @@ def happening() -> Happening:
 
 
 class FullUntil(pafs.LocalFileSystem):
-    """A disk without room for the first `left` moves."""
+    """A disk that refuses the first `left` moves."""
 
     left = 0
+    why: int | None = errno.ENOSPC
 
     def move(self, source, target):
         if FullUntil.left:
             FullUntil.left -= 1
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError("no answer") if FullUntil.why is None else OSError(FullUntil.why, os.strerror(FullUntil.why))
         super().move(source, target)
 
 
 @pytest.fixture
 def patient(tmp_path, monkeypatch) -> tuple[PatientLedger, list[str]]:
     monkeypatch.setattr(patience, "ROOM_SECONDS", 0.0)
+    monkeypatch.setattr(FullUntil, "why", errno.ENOSPC)
     ledger = PatientLedger(Ledger(FullUntil(), str(tmp_path), "mine").open())
     said: list[str] = []
     ledger.say = said.append
     return ledger, said
 
 
-def test_a_full_disk_makes_the_ledger_wait_and_say_so_once_and_nothing_is_lost(patient):
+@pytest.mark.parametrize("why", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, None])
+def test_a_storage_that_cannot_be_written_makes_the_ledger_wait_and_say_so_once_and_nothing_is_lost(
+    patient, monkeypatch, why
+):
     ledger, said = patient
+    monkeypatch.setattr(FullUntil, "why", why)
     FullUntil.left = 3
     ledger.record(happening())
-    assert [text.split(";")[0].split(" (")[0] for text in said] == ["the disk is full", "there is room again"]
+    first = "the disk is full" if why in (errno.ENOSPC, errno.EDQUOT) else "the storage cannot be written"
+    assert [text.split(";")[0].split(" (")[0] for text in said] == [first, "the storage can be written again"]
     assert ledger.happenings() == [happening()]
 
 
-def test_a_full_disk_does_not_keep_a_sweep_from_stopping(patient):
+@pytest.mark.parametrize("why", [errno.ENOSPC, errno.EIO])
+def test_a_storage_that_cannot_be_written_does_not_keep_a_sweep_from_stopping(patient, monkeypatch, why):
     ledger, _ = patient
-    FullUntil.left = 10**9
+    monkeypatch.setattr(FullUntil, "why", why)
+    monkeypatch.setattr(FullUntil, "left", 10**9)
     ledger.stopped = lambda: "the sweep was stopped"
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(GaveUp, match=r"the sweep was stopped, and the storage cannot be written \(.*\)"):
         ledger.record(happening())
-    FullUntil.left = 0
+    assert ledger.gave_up
+
+
+def test_fragments_that_cannot_be_folded_stay_as_they_are(patient, monkeypatch, caplog):
+    ledger, _ = patient
+    ledger.record(happening())
+    monkeypatch.setattr(FullUntil, "left", 10**9)
+    ledger.fold()
+    assert "could not be folded" in caplog.text
+    assert ledger.happenings() == [happening()]
 
 
 def test_a_watcher_that_cannot_write_is_told_of_once_and_stops_nothing(caplog):

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweep import ledger as ledgers
-from sweep.ledger import Ledger
-from sweep.records import Happening, Phase, TrialKey, What
+from sweep.ledger import Ledger, best_runs
+from sweep.records import Happening, Phase, TrialKey, What, proposed, trial_records
 from trainables.faults import Invalid
 
 
@@ -156,3 +156,28 @@ def test_a_fragment_is_brought_to_the_disk_before_it_gets_its_name(tmp_path, mon
     monkeypatch.setattr(os, "fsync", lambda handle: said.append(Path(f"/proc/self/fd/{handle}").readlink()))
     ledger = fill(writer(tmp_path), MANY[:1])
     assert said == [Path(f"{ledger._path(MANY[0].name)}.partial")]
+
+
+@pytest.mark.parametrize("name", ["draws", "draws of shares"])
+def test_the_draws_of_a_trial_are_read_as_each_version_wrote_them(name):
+    values = {"target.dropout": 0.1, "share.a": 0.25, "share.b": 0.75}
+    draws = {"target.dropout": 0.1, "share.a": 0.6, "share.b": 0.3}
+    key = TrialKey(cell="a", phase=Phase.SEARCH, number=0)
+    said = proposed(values, draws, 0) if name == "draws of shares" else {"values": values, "draws": draws, "seed": 0}
+    assert name in said
+    entry = Happening(trial=key, what=What.PROPOSED, payload={**said, "stages": []})
+    assert trial_records([entry])[key].draws == draws
+
+
+def test_the_best_confirmation_of_each_cell_is_found_in_its_latest_generation(tmp_path):
+    ledger = writer(tmp_path)
+    runs = [("a", 0, 0, 0.9), ("a", 0, 1, 0.3), ("a", 1, 0, 0.5), ("b", 0, 0, 0.1)]
+    for cell, number, generation, score in runs:
+        key = TrialKey(cell=cell, phase=Phase.CONFIRMATION, number=number)
+        payload = {"score": score, "accuracy": {"de": score / 2}}
+        ledger.record(Happening(trial=key, what=What.FINISHED, generation=generation, payload=payload))
+    search = TrialKey(cell="a", phase=Phase.SEARCH, number=0)
+    ledger.record(Happening(trial=search, what=What.FINISHED, payload={"score": 1.0}))
+    ledger.fold()
+    assert best_runs(ledger.table()) == {"a": {"de": 0.25}, "b": {"de": 0.05}}
+    assert best_runs(reader(tmp_path / "elsewhere").table()) == {}

@@ -85,6 +85,13 @@ def test_a_sweep_ends_complete_with_a_gain_for_every_cell_and_language(two_gangs
     assert all(row["accuracy"] is not None and row["gain"] is not None for row in rows)
 
 
+def test_a_ledger_is_folded_when_its_run_ends(two_gangs):
+    ledger = Path(two_gangs.storage) / "sweeps" / two_gangs.name / "ledger"
+    assert not list(ledger.glob("*.parquet")) and len(list(ledger.glob("folded/*.parquet"))) == 1
+    best = two_gangs.best_runs()
+    assert set(best) == {"none", "nli+qqp"} and all(set(row) >= set(lab.LANGUAGES) for row in best.values())
+
+
 @pytest.mark.timeout(180)
 def test_one_gang_and_two_export_the_same_bytes(two_gangs, tmp_path):
     one = run(replace(SMALL, gangs=ONE), tmp_path / "storage")
