@@ -24,7 +24,7 @@ def of_published(comparisons: pa.Table) -> tuple[str, ...]:
     if not rows:
         return ("Published numbers; nothing to compare.",)
     best = max(rows, key=lambda row: row["gain"])
-    tested = f", Holm-corrected p = {p_text(best['p_holm'])} of {len(rows)}" if best["p_holm"] is not None else ""
+    tested = f", Holm-corrected p {p_text(best['p_holm'])} of {len(rows)}" if best["p_holm"] is not None else ""
     return (
         f"Published numbers: the model with the highest {_name(spoken)} above {best['against']} is {best['cell']}, "
         f"{interval(best)}{tested}. They are of one run each and not paired by item.",
@@ -81,7 +81,7 @@ def _verdict(rows: Sequence[Row], what: str) -> str:
         )
         return (
             f"Yes: intermediate training on {helped[0]['cell']} raises the {what} by {interval(helped[0])} over none, "
-            f"Holm-corrected p = {p_text(helped[0]['p_holm'])} of {number}{others}.{also}"
+            f"Holm-corrected p {p_text(helped[0]['p_holm'])} of {number}{others}.{also}"
         )
     if harmed:
         return f"No: of {number} none raises the {what}.{also} The best is {best['cell']}, {interval(best)}."
@@ -93,7 +93,7 @@ def _verdict(rows: Sequence[Row], what: str) -> str:
     )
     return (
         f"Not shown: of {number} none changes the {what} by more than chance explains. The best is "
-        f"{best['cell']}, {interval(best)}, Holm-corrected p = {p_text(best['p_holm'])}.{reach}"
+        f"{best['cell']}, {interval(best)}, Holm-corrected p {p_text(best['p_holm'])}.{reach}"
     )
 
 
@@ -122,8 +122,8 @@ def interval(row: Row) -> str:
 
 
 def p_text(value: float) -> str:
-    """A p-value as papers print it: `0.031`, `< 0.001`."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    """A p-value as papers print it after the letter: `= 0.031`, `< 0.001`."""
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _list(names: Sequence[str]) -> str:

@@ -217,6 +217,10 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
     assert "gains below 0.030 are missed more than once in five times" in said[0]
 
 
+def test_a_very_small_p_value_is_below_and_does_not_equal():
+    assert "Holm-corrected p < 0.001 of" in answer(_comparisons(_gain("nli", 0.05, 0.0001)))[0]
+
+
 def test_a_loss_is_said_to_be_one():
     said = answer(_comparisons(_gain("qqp", -0.05, 0.001)))
     assert said[0].startswith("No: of 1 kind of intermediate training none raises")
