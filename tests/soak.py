@@ -2,9 +2,10 @@
 
     python -m tests.soak --kills 40 --real 10      # about half an hour on two cores
 
-Victims are the driver, a trial's process, a gang's worker and the raylet. Most kills are on a rehearsal, `--real` of
-them on a sweep that trains a tiny model. Prints the counts, and exits 1 if a table differs from that of a run that was
-never interrupted, or if a trial was lost, repeated or renumbered.
+Victims are the driver, a trial's process, a gang's worker and the raylet, each once before any is chosen twice. Most
+kills are on a rehearsal, `--real` of them on a sweep that trains a tiny model, from its first checkpoint on. Prints the
+counts, and exits 1 if a table differs from that of a run that was never interrupted, if a trial was lost, repeated or
+renumbered, if a finished stage was run again, or if some kind of victim was never hit.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -28,8 +29,11 @@ ROOT = Path(__file__).parents[1]
 REHEARSED = "from tests.ray_local.test_sweep_rehearsal import SLOW\nsweep = SLOW\n"
 REAL = "from tests.soak_sweep import TINY\nsweep = TINY\n"
 
-#: What is killed, and how often each is chosen.
+#: What is killed, and how often each is chosen after the first of each.
 VICTIMS = {"driver": 4, "trial": 2, "worker": 4, "raylet": 1}
+
+#: What a run has printed, in its folder.
+SAID = "said.txt"
 
 #: A run that has not come to its end after this hangs.
 LONGEST_SECONDS = 900.0
@@ -39,15 +43,15 @@ def start(folder: Path, definition: str = REHEARSED) -> subprocess.Popen:
     """`sweep run` in a session of its own."""
     path = folder / "mine.py"
     path.write_text(definition)
-    return subprocess.Popen(
-        _command(folder),
-        cwd=folder,
-        env=_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with (folder / SAID).open("w") as said:  # a pipe that nobody empties would stop the sweep
+        return subprocess.Popen(
+            _command(folder),
+            cwd=folder,
+            env=_environment(),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def _command(folder: Path) -> list[str]:
@@ -96,12 +100,18 @@ class Victims:
     def await_fragments(self, count: int) -> None:
         """Wait until the ledger holds so many happenings, loose ones alone."""
         while len(list(self.folder.glob("storage/sweeps/*/ledger/*.parquet"))) < count:
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert self.process.poll() is None, said_in(self.folder)
             time.sleep(0.02)
 
 
+def said_in(folder: Path) -> str:
+    """What the last run in a folder has printed."""
+    return (folder / SAID).read_text()
+
+
 def kill_until_done(folder: Path, *, kills: int, seed: int, definition: str = REHEARSED) -> tuple[Counter[str], int]:
-    """Run sweeps to their ends, one after another, until things of them were killed at `kills` random moments.
+    """Run sweeps to their ends, one after another, until things of them were killed at `kills` random moments: of a
+    rehearsal from its start on, of a sweep that trains from its first checkpoint on.
 
     Returns how often what was killed, and how many sweeps it took; each is in a folder of its own, `round-0` on.
 
@@ -109,13 +119,14 @@ def kill_until_done(folder: Path, *, kills: int, seed: int, definition: str = RE
         AssertionError: where a run hangs, or ends otherwise than well without having been killed.
     """
     chance, killed, rounds = random.Random(seed), Counter(), 0
+    deck = _deck(chance)
     while sum(killed.values()) < kills:
         place = folder / f"round-{rounds}"
         place.mkdir()
         rounds += 1
         while True:
             process = start(place, definition)
-            any_killed = _kill_some(place, process, chance, killed, kills)
+            any_killed = _kill_some(place, process, chance, deck, killed, kills, trains=definition != REAL)
             if process.returncode == 0:
                 break
             assert any_killed, process.returncode
@@ -123,15 +134,23 @@ def kill_until_done(folder: Path, *, kills: int, seed: int, definition: str = RE
 
 
 def _kill_some(
-    folder: Path, process: subprocess.Popen, chance: random.Random, killed: Counter[str], kills: int
+    folder: Path,
+    process: subprocess.Popen,
+    chance: random.Random,
+    deck: Iterator[str],
+    killed: Counter[str],
+    kills: int,
+    *,
+    trains: bool,
 ) -> bool:
-    """Kill until the driver ends; whether anything of this run was killed."""
+    """Kill until the driver ends, if it `trains` or as soon as it does; whether anything of this run was killed."""
     victims, any_killed = Victims(folder, process), False
     stop = time.monotonic() + LONGEST_SECONDS
-    pause, victim = chance.uniform(3, 9), _chosen(chance)
+    pause, victim = chance.uniform(*((3, 9) if trains else (0.2, 4))), next(deck)
     while process.poll() is None:
         assert time.monotonic() < stop, f"the sweep hangs after {dict(killed)}"
-        if sum(killed.values()) < kills and pause <= 0:
+        trains = trains or any(folder.glob("storage/inflight/*/*"))
+        if sum(killed.values()) < kills and trains and pause <= 0:
             found = victims.find(victim)  # waited for, or those that are there from the start would be hit alone
             if found:
                 try:
@@ -140,16 +159,19 @@ def _kill_some(
                     continue
                 killed[victim] += 1
                 any_killed = True
-                pause, victim = chance.uniform(0.2, 4), _chosen(chance)
+                pause, victim = chance.uniform(0.2, 4), next(deck)
         time.sleep(0.05)
-        pause -= 0.05
-    out = process.communicate()[0]
+        pause -= 0.05 * trains
+    out = said_in(folder)
     assert "Traceback" not in out or any_killed, out
     return any_killed
 
 
-def _chosen(chance: random.Random) -> str:
-    return chance.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+def _deck(chance: random.Random) -> Iterator[str]:
+    """Each victim once, in any order, and then as often as `VICTIMS` says."""
+    yield from chance.sample(list(VICTIMS), len(VICTIMS))
+    while True:
+        yield chance.choices(list(VICTIMS), list(VICTIMS.values()))[0]
 
 
 def renumbered(folder: Path) -> list[str]:
@@ -165,9 +187,20 @@ def renumbered(folder: Path) -> list[str]:
     return [f"{place}: {found}" for place, found in numbers.items() if sorted(found) != list(range(len(found)))]
 
 
+def repeated(folder: Path) -> list[str]:
+    """The stages that were trained to their end more than once."""
+    from sweep.results import Results
+
+    records = Results.open(str(folder / "storage")).standing().records.values()
+    trained = Counter(run["digest"] for record in records for run in record.stage_runs if not run["reused"])
+    return [f"{digest} was run {count} times" for digest, count in trained.items() if count > 1]
+
+
 def tables(folder: Path) -> dict[str, bytes]:
     """The exported tables, by file name."""
-    return {path.name: path.read_bytes() for path in folder.glob("storage/sweeps/*/tables/*")}
+    found = {path.name: path.read_bytes() for path in folder.glob("storage/sweeps/*/tables/*")}
+    assert found, f"{folder} has no tables"
+    return found
 
 
 def soak(kills: int, seed: int, definition: str) -> bool:
@@ -176,17 +209,18 @@ def soak(kills: int, seed: int, definition: str) -> bool:
         whole = Path(name) / "whole"
         whole.mkdir()
         undisturbed = start(whole, definition)
-        out = undisturbed.communicate()[0]
-        assert undisturbed.returncode == 0, out
+        assert undisturbed.wait(LONGEST_SECONDS) == 0, said_in(whole)
         began = time.monotonic()
         killed, rounds = kill_until_done(Path(name), kills=kills, seed=seed, definition=definition)
         ended = [Path(name) / f"round-{number}" for number in range(rounds)]
         same = [tables(whole) == tables(folder) for folder in ended]
-        wrong = [text for folder in ended for text in renumbered(folder)]
+        wrong = [text for folder in ended for text in (*renumbered(folder), *repeated(folder))]
+        if kills >= len(VICTIMS) and set(killed) != set(VICTIMS):
+            wrong.append(f"never hit: {sorted(set(VICTIMS) - set(killed))}")
         print(
             f"{sum(killed.values())} kills {json.dumps(dict(killed))} of {rounds} sweeps in "
             f"{time.monotonic() - began:.0f} s; tables {'equal to the byte' if all(same) else 'DIFFER'}; "
-            f"numbers {'kept' if not wrong else wrong}",
+            f"numbers and finished stages {'kept' if not wrong else wrong}",
             flush=True,
         )
         return all(same) and not wrong

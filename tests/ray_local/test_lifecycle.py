@@ -19,7 +19,7 @@ from sweep.lock import Hold
 from tests.ray_local.stage_paths import path, training
 from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, everything, tables
-from tests.soak import Victims, kill_until_done, renumbered, start
+from tests.soak import VICTIMS, Victims, kill_until_done, renumbered, repeated, said_in, start
 from trainables.dispatcher import close, start_dispatcher
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.scores import Done, Failed
@@ -127,8 +127,8 @@ def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_sec
     said = subprocess.run(status, env=victims.environment, capture_output=True, text=True).stdout
     assert f"process {process.pid} on " in said and "optimiser steps" in said and "gang-0: " in said
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
+    assert process.wait(timeout=120) == 1
+    out = said_in(tmp_path)
     assert "stopping: each gang ends its step and writes a checkpoint" in out
     assert "the sweep was stopped. Nothing is lost" in out and f"sweep run {victims.command[-3]}" in out
     assert "Traceback" not in out
@@ -163,8 +163,8 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
 @pytest.mark.timeout(600)
 def test_a_sweep_of_which_anything_is_killed_at_random_moments_ends_as_one_that_never_was(uninterrupted, tmp_path):
     killed, rounds = kill_until_done(tmp_path, kills=10, seed=20)
-    assert sum(killed.values()) == 10
+    assert sum(killed.values()) == 10 and set(killed) == set(VICTIMS)
     for number in range(rounds):
         folder = tmp_path / f"round-{number}"
         assert everything(folder / "storage/sweeps/small/tables") == uninterrupted
-        assert renumbered(folder) == []
+        assert renumbered(folder) == repeated(folder) == []
