@@ -143,7 +143,8 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
     stop = [sys.executable, "-m", "sweep.cli", "stop", *victims.command[-3:]]
     victims.await_fragments(4)
     asked = subprocess.run(stop, env=victims.environment, capture_output=True, text=True, timeout=120)
-    out, _ = process.communicate(timeout=30)
+    process.wait(timeout=30)
+    out = said_in(tmp_path)
     assert (asked.returncode, process.returncode) == (0, 1), asked.stderr + out
     assert asked.stdout.startswith(f"process {process.pid} on ") and "goes on with what is open" in asked.stdout
     assert "stopping: each gang ends its step and writes a checkpoint" in out
@@ -155,8 +156,7 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
     assert not list(tmp_path.glob("storage/sweeps/*/stop.json"))
     (tmp_path / "storage/sweeps/small/stop.json").write_text('{"host": "x", "boot": "", "process": 1, "since": "then"}')
     process = start(tmp_path)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
+    assert process.wait(timeout=300) == 0, said_in(tmp_path)
     assert everything(tmp_path / "storage/sweeps/small/tables") == uninterrupted
 
 
