@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from sweep.presets import PRESETS
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue.registry import TASKS, gather, task
+from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
 
@@ -274,6 +276,30 @@ def test_a_language_that_the_lab_does_not_speak_is_refused_when_it_is_planned(de
         "split 'test' of 'lab_visual_nli' must be in languages that the lab speaks, got 'dee'; did you mean 'de'?"
         in said
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("train=0", "split 'train' of 'lab_visual_nli' must have rows (the lab makes as many as it is told), got 0; "),
+        ("dev=0", "split 'dev' of 'lab_visual_nli' must have rows"),
+        ("test=0", "split 'test' of 'lab_visual_nli' must have rows"),
+        ("train=-5", "rows of split 'train' must be a whole number of at least 0, got -5; say how many rows"),
+        ("train=2.5", "rows of split 'train' must be a whole number of at least 0, got 2.5"),
+    ],
+)
+def test_an_empty_split_of_the_lab_is_refused_before_anything_starts(define, rows, says, tmp_path, capsys):
+    path = define(REHEARSED + f"sweep = replace(sweep, target=lab.visual_nli({rows}))\n")
+    for words in (["plan", path], ["run", path, "--storage", str(tmp_path / "storage")]):
+        assert main(words) == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "storage").exists()
+
+
+def test_rows_that_no_split_can_have_are_refused_of_any_source():
+    own = task("mnli")
+    with pytest.raises(Invalid, match="rows of split 'train' must be a whole number of at least 0, got -1"):
+        replace(own, splits=(replace(own.split("train"), rows=-1), *own.splits[1:]))
 
 
 # Parquet files
