@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.ray_local.stage_paths import training
-from trainables.gang import Post, Request, _run, trainer
+from trainables.faults import Invalid
+from trainables.gang import Post, Request, _run, spoken, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Event, Failed
 from trainables.stages import Stage
@@ -81,3 +82,17 @@ def test_every_worker_of_a_gang_is_asked_for_with_the_accelerator_that_the_gang_
     scaling = trainer(post).scaling_config
     assert (scaling.num_workers, scaling.use_gpu) == (2, True)
     assert scaling.resources_per_worker == {"CPU": 1.0, "GPU": 1.0, "accelerator_type:A100": 0.001}
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as told:
+        return told
+
+
+def test_a_reason_is_one_line_that_is_the_same_in_every_run():
+    refused = Invalid("the images", ["one must be whole, got half", "another must be there"])
+    assert spoken(raised(refused)) == "the images cannot be used: one must be whole, got half; another must be there"
+    of_two = spoken(raised(RuntimeError(f"two\n  lines of {object()!r}")))
+    assert of_two.startswith("RuntimeError: two lines of <object object> (in raised, test_one_stage_in_a_gang.py:")
