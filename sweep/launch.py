@@ -271,7 +271,7 @@ def _conduct(
     hold: Hold,
     begin: Callable[[], None],
 ) -> dict[str, Any]:
-    """Run what is left, and give the dispatcher's last status; `begin` is called once nothing can refuse it any more."""
+    """Run what is left, and give the dispatcher's last status; `begin` is called once nothing can refuse it."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
 
