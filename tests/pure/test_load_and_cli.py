@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,7 +139,7 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         (
             "task('lab_nly')\n",
             "(task('lab_nly'))",
-            "LookupError: a task must be one of the catalogue, got 'lab_nly'; did you mean 'lab_nli'? Known: ",
+            "NotThere: a task must be one of the catalogue, got 'lab_nly'; did you mean 'lab_nli'? Known: ",
         ),
         ("lab.NLY\n", "(lab.NLY)", "no attribute 'NLY'; did you mean 'NLI'? Known: "),
         (
@@ -455,3 +456,30 @@ def test_every_field_that_differs_from_the_first_definition_is_named_at_once(def
         "  - pretrain", "  - search.fan_out", "  - search.pruner", "  - search.seed", "  - target_settings",
     ]  # fmt: skip
     assert "give the sweep another name, or another storage (finished stages are found again in the same one)" in said
+
+
+def test_tables_that_cannot_be_written_are_one_message_from_table_too(tmp_path, capsys):
+    fake.write(str(tmp_path), "small")
+    (tmp_path / "sweeps/small/tables").write_text("in the way")
+    assert main(["table", "small", "--storage", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sweep: ") and "sweeps/small/tables" in said
+
+
+@pytest.mark.parametrize("command", ["table", "status", "run"])
+def test_a_torn_definition_is_one_message_that_says_what_to_do(define, used_storage, tmp_path, command, capsys):
+    storage = tmp_path / "storage"
+    shutil.copytree(used_storage, storage)
+    torn = storage / "sweeps/small/definition.json"
+    torn.write_bytes(torn.read_bytes()[:100])
+    path = define("sweep = small_sweep()\n", head="from tests.pure.small_sweep import *\n")
+    assert main([command, path, "--storage", str(storage)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"sweep: the definition {torn} cannot be used:\n  - it must be JSON, got 100 bytes that are")
+    assert "delete it, and `sweep run` it again" in said
+
+
+def test_an_error_of_our_own_is_not_told_as_if_a_user_could_mend_it(monkeypatch):
+    monkeypatch.setattr(sys.modules["sweep.plan"], "plan", lambda sweep: {}["x"])
+    with pytest.raises(KeyError):
+        main(["plan", "lab"])
