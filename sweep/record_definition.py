@@ -59,9 +59,7 @@ def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
         return json.loads(text)
     except ValueError as error:
         fault = f"it must be JSON, got {len(text)} bytes that are not ({error})"
-        raise Invalid(
-            f"the definition {path}", [f"{fault}; delete it, and `sweep run` the same sweep again"]
-        ) from error
+        raise Invalid(f"the definition {path}", [f"{fault}; delete it, and `sweep run` it again"]) from error
 
 
 def keep(
