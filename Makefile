@@ -8,7 +8,7 @@ TWO := --numprocesses 2 --dist worksteal
 
 .PHONY: demo test test-deep test-cluster test-cluster-quick check bench bench-gpu soak clean
 
-# The CPU build of torch is enough for everything here; a GPU machine may install another before `make`.
+# Torch first, as pip gives it: on Linux its build for CUDA, which runs without a GPU too. One that is in .venv stays.
 $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25"

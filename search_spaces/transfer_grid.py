@@ -55,6 +55,10 @@ class Cell:
     def _faults(self) -> Iterator[str]:
         if not self.name or not all(character.isalnum() or character in "_-+" for character in self.name):
             yield f"name must be letters, digits, '_', '-' and '+' (it becomes a file name), got {self.name!r}"
+        wrong_types = tuple(self._type_faults())
+        yield from wrong_types
+        if wrong_types:
+            return  # what follows looks inside the tasks
         names = [task.name for task in self.intermediates]
         if len(set(names)) != len(names):
             yield f"intermediate tasks must differ, got {names!r}"
@@ -75,6 +79,16 @@ class Cell:
         if self.shares:
             yield from self._share_faults(names)
 
+    def _type_faults(self) -> Iterator[str]:
+        if not isinstance(self.intermediates, tuple):
+            yield f"intermediates must be a tuple of tasks, got {self.intermediates!r}; put them in (…,)"
+        else:
+            yield from _no_tasks("intermediates", self.intermediates)
+        for name in ("align_words", "learned_from"):
+            one = getattr(self, name)
+            if one is not None:
+                yield from _no_tasks(name, [one])
+
     def _share_faults(self, names: Sequence[str]) -> Iterator[str]:
         stated = [name for name, _ in self.shares]
         if sorted(stated) != sorted(names):
@@ -91,6 +105,14 @@ class Cell:
         return len(self.intermediates) > 1 and not self.shares
 
 
+def _no_tasks(where: str, given: Iterable[object]) -> Iterator[str]:
+    """What is given for a task and is none."""
+    for one in given:
+        if not isinstance(one, Task):
+            named = f"use task({one!r}) of trainables.catalogue.registry" if isinstance(one, str) else "give a task"
+            yield f"{where} must be Task values, got {one!r}; {named}"
+
+
 def transfer_grid(
     tasks: Iterable[Task],
     *,
@@ -105,7 +127,12 @@ def transfer_grid(
 
     The grid is enumerated, never sampled: every cell gets the same number of trials. The shares of the mixtures follow
     from the sizes of their tasks by `proportions`, and are searched where there are none.
+
+    Raises:
+        Invalid: naming everything that is no task.
     """
+    tasks, mixtures, controls = list(tasks), list(mixtures), list(controls)
+    refuse("the grid", _grid_faults(tasks, mixtures, controls))
     cells = [Cell(name="none", role=CellRole.BASELINE)]
     cells += [Cell(name=task.name, intermediates=(task,)) for task in tasks]
     cells += [
@@ -124,3 +151,13 @@ def transfer_grid(
     if hypothesis_only:
         cells.append(Cell(name="hypothesis_only", role=CellRole.HYPOTHESIS_ONLY))
     return tuple(cells)
+
+
+def _grid_faults(tasks: list[Task], mixtures: list[Sequence[Task]], controls: list[Task]) -> Iterator[str]:
+    yield from _no_tasks("tasks", tasks)
+    yield from _no_tasks("controls", controls)
+    for mixed in mixtures:
+        if isinstance(mixed, Sequence) and not isinstance(mixed, str):
+            yield from _no_tasks("mixtures", mixed)
+        else:
+            yield f"each of mixtures must be a sequence of tasks, got {mixed!r}; put them in (…,)"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from sweep.cluster_commands import (
     add_address,
@@ -22,9 +23,15 @@ from sweep.load import Unreadable, load
 from sweep.presets import SUITES
 from sweep.reading_commands import add_reading
 from sweep.suite import Suite
-from trainables.faults import Invalid
+from trainables.faults import Invalid, NotThere
+
+if TYPE_CHECKING:
+    from sweep.results import Results
 
 DEFAULT_STORAGE = "sweeps"
+
+#: What is told in a line and exits with 2: a user can mend it. Any other error is ours, and is shown whole.
+_TOLD = (Unreadable, Invalid, NotThere, OSError)
 
 _EPILOG = """examples:
   sweep plan lab                what the built-in lab sweep would do; starts nothing
@@ -48,16 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             suite = SUITES[options.sweep]()
             return getattr(options, "together", _each)(suite, options)
         return options.act(options)
-    except (Unreadable, Invalid, LookupError) as error:
-        print(f"sweep: {_message(error)}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def _message(error: Exception) -> str:
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    except _TOLD as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name, act, text):  # type: ignore[no-untyped-def]
+def _command(commands: Any, name: str, act: Callable[..., int], text: str) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=_sentence(text))
     command.add_argument("sweep", metavar="NAME_OR_FILE", help="a preset such as 'lab', or a .py file with one Sweep")
     command.add_argument(
@@ -191,8 +194,10 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
         member = argparse.Namespace(**{**vars(options), "sweep": sweep.name})
         try:
             code = options.act(member)
-        except (Unreadable, Invalid, LookupError) as error:
-            print(f"sweep: {_message(error)}", file=sys.stderr)
+        except BrokenPipeError:
+            raise
+        except _TOLD as error:
+            print(f"sweep: {error}", file=sys.stderr)
             code = 1
         if getattr(member, "stopped", False):
             return code
@@ -209,7 +214,7 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
 
     try:
         results = SuiteResults.open(options.storage, suite)
-    except LookupError:
+    except NotThere:
         return
     print(f"== {suite.name}: means over {len(results.targets)} of {len(suite.sweeps)} targets", file=sys.stderr)
     shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
@@ -274,7 +279,7 @@ def _table(options: argparse.Namespace) -> int:
     return 0
 
 
-def _some_rows(results, options: argparse.Namespace) -> str:  # type: ignore[no-untyped-def]
+def _some_rows(results: Results, options: argparse.Namespace) -> str:
     """The rows asked for, of groups or of languages; nothing is exported, since a part is no table of the sweep."""
     from sweep.rows import only, rows_text
 
@@ -298,7 +303,7 @@ def _some_rows(results, options: argparse.Namespace) -> str:  # type: ignore[no-
     return rows_text(table, options.format, ["cell", *of, "accuracy", "gain", "seeds", "remark"])
 
 
-def _chosen(results) -> str:  # type: ignore[no-untyped-def]
+def _chosen(results: Results) -> str:
     """What the selectors come to, and how much was reused, in a line each where there is something to say."""
     from sweep.reuse import reuse_text
     from sweep.selectors import selector_text
@@ -319,7 +324,7 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-def results_of(name_or_file: str, storage: str):  # type: ignore[no-untyped-def]
+def results_of(name_or_file: str, storage: str) -> Results:
     """The results of a sweep by its name or its definition, as a storage holds them."""
     from sweep.results import Results
 

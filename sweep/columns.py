@@ -368,7 +368,12 @@ def trials_schema(parameters: Iterable[str]) -> pa.Schema:
                 "optimiser steps",
                 nullable=True,
             ),
-            column("steps_saved", pa.int64(), "target training that pruning made needless", "optimiser steps"),
+            column(
+                "steps_saved",
+                pa.int64(),
+                "target training that a pruned trial did not ask for; its gang may do a few before it stops",
+                "optimiser steps",
+            ),
             column("target_stage", pa.string(), "digest of the target training; empty until finished"),
             column("evaluation_stage", pa.string(), "digest of the evaluation; empty in the search"),
             column("reason", pa.string(), "why the trial failed; empty otherwise"),

@@ -134,16 +134,16 @@ class Conductor:
             if not self._planned(record) or key.cell in searched or self._follows_lost(key):
                 continue
             if key.phase is Phase.SEARCH:
-                searched.add(
-                    key.cell
-                )  # several are open where several were taken up anew; each waits for the one before
+                # Several are open where several were taken up anew; each waits for the one before.
+                searched.add(key.cell)
             if key in self._running:
                 continue
             path = self._path(key, record.values, record.seed)
             if record.stages != _digests(path):
                 return self._begin_anew(record, path)
+            assignment = self._start(key, path)
             if not self._prune_if_behind(key):
-                return self._start(key, path)
+                return assignment
         cell = self._cell_to_search()
         if cell is not None:
             number, search = self._next_number(cell, Phase.SEARCH), self._of(cell, Phase.SEARCH)

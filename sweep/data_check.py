@@ -16,7 +16,7 @@ from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.catalogue.xtreme_m import COLUMNS, parquet_task
 from trainables.data.images import opened
 from trainables.data.reading import image_bytes, inspect, parquet_rows
-from trainables.faults import Invalid
+from trainables.faults import Invalid, NotThere
 
 SPLITS = ("train", "dev", "test")
 
@@ -62,12 +62,12 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
     """Look at train.parquet, dev.parquet and test.parquet of a folder, every image included.
 
     Raises:
-        LookupError: where there is no such folder, or none of the three files in it.
+        NotThere: where there is no such folder, or none of the three files in it.
     """
     base = Path(folder).expanduser()
     paths = {split: base / f"{split}.parquet" for split in SPLITS if (base / f"{split}.parquet").is_file()}
     if not paths:
-        raise LookupError(
+        raise NotThere(
             f"PATH must be a folder with train.parquet, dev.parquet and test.parquet, got {str(folder)!r} without any; "
             "see 'Data of one's own' in the README"
         )
@@ -209,7 +209,7 @@ def _parts(tables: dict[str, pa.Table], task: Task) -> Iterator[LanguagePart]:
             )
 
 
-def _bag_of_words(train: pa.Table | None):  # type: ignore[no-untyped-def]
+def _bag_of_words(train: pa.Table | None):
     """Logistic regression on the words of the training hypotheses; None where they have one label only."""
     if train is None or len(set(train["label"].to_pylist())) < 2:
         return None

@@ -75,6 +75,15 @@ class EventFiles:
         except FileNotFoundError:
             return
 
+    def holds(self, run: str, tag: str) -> bool:
+        """Whether any file of a run, of this process or of an earlier one, has a summary of that tag."""
+        selector = pafs.FileSelector(f"{self.folder}/{run}", allow_not_found=True)
+        for entry in self._filesystem.get_file_info(selector):
+            with self._filesystem.open_input_stream(entry.path) as stream:
+                if tag.encode() in stream.read():  # nothing in these files is compressed
+                    return True
+        return False
+
     def put_once(self, name: str, summary: Any) -> None:
         """Write a file of this one summary, unless the same one is there already."""
         buffer, records = _begun(wall_time=0)  # without a time of writing, equal summaries are equal bytes

@@ -150,7 +150,7 @@ def _log_expected_improvement(tried: np.ndarray, scores: np.ndarray, candidates:
     return _log_improvement((mean - best) / deviation) + np.log(deviation)
 
 
-def _predicted(process, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def _predicted(process, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation without the noise of a single run."""
     mean, deviation = process.predict(points, return_std=True)
     noise = process.kernel_.k2.noise_level

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweep.records import Phase
+from trainables.faults import NotThere
 
 if TYPE_CHECKING:
     from sweep.definition import Sweep
@@ -19,7 +20,7 @@ def journal(path: str, *sweeps: Results) -> None:
     mixture were drawn from are user attributes. The file is a copy: what is done to it does not reach the sweep.
 
     Raises:
-        LookupError: where the file is there already, or this version cannot read a definition.
+        NotThere: where the file is there already, or this version cannot read a definition.
     """
     import optuna
     from optuna.storages import JournalStorage
@@ -28,7 +29,7 @@ def journal(path: str, *sweeps: Results) -> None:
     from sweep.study import finished_study
 
     if Path(path).exists():
-        raise LookupError(f"the journal must be a new file, got {path!r}; name another, or delete it")
+        raise NotThere(f"the journal must be a new file, got {path!r}; name another, or delete it")
     definitions = [(results, _definition(results)) for results in sweeps]
     storage = JournalStorage(JournalFileBackend(path))
     for results, sweep in definitions:
@@ -44,7 +45,7 @@ def journal(path: str, *sweeps: Results) -> None:
 def _definition(results: Results) -> Sweep:
     sweep = results.definition()
     if sweep is None:
-        raise LookupError(
+        raise NotThere(
             f"the definition of {results.name!r} was written by another version; run the sweep with this one"
         )
     return sweep

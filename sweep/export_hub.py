@@ -17,6 +17,7 @@ from sweep.report.texts import Column, Row, plain, with_interval
 from sweep.sources import Source, sources
 from trainables.canonical import decode
 from trainables.catalogue.task import Kind, Task
+from trainables.faults import NotThere
 from trainables.selectors import chosen, seen_of, source_dev
 from trainables.store import Absent
 
@@ -39,7 +40,7 @@ def data_set(results: Results, directory: str) -> list[str]:
     A table without a row is left out: that library refuses one.
 
     Raises:
-        LookupError: where the folder is there and not empty.
+        NotThere: where the folder is there and not empty.
     """
     folder = _new(directory)
     found = {
@@ -101,7 +102,7 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
     best English development score: no test label chooses.
 
     Raises:
-        LookupError: for an unknown cell, a sweep without a confirmed run, weights that are gone, or a folder that is
+        NotThere: for an unknown cell, a sweep without a confirmed run, weights that are gone, or a folder that is
             not empty.
     """
     standing = results.standing()
@@ -112,18 +113,18 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
     means = {name: sum(r.score or 0.0 for r in mine) / len(mine) for name, mine in runs.items() if mine}
     target = _target(results)
     if not means and target is not None and target.kind is Kind.RETRIEVAL:
-        raise LookupError(
+        raise NotThere(
             f"an encoder is chosen by its development score, and {results.name!r} has none: {standing.target} is "
             "retrieval, which trains nothing; export one from the sweep of another target"
         )
     if not means:
-        raise LookupError(f"{results.name!r} must have a confirmed run to export an encoder of; see `sweep status`")
+        raise NotThere(f"{results.name!r} must have a confirmed run to export an encoder of; see `sweep status`")
     best = max(means, key=lambda name: means[name])
     run = max(runs[best], key=lambda one: one.score or 0.0)
     try:
         weights = results.store.fetch(run.target)
     except Absent as error:
-        raise LookupError(f"the weights of {run.key} must be in the storage: {error}") from error
+        raise NotThere(f"the weights of {run.key} must be in the storage: {error}") from error
     kept, chosen_steps = _choice(results, standing, run)
     folder = _new(directory)
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,7 @@ def _choice(results: Results, standing: Standing, run: TrialRecord) -> tuple[tup
     cell = next((one for one in sweep.cells if one.name == run.key.cell), None) if sweep is not None else None
     learned = teacher(sweep, cell) if sweep is not None and cell is not None else None
     if sweep is None or learned is None:
-        raise LookupError(
+        raise NotThere(
             "the definition must be readable to tell which checkpoint was reported, got one of another version; "
             "export with the version that ran the sweep"
         )
@@ -289,5 +290,5 @@ def _sources(found: Sequence[Source]) -> str:
 def _new(directory: str) -> Path:
     folder = Path(directory)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LookupError(f"the folder must be new or empty, got {directory!r}; name another, or empty it")
+        raise NotThere(f"the folder must be new or empty, got {directory!r}; name another, or empty it")
     return folder

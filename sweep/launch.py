@@ -127,15 +127,27 @@ def _run(
     renew: bool,
 ) -> Results:
     sweep = found.present
-    ledger = PatientLedger(_ledger(found, store))
+    ledger = PatientLedger(_ledger(sweep, store))
+    ledger.hold()
     conductor = Conductor(sweep, ledger)
     conductor.take_up(failed=retry_failed, outdated=renew)
+    display = None
     if conductor.remaining():
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
-    display, watchers = _watchers(conductor, store, place, console)
-    conductor.watchers = watchers
-    try:
+        display = _display(conductor, console)
+
+    def begin() -> None:
+        """Write what no refusal may have changed: everything beside this is done."""
+        _keep_definition(found, store)
+        ledger.release()
         if display is not None:
+            ledger.wait(lambda: provenance.keep(store.filesystem, store.root, sweep.name))
+            conductor.watchers = (*conductor.watchers, *_writers(conductor, store, place, display))
+
+    try:
+        if display is None:
+            begin()
+        else:
             ledger.say, ledger.stopped = display.say, lambda: conductor.broken
             for cell, reason in found.absent_cells.items():
                 display.say(f"{cell} does not run: {reason}")
@@ -145,15 +157,14 @@ def _run(
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
                 )
-            ledger.wait(lambda: provenance.keep(store.filesystem, store.root, sweep.name))
-            status = _conduct(conductor, place, store, display, mirrors, hold)
+            status = _conduct(conductor, place, store, display, mirrors, hold, begin)
             ledger.wait(lambda: _keep_counts(status, sweep, store))
     except Exception as error:  # Ray wraps what is raised under it
         if not ledger.gave_up:
             raise
         raise Interrupted(f"{ledger.gave_up}. What was not written is done again: run it again to go on") from error
     finally:
-        for watcher in watchers:
+        for watcher in conductor.watchers:
             watcher.close()
     ledger.fold()
     if conductor.broken:
@@ -173,15 +184,24 @@ def _refuse_unwritable(found: Found, store: Store) -> None:
         raise Invalid("the storage", [f"{fault}; choose another storage, or another name for the sweep"]) from error
 
 
-def _ledger(found: Found, store: Store) -> Ledger:
-    """The ledger of the sweep, beside its definition."""
-    sweep = found.sweep
+def _ledger(sweep: Sweep, store: Store) -> Ledger:
     try:
-        record_definition.keep(sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
         return Ledger(store.filesystem, store.root, sweep.name).open()
     except OSError as error:
-        fault = f"the definition of sweep {sweep.name!r} must be written beside its ledger, got {error}"
-        raise Invalid("the storage", [f"{fault}; make room or choose another storage, and run it again"]) from error
+        raise _unwritable(sweep, error) from error
+
+
+def _keep_definition(found: Found, store: Store) -> None:
+    """Put the definition beside the ledger of its sweep."""
+    try:
+        record_definition.keep(found.sweep, store.filesystem, store.root, found.absent_cells, found.cell_remarks)
+    except OSError as error:
+        raise _unwritable(found.sweep, error) from error
+
+
+def _unwritable(sweep: Sweep, error: OSError) -> Invalid:
+    fault = f"the definition of sweep {sweep.name!r} must be written beside its ledger, got {error}"
+    return Invalid("the storage", [f"{fault}; make room or choose another storage, and run it again"])
 
 
 def _keep_counts(status: dict[str, Any], sweep: Sweep, store: Store) -> None:
@@ -215,20 +235,22 @@ def _connected() -> bool:
     return "ray" in sys.modules and sys.modules["ray"].is_initialized()
 
 
-def _watchers(
-    conductor: Conductor, store: Store, place: str, console: Console | None
-) -> tuple[Display | None, tuple[Watcher, ...]]:
-    """Whoever watches, and the display among them; nobody where there is nothing to do."""
-    from sweep.power import power_text
+def _display(conductor: Conductor, console: Console | None) -> Display:
     from sweep.show import Display
+
+    display = Display(plan(conductor.sweep), console=console, records=conductor.records.values())
+    display.start()
+    conductor.watchers = (display,)
+    return display
+
+
+def _writers(conductor: Conductor, store: Store, place: str, display: Display) -> tuple[Watcher, ...]:
+    """Whoever writes down for TensorBoard what happens."""
+    from sweep.power import power_text
     from sweep.tensorboard import SweepWriter
     from sweep.tensorboard_pictures import Painter, definition_text
 
-    if not conductor.remaining():
-        return None, ()
     sweep = conductor.sweep
-    display = Display(plan(sweep), console=console, records=conductor.records.values())
-    display.start()
     results = Results(place, sweep.name)
     logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
     text = definition_text(results.stated(), power_text(sweep))
@@ -236,15 +258,20 @@ def _watchers(
         writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
     except OSError as error:
         display.say(f"this run writes nothing for TensorBoard: {error}")
-        return display, (display,)
-    painter = Painter(results, store.filesystem, logdir, stopped=lambda: bool(conductor.broken))
-    return display, (display, Careless(writer), painter)
+        return ()
+    return (Careless(writer), Painter(results, store.filesystem, logdir, stopped=lambda: bool(conductor.broken)))
 
 
 def _conduct(
-    conductor: Conductor, storage: str, store: Store, display: Display, mirrors: Sequence[str], hold: Hold
+    conductor: Conductor,
+    storage: str,
+    store: Store,
+    display: Display,
+    mirrors: Sequence[str],
+    hold: Hold,
+    begin: Callable[[], None],
 ) -> dict[str, Any]:
-    """Run what is left, and give the dispatcher's last status."""
+    """Run what is left, and give the dispatcher's last status; `begin` is called once nothing can refuse it."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
 
@@ -269,7 +296,7 @@ def _conduct(
                 question=question,
                 storage_limit_bytes=sweep.storage_limit_bytes,
             )
-
+            begin()
             dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
             foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
             dispatcher.foresee.remote(foreseen)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trainables.faults import NotThere
+
 #: The task that these results are of.
 TASK = "xvnli"
 
@@ -58,10 +60,10 @@ def comparable(target: str) -> None:
     """Nothing, for a task that these results are of.
 
     Raises:
-        LookupError: for any other, a text proxy included.
+        NotThere: for any other, a text proxy included.
     """
     if target != TASK:
-        raise LookupError(
+        raise NotThere(
             f"published results are of {TASK!r}, got the target {target!r}; leave --with-published out: nothing "
             "published can stand beside it"
         )

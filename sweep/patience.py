@@ -36,6 +36,21 @@ class PatientLedger(Ledger):
         """Why to wait no longer; empty to go on waiting."""
         self.gave_up = ""
         """Why a fragment was not written; empty while all is well."""
+        self._held: list[Happening] | None = None
+
+    def hold(self) -> None:
+        """Write nothing of what is recorded from now on until `release`: the sweep may yet be refused."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was held back, and hold back no more.
+
+        Raises:
+            GaveUp: as `record`.
+        """
+        held, self._held = self._held or (), None
+        for happening in held:
+            self.record(happening)
 
     def record(self, happening: Happening) -> None:
         """Write one fragment, as soon as the storage lets it.
@@ -43,6 +58,9 @@ class PatientLedger(Ledger):
         Raises:
             GaveUp: where the storage cannot be written and the sweep is asked to stop.
         """
+        if self._held is not None:
+            self._held.append(happening)
+            return
         self.wait(lambda: super(PatientLedger, self).record(happening))
 
     def fold(self) -> None:

@@ -55,7 +55,9 @@ def plan_text(plan: Plan) -> str:
         + (f"{least} as storage_limit_bytes" if limit == float("inf") else f"its limit, and {least}")
     )
     if not isinstance(sweep.search.pruner, NoPruning):
-        lines.append(f"pruning  {sweep.search.pruner.name}: can only lessen the steps; the ledger counts what it saved")
+        lines.append(
+            f"pruning  {sweep.search.pruner.name}: can only lessen the steps; the ledger counts those not asked for"
+        )
     return "\n".join(lines)
 
 

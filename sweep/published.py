@@ -17,7 +17,7 @@ from sweep.ledger import Ledger, put_whole
 from sweep.records import Happening, Phase, TrialKey, What
 from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
 from trainables.catalogue.task import NLI_LABELS, Kind, ParquetSource, Role, Split, Task
-from trainables.faults import Invalid, nearest, refuse
+from trainables.faults import Invalid, NotThere, nearest, refuse
 from trainables.scores import Score
 from trainables.stages import Evaluation, Shape, Stage, StageKind
 from trainables.store import Store
@@ -78,14 +78,14 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
 
     Raises:
         Invalid: for a file that cannot be read so, or fewer than two items.
-        LookupError: for a baseline that the file does not name.
+        NotThere: for a baseline that the file does not name.
     """
     if items < 2:
         raise Invalid("published numbers", [f"items must be the number of test items, at least 2, got {items}"])
     rows = read(path)
     models = list(dict.fromkeys(row["model"] for row in rows))
     if baseline not in models:
-        raise LookupError(f"{path} has no model {baseline!r} to be the baseline; {nearest(baseline, models)}")
+        raise NotThere(f"{path} has no model {baseline!r} to be the baseline; {nearest(baseline, models)}")
     languages = tuple(dict.fromkeys(row["language"] for row in rows))
     target = Task(
         name=task,

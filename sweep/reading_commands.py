@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from trainables.faults import NotThere
+
 if TYPE_CHECKING:
     from sweep.suite import Suite
     from sweep.suite_results import SuiteResults
@@ -82,7 +84,7 @@ def _report_together(suite: Suite, options: argparse.Namespace) -> int:
     from sweep.suite_results import SuiteResults
 
     if options.published:
-        raise LookupError(f"--published is of one target: report one sweep of {suite.name}, as {suite.sweeps[0].name}")
+        raise NotThere(f"--published is of one target: report one sweep of {suite.name}, as {suite.sweeps[0].name}")
     _refuse_no_page(options.output)
     results = SuiteResults.open(options.storage, suite)
     paths = results.report(options.output)
@@ -100,7 +102,7 @@ def _missing(results: SuiteResults) -> int:
 
 def _refuse_no_page(output: str | None) -> None:
     if output is not None and not output.endswith(".html"):
-        raise LookupError(f"the report is one HTML file, so --output must end in .html, got {output!r}")
+        raise NotThere(f"the report is one HTML file, so --output must end in .html, got {output!r}")
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -178,9 +180,9 @@ def _export_together(suite: Suite, options: argparse.Namespace) -> int:
 
 def _refuse_no_export(options: argparse.Namespace) -> None:
     if not (options.tables or options.optuna or options.hf_dataset or options.encoder):
-        raise LookupError("say what to export: --tables DIR, --optuna FILE, --hf-dataset DIR, --encoder DIR")
+        raise NotThere("say what to export: --tables DIR, --optuna FILE, --hf-dataset DIR, --encoder DIR")
     if options.cell and not options.encoder:
-        raise LookupError("--cell says which encoder to export, so it needs --encoder DIR")
+        raise NotThere("--cell says which encoder to export, so it needs --encoder DIR")
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -14,16 +14,16 @@ from sweep.definition import Sweep
 from sweep.ledger import put_whole
 from sweep.points import extent, search_trials
 from trainables.canonical import encode
-from trainables.faults import refuse
+from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
 
 FILE = "definition.json"
 
-#: Fields whose change asks for more work but makes nothing that is there wrong.
 #: What sweeps did whose definitions do not say it: they are older than the choice.
 _BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
 
+#: Fields whose change asks for more work but makes nothing that is there wrong.
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
@@ -40,12 +40,26 @@ def refuse_other(
     path = _path(sweep, root)
     new = encode(sweep)
     if filesystem.get_file_info(path).type == pafs.FileType.File:
-        with filesystem.open_input_stream(path) as stream:
-            stated = json.loads(stream.read())
+        stated = read(filesystem, path)
         gone = {*absent, *(cell["name"] for cell in stated["cells"] if cell.get("absent"))}
         old = _comparable(stated["definition"])
         kept = {name: value for name, value in old.items() if name not in {f"cell {cell!r}" for cell in gone}}
         refuse(f"sweep {sweep.name!r}", _differences(kept, _comparable(new)))
+
+
+def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
+    """What a `definition.json` says.
+
+    Raises:
+        Invalid: where it is damaged.
+    """
+    with filesystem.open_input_stream(path) as stream:
+        text = stream.read()
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        fault = f"it must be JSON, got {len(text)} bytes that are not ({error})"
+        raise Invalid(f"the definition {path}", [f"{fault}; delete it, and `sweep run` it again"]) from error
 
 
 def keep(

@@ -48,7 +48,7 @@ def _row_faults(found: Found) -> list[str]:
     faults = []
     for task in {task.name: task for task in tasks_of(found.sweep) if task.name not in found.absent}.values():
         if isinstance(task.source, LabSource):
-            faults += _language_faults(task)
+            faults += _lab_faults(task)
         else:
             from trainables.data.reading import inspect
 
@@ -60,8 +60,13 @@ def _row_faults(found: Found) -> list[str]:
     return faults
 
 
-def _language_faults(task: Task) -> Iterator[str]:
+def _lab_faults(task: Task) -> Iterator[str]:
     for split in task.splits:
+        if not split.rows:
+            yield (
+                f"split {split.name!r} of {task.name!r} must have rows (the lab makes as many as it is told), got 0; "
+                "give it at least 1, or leave the split out of the task"
+            )
         for language in split.languages:
             if language not in LANGUAGES:
                 yield (

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from trainables.faults import nearest
+from trainables.faults import NotThere, nearest
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +31,7 @@ NOTE = "predictions.json"
 class Results:
     """The tables of one sweep, as of the moment each is asked for; also while the sweep runs.
 
-    Stated `cells` and `languages` narrow a table; an unknown one is a LookupError that names the nearest.
+    Stated `cells` and `languages` narrow a table; an unknown one is a `NotThere` that names the nearest.
     """
 
     def __init__(self, storage: str, name: str) -> None:
@@ -52,16 +52,16 @@ class Results:
         """The results of the sweep `name` in a storage folder or URI; the name may be left out where there is one.
 
         Raises:
-            LookupError: where there is no such sweep, or several to choose from.
+            NotThere: where there is no such sweep, or several to choose from.
         """
         filesystem, root = _place(str(storage))
         names = _sweeps(filesystem, root)
         if not names:
-            raise LookupError(f"no sweep has been run in {storage}; give the storage that `sweep run` was given")
+            raise NotThere(f"no sweep has been run in {storage}; give the storage that `sweep run` was given")
         if name is None and len(names) > 1:
-            raise LookupError(f"{storage} holds several sweeps: {', '.join(names)}; say which one by its name")
+            raise NotThere(f"{storage} holds several sweeps: {', '.join(names)}; say which one by its name")
         if name is not None and name not in names:
-            raise LookupError(f"{storage} has no sweep {name!r}; {nearest(name, names)}")
+            raise NotThere(f"{storage} has no sweep {name!r}; {nearest(name, names)}")
         return Results(storage, name or names[0])
 
     def scores(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
@@ -98,13 +98,13 @@ class Results:
         """Accuracy and gain per cell and group of languages; see `sweep.columns.PER_GROUP`.
 
         Raises:
-            LookupError: for another grouping than family, script or pretraining, naming the nearest.
+            NotThere: for another grouping than family, script or pretraining, naming the nearest.
         """
         from sweep.languages import GROUPINGS
         from sweep.per_language import per_group
 
         if grouping not in GROUPINGS:
-            raise LookupError(f"languages cannot be grouped by {grouping!r}; {nearest(grouping, GROUPINGS)}")
+            raise NotThere(f"languages cannot be grouped by {grouping!r}; {nearest(grouping, GROUPINGS)}")
         standing = self.standing()
         return per_group(standing, self.answers(standing), grouping)
 
@@ -127,8 +127,9 @@ class Results:
 
     def stated(self) -> dict[str, Any]:
         """The sweep's `definition.json`."""
-        with self._filesystem.open_input_file(f"{self._folder}/{DEFINITION}") as file:
-            return json.loads(file.read())
+        from sweep import record_definition
+
+        return record_definition.read(self._filesystem, f"{self._folder}/{DEFINITION}")
 
     def to_pandas(self) -> pandas.DataFrame:
         """`per_language` as a pandas data frame."""

@@ -14,27 +14,27 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trainables.faults import nearest
+from trainables.faults import NotThere, nearest
 
 
 def only(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
     """The rows that hold every `COLUMN=VALUE`; several values of one column are stated as `COLUMN=A,B`.
 
     Raises:
-        LookupError: for an unknown column or a value that the column never has, naming the nearest.
+        NotThere: for an unknown column or a value that the column never has, naming the nearest.
     """
     for condition in conditions:
         name, equals, text = condition.partition("=")
         if not equals:
-            raise LookupError(f"a condition must be COLUMN=VALUE, got {condition!r}")
+            raise NotThere(f"a condition must be COLUMN=VALUE, got {condition!r}")
         if name not in table.column_names:
-            raise LookupError(f"the table has no column {name!r}; {nearest(name, table.column_names)}")
+            raise NotThere(f"the table has no column {name!r}; {nearest(name, table.column_names)}")
         column = table[name].cast(pa.string()).fill_null("")
         known = {str(value) for value in column.unique().to_pylist()}
         wanted = text.split(",") if text not in known else [text]
         for value in wanted:
             if value not in known and len(table):
-                raise LookupError(f"no row has {name} {value!r}; {nearest(value, known)}")
+                raise NotThere(f"no row has {name} {value!r}; {nearest(value, known)}")
         table = table.filter(pc.is_in(column, pa.array(wanted, pa.string())))
     return table
 

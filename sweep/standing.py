@@ -12,7 +12,7 @@ from search_spaces.extent import Extent
 from search_spaces.transfer_grid import CellRole
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from trainables.canonical import decode
-from trainables.faults import nearest
+from trainables.faults import NotThere, nearest
 
 if TYPE_CHECKING:
     from sweep.definition import Sweep
@@ -118,13 +118,13 @@ class Standing:
         """The cell of that name.
 
         Raises:
-            LookupError: naming the nearest.
+            NotThere: naming the nearest.
         """
         for cell in self.cells:
             if cell.name == name:
                 return cell
         known = [cell.name for cell in self.cells]
-        raise LookupError(f"the sweep {self.sweep!r} has no cell {name!r}; {nearest(name, known)}")
+        raise NotThere(f"the sweep {self.sweep!r} has no cell {name!r}; {nearest(name, known)}")
 
     def searched(self, cell: str) -> list[TrialRecord]:
         """The search trials of a cell that count: those in the space as it is now, in order."""

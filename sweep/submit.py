@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables.faults import Invalid, refuse
+from trainables.faults import Invalid, NotThere, refuse
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -132,12 +132,12 @@ class Cluster:
         """The latest job of a sweep.
 
         Raises:
-            LookupError: where there is none.
+            NotThere: where there is none.
         """
         jobs = self.jobs(sweep)
         if not jobs:
             known = ", ".join(sorted({job.sweep for job in self.jobs()})) or "none"
-            raise LookupError(f"no job of sweep {sweep!r} was handed to {self.address}; known there: {known}")
+            raise NotThere(f"no job of sweep {sweep!r} was handed to {self.address}; known there: {known}")
         return jobs[-1]
 
     def follow(self, job: Job) -> Job:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sweep.results import Results
+from trainables.faults import NotThere
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ class SuiteResults:
         """The results of a suite in a storage folder or URI.
 
         Raises:
-            LookupError: where none of its sweeps has been run there.
+            NotThere: where none of its sweeps has been run there.
         """
         found: list[Results] = []
         missing = []
@@ -39,7 +40,7 @@ class SuiteResults:
             except LookupError:
                 missing.append(sweep.name)
         if not found:
-            raise LookupError(f"{storage} has no sweep of the suite {suite.name!r}; run one of: {', '.join(missing)}")
+            raise NotThere(f"{storage} has no sweep of the suite {suite.name!r}; run one of: {', '.join(missing)}")
         return SuiteResults(name=suite.name, storage=str(storage), targets=tuple(found), missing=tuple(missing))
 
     def still(self) -> SuiteResults:

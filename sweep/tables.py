@@ -20,7 +20,7 @@ from sweep.records import Phase, State, TrialRecord
 from sweep.standing import Standing
 from sweep.streamed import PARQUET, ROW_GROUP, Streamed
 from trainables.catalogue.task import Role
-from trainables.faults import nearest
+from trainables.faults import NotThere, nearest
 
 #: The language that the tasks are trained in.
 SOURCE_LANGUAGE = "en"
@@ -213,7 +213,7 @@ def select(table: pa.Table, standing: Standing, **wanted: Sequence[str] | None) 
     """The rows whose columns hold one of the values wanted, as `select(table, standing, cell=["none"])`.
 
     Raises:
-        LookupError: for a cell or language that neither the sweep nor the table has, naming the nearest.
+        NotThere: for a cell or language that neither the sweep nor the table has, naming the nearest.
     """
     planned = {"cell": [cell.name for cell in standing.cells], "language": standing.languages}
     for column, values in wanted.items():
@@ -222,7 +222,7 @@ def select(table: pa.Table, standing: Standing, **wanted: Sequence[str] | None) 
         known = {*table[column].unique().to_pylist(), *planned[column]}
         for value in values:
             if value not in known:
-                raise LookupError(f"the sweep {standing.sweep!r} has no {column} {value!r}; {nearest(value, known)}")
+                raise NotThere(f"the sweep {standing.sweep!r} has no {column} {value!r}; {nearest(value, known)}")
         table = table.filter(pc.is_in(table[column], pa.array(values, table[column].type)))
     return table
 

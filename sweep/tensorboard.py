@@ -43,8 +43,9 @@ class SweepWriter:
 
     Steps run on along a trial's path: those of the target follow those of the intermediate stage. A search trial is
     one session of the HParams page, named by its folder; taken up again after a kill, it goes on in a second file of
-    the same folder and stays one session. TensorBoard knows no pruned session: a pruned trial ends as a success, with
-    the step in the metric `pruned_at_step`. A trial that is still open has the status "unknown".
+    the same folder and stays one session. One that had ended when the kill came gets its end from the next writer, out
+    of `records`. TensorBoard knows no pruned session: a pruned trial ends as a success, with the step in the metric
+    `pruned_at_step`. A trial that is still open has the status "unknown".
 
     TensorBoard shows only those hyperparameters that the experiment declares, or else those of the first run alone.
     So all values that any trial of any cell can have are declared before the first. When an edited definition changes
@@ -68,9 +69,11 @@ class SweepWriter:
         self._kept_per_cell = max(1, RUNS // max(1, len(sweep.cells)))
         self._kept: dict[str, list[tuple[bool, float, int]]] = {}
         self._best: dict[str, float] = {}
-        for record in records:
-            if record.key.phase is Phase.SEARCH and record.state is not State.OPEN:
-                self._rank(record)
+        searched = [one for one in records if one.key.phase is Phase.SEARCH and one.state is not State.OPEN]
+        for record in searched:
+            self._rank(record)
+        for record in searched:
+            self._make_up_for(record)
         self._files.put_once(f"{WHOLE}/{EXPERIMENT}", experiment([cell.name for cell in sweep.cells], _ranges(sweep)))
         if text:
             self._files.add(WHOLE, text_summary("definition", text))
@@ -129,11 +132,31 @@ class SweepWriter:
         """Close the folders of the trials that are still open; they go on when the sweep does."""
         self._files.close_all()
 
+    def _make_up_for(self, record: TrialRecord) -> None:
+        """Write the end of a search trial that an earlier process recorded and was killed before it was shown."""
+        from tensorboard.plugins.hparams import metadata
+
+        run = run_name(record.key)
+        kept = -record.key.number in {number for _, _, number in self._kept[record.key.cell]}
+        if not kept or self._files.holds(run, metadata.SESSION_END_INFO_TAG):
+            return
+        if not self._files.holds(run, metadata.SESSION_START_INFO_TAG):
+            self._files.add(run, session_start(record))
+        for summary in session_end(record):
+            self._files.add(run, summary, record.scored[-1][0] if record.scored else 0)
+        self._files.close(run)
+        self._point(record)
+
     def _searched(self, record: TrialRecord) -> None:
         """A point of the whole sweep's run; then the folder of the least of the cell goes, if there are too many."""
+        dropped = self._rank(record)
+        self._point(record)
+        for gone in dropped:
+            self._files.delete(run_name(TrialKey(cell=record.key.cell, phase=Phase.SEARCH, number=gone)))
+
+    def _point(self, record: TrialRecord) -> None:
         cell, number = record.key.cell, record.key.number
         score = last_score(record)
-        dropped = self._rank(record)
         if score is not None:
             self._files.add(WHOLE, scalar(f"score/{cell}", score), number)
             for name, value in record.values.items():
@@ -141,8 +164,6 @@ class SweepWriter:
                     self._files.add(WHOLE, scalar(f"share/{cell}/{name.removeprefix('share.')}", value), number)
         if cell in self._best:
             self._files.add(WHOLE, scalar(f"best/{cell}", self._best[cell]), number)
-        for gone in dropped:
-            self._files.delete(run_name(TrialKey(cell=cell, phase=Phase.SEARCH, number=gone)))
 
     def _rank(self, record: TrialRecord) -> list[int]:
         """Take an ended search trial among its cell's; numbers of those that have to go for it."""

@@ -22,6 +22,10 @@ class Invalid(ValueError):
         return (Invalid, (self.what, self.faults))
 
 
+class NotThere(LookupError):
+    """What a user named is not there, or cannot be meant here; the message says what is, or what to do."""
+
+
 def refuse(what: str, faults: Iterable[str]) -> None:
     """Raise `Invalid` if there is any fault.
 

@@ -8,6 +8,7 @@ import gc
 import importlib
 import logging
 import os
+import re
 import threading
 import time
 import traceback
@@ -22,6 +23,7 @@ from ray.actor import ActorHandle
 
 from trainables import pulse
 from trainables.equipment import Question, answer
+from trainables.faults import Invalid
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
@@ -32,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 #: Names of exceptions after which a process must not go on: its memory or its GPU is in an unknown state.
 UNFIT = frozenset({"MemoryError", "OutOfMemory", "OutOfMemoryError", "AcceleratorError"})
+
+#: Where an object lies in memory, as Python writes it: another place in every run.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 #: How often a gang that waits for room on the disk looks again.
 ROOM_SECONDS = 5.0
@@ -400,9 +405,14 @@ def is_unfit(error: BaseException) -> bool:
 
 
 def spoken(error: BaseException) -> str:
-    """The error in one line, with the innermost place it comes from."""
+    """The error in one line, the same in every run, with the innermost place it comes from.
+
+    What a value was refused for says itself where to look.
+    """
+    if isinstance(error, Invalid):
+        return " ".join(f"{error.what} cannot be used: {'; '.join(error.faults)}".split())
     frames = traceback.extract_tb(error.__traceback__)
-    text = f"{type(error).__name__}: {error}"
+    text = _ADDRESS.sub("", " ".join(f"{type(error).__name__}: {error}".split()))
     if not frames:
         return text
     last = frames[-1]

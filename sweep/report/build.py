@@ -382,7 +382,7 @@ def _cost(standing: Standing) -> PrintedTable:
     return PrintedTable(name="cost", caption=caption, columns=columns, rows=tuple(lines))
 
 
-def _count(name: str):  # type: ignore[no-untyped-def]
+def _count(name: str):
     return lambda row: f"{row.get(name, 0):,}"
 
 

@@ -1,4 +1,6 @@
-"""Every benchmark that needs no GPU, one after another; measures nothing itself. Of `bench_scale` the ledger alone.
+"""The benchmarks that take minutes at most and need no GPU, one after another; measures nothing itself.
+
+Of `bench_scale` it runs the ledger alone; `bench_twins`, `bench_seed_sets` and `bench_hosts` are run by name.
 
     python -m tests.benchmarks.all          # about ten minutes
 

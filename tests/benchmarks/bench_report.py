@@ -86,7 +86,7 @@ def write(storage: str, name: str, cells: int, search: int, seeds: int) -> None:
     (Path(storage) / "sweeps" / name / "definition.json").write_text(json.dumps(stated))
 
 
-def _answers(store: Store, stage, gold, wrong, ids: list[str], right: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+def _answers(store: Store, stage, gold, wrong, ids: list[str], right: np.ndarray) -> None:
     table = pa.table(
         {
             "task": [fake.TARGET.name] * right.size,

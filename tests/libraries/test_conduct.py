@@ -282,12 +282,16 @@ def test_a_trial_killed_between_its_bad_score_and_its_pruning_is_pruned_when_the
 
     with pytest.raises(Killed):
         conducted(world=world, ledger=Halting(ledger, 0))
-    handed_out = []
-    conductor = Conductor(SWEEP, ledger)
+    handed_out, diary = [], Diary()
+    conductor = Conductor(SWEEP, ledger, [diary])
     while (assignment := conductor.next()) is not None and not handed_out:
         handed_out.append(assignment.key)
     first = next(record for record in conductor.records.values() if record.state is State.PRUNED)
     assert first.key not in handed_out
+    assert [line for line in diary.lines if line[1] == first.key] == [
+        ("started", first.key),
+        ("ended", first.key, State.PRUNED),
+    ]
     conducted(world=world, ledger=ledger)
     assert {name for name in what_happened(ledger) if ".pruned." in name} == pruned
 

@@ -8,12 +8,14 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 
 from search_spaces.domains import Choice, Domain, LogRange
 from search_spaces.space import Space
 from search_spaces.transfer_grid import Cell, CellRole
 from sweep.definition import Sweep
+from sweep.event_files import EventFiles
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.tensorboard import EXPERIMENT, WHOLE, SweepWriter
 from tests.pure import fake_sweep as fake
@@ -25,6 +27,7 @@ from trainables.stages import Portion, Stage, StageKind, Training
 NONE = {"target.learning_rate": 0.003}
 NLI = {"target.learning_rate": 0.001, "intermediate.learning_rate": 0.002, "share.nli": 0.75, "share.qa": 0.25}
 PARAMETERS = sorted(NLI)
+SHOWN_LATE = {"none/search-2", "none/search-3"}
 
 
 def _task(name: str) -> Task:
@@ -109,9 +112,12 @@ def logdir(tmp_path_factory):
         writer.ended(_record(record.key.cell, record.key.number, record.values, **ended), PATH, ())
     writer.started(_record("nli", 1, NLI), PATH)
     writer.progressed(_record("nli", 1, NLI), 0, PATH, _report(20))
+    writer.started(_record("none", 2, NONE), PATH)  # it ends, and the kill comes before that is shown
     writer.close()
 
-    writer = _writer(folder)
+    ended = _record("none", 2, NONE, State.FINISHED, score=0.6, scored=((100, 0.6),))
+    gone = _record("none", 3, NONE, State.FAILED, reason="no")  # of this nothing was shown at all
+    writer = SweepWriter(folder, _sweep(), [_record("none", 1, NONE, State.FAILED, reason="no"), ended, gone])
     writer.started(_record("nli", 1, NLI), PATH)
     writer.progressed(_record("nli", 1, NLI), 0, PATH, _report(40))
     writer.ended(_record("nli", 1, NLI, State.FINISHED, score=0.7, scored=((100, 0.7),)), PATH, ())
@@ -148,7 +154,7 @@ def _wait_until_loaded(get) -> None:
     import time
 
     for _ in range(100):
-        if len(get("scalars/tags")) >= 6:
+        if len(get("scalars/tags")) >= 8:
             return
         time.sleep(0.1)
     raise AssertionError(f"TensorBoard found only {get('scalars/tags')}")
@@ -173,7 +179,9 @@ def test_the_experiment_declares_the_parameters_of_every_cell(ask):
 
 def test_every_search_trial_is_one_session_with_its_values(ask):
     sessions = _sessions(ask)
-    assert set(sessions) == {"none/search-0", "none/search-1", "nli/search-0", "nli/search-1", "nli/search-2"}
+    assert (
+        set(sessions) == {"none/search-0", "none/search-1", "nli/search-0", "nli/search-1", "nli/search-2"} | SHOWN_LATE
+    )
     for name, group in sessions.items():
         values = NLI if name.startswith("nli") else NONE
         assert group["hparams"] == {"cell": name.split("/")[0], **values}
@@ -185,6 +193,8 @@ def test_every_search_trial_shows_how_it_ended(ask):
     assert status == {
         "none/search-0": "STATUS_SUCCESS",
         "none/search-1": "STATUS_FAILURE",
+        "none/search-2": "STATUS_SUCCESS",
+        "none/search-3": "STATUS_FAILURE",
         "nli/search-0": "STATUS_SUCCESS",
         "nli/search-1": "STATUS_SUCCESS",
     }
@@ -199,6 +209,17 @@ def test_the_metric_of_a_trial_is_its_selected_score(ask):
     assert found["nli/search-0"] == {"score": pytest.approx(0.4), "pruned_at_step": 50}
     assert found["nli/search-1"] == {"score": pytest.approx(0.7)}
     assert found["none/search-1"] == {}
+    assert found["none/search-2"] == {"score": pytest.approx(0.6)}
+
+
+def test_an_end_that_is_shown_late_is_shown_once_and_has_its_point(ask, logdir):
+    files = EventFiles(pafs.LocalFileSystem(), str(logdir))
+    assert not files.holds("none/search-9", "score") and files.holds("none/search-2", "score")
+    before = sorted(path for path in logdir.rglob("*") if path.parent.name.startswith("search-"))
+    ended = _record("none", 2, NONE, State.FINISHED, score=0.6, scored=((100, 0.6),))
+    SweepWriter(logdir, _sweep(), [ended]).close()
+    assert sorted(path for path in logdir.rglob("*") if path.parent.name.startswith("search-")) == before
+    assert [row[1] for row in ask("scalars/scalars?run=sweep&tag=score%2Fnone")] == [0, 2]
 
 
 def test_a_trial_shows_its_losses_its_mixture_and_its_development_score(ask):

@@ -1,4 +1,4 @@
-"""Claims about a storage that the driver cannot write: it says how to go on, and shows nobody a traceback."""
+"""Claims about a run that a storage or a refusal stops: it says how to go on, and leaves what is there as it is."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import errno
 import threading
 from dataclasses import replace
 
+import pyarrow.fs as pafs
 import pytest
 
-from sweep import launch, patience
+from sweep import NoPruning, launch, patience, record_definition
 from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.results import Results
 from tests.libraries.test_budget import stored
-from tests.pure.small_sweep import small_sweep
-from trainables.faults import Invalid
+from tests.libraries.test_conduct import World, conducted
+from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.faults import Invalid, refuse
 
 SWEEP = replace(small_sweep(), name="unwritable")
 
@@ -27,7 +29,8 @@ def broken(*_, **__):
 def test_a_sweep_that_is_stopped_while_its_storage_cannot_be_written_says_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(patience, "ROOM_SECONDS", 0.0)
 
-    def conduct(conductor, *_):
+    def conduct(conductor, *rest):
+        rest[-1]()
         monkeypatch.setattr(Ledger, "record", broken)
         begun = threading.Timer(0.3, setattr, (conductor, "broken", "the sweep was stopped"))
         begun.start()
@@ -52,6 +55,7 @@ def test_an_error_that_is_not_the_storages_is_raised_as_it_is(tmp_path, monkeypa
 
 def test_a_definition_that_cannot_be_written_is_one_message(tmp_path, monkeypatch):
     monkeypatch.setattr("sweep.record_definition.put_whole", broken)
+    monkeypatch.setattr(launch, "_conduct", lambda *given: given[-1]())
     with pytest.raises(Invalid, match=r"must be written beside its ledger, got .*Input/output error"):
         launch.run(SWEEP, tmp_path)
 
@@ -65,3 +69,35 @@ def test_tables_that_cannot_be_written_are_one_message_and_the_command_to_go_on(
     assert main(["run", str(file), "--storage", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert "the tables could not be written ([Errno 5] Input/output error); once they can be: sweep run" in said
+
+
+PARTLY = replace(
+    SWEEP, name="partly", cells=(BASELINE, ALONE), search=replace(SWEEP.search, trials=2, pruner=NoPruning())
+)
+
+
+def refuses(*_):
+    refuse("the storage of sweep 'partly'", ["there must be room"])
+
+
+@pytest.mark.parametrize("asked", [{"retry_failed": True}, {"renew": True}])
+@pytest.mark.parametrize("last", ["_disk_faults", "_conduct"])
+def test_a_refused_run_changes_neither_the_ledger_nor_the_definition(tmp_path, monkeypatch, asked, last):
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(PARTLY, filesystem, str(tmp_path))
+    ledger = Ledger(filesystem, str(tmp_path), PARTLY.name).open()
+    conducted(PARTLY, World(fails=lambda stage: stage.tasks == ("lab_nli",)), ledger=ledger)
+    monkeypatch.setattr("sweep.conduct.made_with", lambda sweep: {"torch": "of another day"})
+
+    def kept():
+        folder = tmp_path / "sweeps" / PARTLY.name
+        files = [folder / "definition.json", *folder.glob("ledger/**/*.parquet")]
+        return {path: path.read_bytes() for path in files}
+
+    before = kept()
+    assert len(before) > 10
+    monkeypatch.setattr(launch, last, refuses)
+    larger = replace(PARTLY, search=replace(PARTLY.search, trials=3))
+    with pytest.raises(Invalid, match="there must be room"):
+        launch.run(larger, tmp_path, **asked)
+    assert kept() == before

@@ -138,6 +138,15 @@ def test_a_storage_that_cannot_be_written_does_not_keep_a_sweep_from_stopping(pa
     assert ledger.gave_up
 
 
+def test_what_is_held_back_is_written_when_it_is_released_and_not_before(patient):
+    ledger, _ = patient
+    ledger.hold()
+    ledger.record(happening())
+    assert ledger.happenings() == []
+    ledger.release()
+    assert ledger.happenings() == [happening()]
+
+
 def test_fragments_that_cannot_be_folded_stay_as_they_are(patient, monkeypatch, caplog):
     ledger, _ = patient
     ledger.record(happening())

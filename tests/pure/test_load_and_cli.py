@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from sweep.presets import PRESETS
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue.registry import TASKS, gather, task
+from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
 
@@ -136,7 +139,7 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         (
             "task('lab_nly')\n",
             "(task('lab_nly'))",
-            "LookupError: a task must be one of the catalogue, got 'lab_nly'; did you mean 'lab_nli'? Known: ",
+            "NotThere: a task must be one of the catalogue, got 'lab_nly'; did you mean 'lab_nli'? Known: ",
         ),
         ("lab.NLY\n", "(lab.NLY)", "no attribute 'NLY'; did you mean 'NLI'? Known: "),
         (
@@ -274,6 +277,30 @@ def test_a_language_that_the_lab_does_not_speak_is_refused_when_it_is_planned(de
         "split 'test' of 'lab_visual_nli' must be in languages that the lab speaks, got 'dee'; did you mean 'de'?"
         in said
     )
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("train=0", "split 'train' of 'lab_visual_nli' must have rows (the lab makes as many as it is told), got 0; "),
+        ("dev=0", "split 'dev' of 'lab_visual_nli' must have rows"),
+        ("test=0", "split 'test' of 'lab_visual_nli' must have rows"),
+        ("train=-5", "rows of split 'train' must be a whole number of at least 0, got -5; say how many rows"),
+        ("train=2.5", "rows of split 'train' must be a whole number of at least 0, got 2.5"),
+    ],
+)
+def test_an_empty_split_of_the_lab_is_refused_before_anything_starts(define, rows, says, tmp_path, capsys):
+    path = define(REHEARSED + f"sweep = replace(sweep, target=lab.visual_nli({rows}))\n")
+    for words in (["plan", path], ["run", path, "--storage", str(tmp_path / "storage")]):
+        assert main(words) == 2
+        assert says in capsys.readouterr().err
+    assert not (tmp_path / "storage").exists()
+
+
+def test_rows_that_no_split_can_have_are_refused_of_any_source():
+    own = task("mnli")
+    with pytest.raises(Invalid, match="rows of split 'train' must be a whole number of at least 0, got -1"):
+        replace(own, splits=(replace(own.split("train"), rows=-1), *own.splits[1:]))
 
 
 # Parquet files
@@ -429,3 +456,30 @@ def test_every_field_that_differs_from_the_first_definition_is_named_at_once(def
         "  - pretrain", "  - search.fan_out", "  - search.pruner", "  - search.seed", "  - target_settings",
     ]  # fmt: skip
     assert "give the sweep another name, or another storage (finished stages are found again in the same one)" in said
+
+
+def test_tables_that_cannot_be_written_are_one_message_from_table_too(tmp_path, capsys):
+    fake.write(str(tmp_path), "small")
+    (tmp_path / "sweeps/small/tables").write_text("in the way")
+    assert main(["table", "small", "--storage", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("sweep: ") and "sweeps/small/tables" in said
+
+
+@pytest.mark.parametrize("command", ["table", "status", "run"])
+def test_a_torn_definition_is_one_message_that_says_what_to_do(define, used_storage, tmp_path, command, capsys):
+    storage = tmp_path / "storage"
+    shutil.copytree(used_storage, storage)
+    torn = storage / "sweeps/small/definition.json"
+    torn.write_bytes(torn.read_bytes()[:100])
+    path = define("sweep = small_sweep()\n", head="from tests.pure.small_sweep import *\n")
+    assert main([command, path, "--storage", str(storage)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"sweep: the definition {torn} cannot be used:\n  - it must be JSON, got 100 bytes that are")
+    assert "delete it, and `sweep run` it again" in said
+
+
+def test_an_error_of_our_own_is_not_told_as_if_a_user_could_mend_it(monkeypatch):
+    monkeypatch.setattr(sys.modules["sweep.plan"], "plan", lambda sweep: {}["x"])
+    with pytest.raises(KeyError):
+        main(["plan", "lab"])

@@ -453,3 +453,34 @@ def test_shares_divided_by_their_sum_make_a_cell(shares):
     total = math.fsum(shares)
     stated = tuple((name, share / total) for name, share in zip(NAMES, shares, strict=True))
     assert not Cell(name="fixed", intermediates=(lab.NLI, lab.QQP, lab.SQUAD), shares=stated).searches_shares
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: transfer_grid(["nli", lab.QQP], controls=["other"]),
+            [
+                "tasks must be Task values, got 'nli'; use task('nli') of trainables.catalogue.registry",
+                "controls must be Task values, got 'other'; use task('other') of trainables.catalogue.registry",
+            ],
+        ),
+        (
+            lambda: transfer_grid([], mixtures=[("lab_nli", lab.QQP)]),
+            ["mixtures must be Task values, got 'lab_nli'; use task('lab_nli') of trainables.catalogue.registry"],
+        ),
+        (lambda: transfer_grid([], mixtures=[lab.NLI]), ["each of mixtures must be a sequence of tasks, got Task("]),
+        (
+            lambda: Cell(name="a", intermediates=("nli",)),
+            ["intermediates must be Task values, got 'nli'; use task('nl"],
+        ),
+        (lambda: Cell(name="a", intermediates=lab.NLI), ["intermediates must be a tuple of tasks, got Task("]),
+        (lambda: Cell(name="a", align_words="words"), ["align_words must be Task values, got 'words'; use task('wor"]),
+        (lambda: Cell(name="a", learned_from=3), ["learned_from must be Task values, got 3; give a task"]),
+    ],
+)
+def test_what_stands_where_a_task_must_is_told_with_how_to_get_the_task(make, says):
+    with pytest.raises(Invalid) as refused:
+        make()
+    assert len(refused.value.faults) == len(says)
+    assert all(fault.startswith(said) for fault, said in zip(refused.value.faults, says, strict=True))

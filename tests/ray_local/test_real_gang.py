@@ -73,7 +73,6 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.timeout(240)
 def test_a_killed_worker_resumes_to_the_bits_that_the_loop_alone_makes(cluster, tmp_path):
-    pytest.importorskip("trainables.training.loop", reason="the loop is not there yet")
     gangs = Gangs(checkpoint_interval_steps=20)
     store = Store(tmp_path / "store")
     handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="real")
@@ -100,7 +99,7 @@ def test_a_killed_worker_resumes_to_the_bits_that_the_loop_alone_makes(cluster, 
 
 
 @pytest.mark.timeout(360)
-def test_a_gang_of_two_ranks_that_loses_one_in_mid_training_goes_on_from_its_checkpoint(cluster, tmp_path):
+def test_a_gang_of_two_ranks_outlives_a_lost_rank_and_a_stage_that_fails(cluster, tmp_path):
     gangs = Gangs(workers=2, checkpoint_interval_steps=20)
     store = Store(tmp_path / "store")
     handle = start_dispatcher(gangs, store=store.uri, cache=tmp_path / "cache", name="two-ranks")
@@ -116,5 +115,15 @@ def test_a_gang_of_two_ranks_that_loses_one_in_mid_training_goes_on_from_its_che
         assert 0 < last.steps_executed < stage.steps
         status = ray.get(handle.status.remote())
         assert (status["gangs_restarted"], status["lost"], status["failed"]) == (1, 1, 0)
+
+        fails = on_two(training("of_no_generator", ""))
+        ticket = ray.get(handle.submit.remote("failing", [fails.to_json()]))
+        (last,) = until_end(handle, "failing", ticket, (fails,))[-1:]
+        assert isinstance(last, Failed) and "rank 0, 1 of 2 failed: " in last.reason and "nothing" in last.reason
+        after = on_two(real(training("lab_nli", "", steps=2, interval=2), ""))
+        ticket = ray.get(handle.submit.remote("after", [after.to_json()]))
+        assert isinstance(until_end(handle, "after", ticket, (after,))[-1], Done)
+        status = ray.get(handle.status.remote())
+        assert (status["gangs_restarted"], status["lost"], status["failed"]) == (1, 1, 1)
     finally:
         close(handle)

@@ -169,6 +169,18 @@ def test_a_larger_budget_on_the_same_storage_runs_no_finished_stage_again(cluste
 
 
 @pytest.mark.timeout(180)
+def test_another_sweep_in_the_storage_finds_every_stage_with_its_scores(cluster, tmp_path):
+    first = replace(SMALL, cells=(BASELINE, ALONE), search=Search(trials=1))
+    one, other = run(first, tmp_path), run(replace(first, name="next"), tmp_path)
+    ran = [stage for record in other.standing().records.values() for stage in record.stage_runs]
+    assert len(ran) > 10 and all(stage["reused"] and stage["steps_executed"] == 0 for stage in ran)
+    assert counts(other)["executed"] == 0 and counts(one)["executed"] > 5
+    for table in ("scores", "per_language", "predictions"):
+        mine, theirs = (getattr(results, table)().drop_columns(["sweep"]) for results in (one, other))
+        assert mine.num_rows > 10 and mine.equals(theirs)
+
+
+@pytest.mark.timeout(180)
 def test_run_exits_with_one_where_a_cell_failed_and_says_how_to_look(with_failures, tmp_path, capsys):
     definition = tmp_path / "mine.py"
     definition.write_text(DEFINITION.format("WITH_FAILURE"))

@@ -1,4 +1,6 @@
-"""The first losses of every kind of stage, against a file; knows no lab, whose rows may change on their own.
+"""The first losses of every kind of stage and the right answers to every kind of task, against a file.
+
+It knows no lab, whose rows may change on their own.
 
 A trace that changed means that stages already in a store no longer stand for what the code would make. Raise the
 version of the stage kind in `trainables/stages.py` and write the file anew: `python -m tests.torch_cpu.test_golden`.
@@ -10,6 +12,8 @@ from __future__ import annotations
 import io
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -24,7 +28,7 @@ from trainables.data import rows as laid_out
 from trainables.data import tokens
 from trainables.data.reading import SCHEMA_OF
 from trainables.settings import Alignment
-from trainables.stages import VERSIONS, StageKind
+from trainables.stages import SCORING_VERSIONS, VERSIONS, StageKind
 from trainables.training.loop import run_stage
 
 FILE = Path(__file__).parents[1] / "fixtures" / "golden_losses.json"
@@ -46,10 +50,21 @@ STAGES = {
     ),
     "pretrain, replaced": tiny.training(tiny.PARALLEL, kind=StageKind.PRETRAIN, dropout=0.0, replaced_share=0.5),
     "train": tiny.training(tiny.NLI, tiny.VISUAL, tiny.SQUAD, tiny.CHOICE, dropout=0.0),
+    "train, dropout": tiny.training(tiny.NLI, tiny.VISUAL, tiny.SQUAD, tiny.CHOICE, dropout=0.1),
 }
+
+TAGS = tiny.task("tags", Kind.TAGGING, "tags", ("A", "B", "C"), test=("en",))
+FOUND = tiny.task("found", Kind.RETRIEVAL, "found", (), test=("de",))
+ASKED = (tiny.NLI, tiny.VISUAL, tiny.SQUAD, tiny.CHOICE, TAGS, FOUND)
+
+#: What is evaluated: trained for so few steps that another processor's rounding turns next to no answer.
+TRAINED = tiny.training(*(one for one in ASKED if one is not FOUND), dropout=0.0)
 
 #: Nats. Float32 sums in another order, on another processor, move these losses by less than 1e-5 in six steps.
 TOLERANCE = 1e-4
+
+#: Right answers of forty: one may be so near to another that such a difference turns it.
+ANSWERS_TOLERANCE = 1.0
 
 
 def made_up(task, split, languages, cache) -> pa.Table:
@@ -84,6 +99,16 @@ def made_up(task, split, languages, cache) -> pa.Table:
                 return {**common, "context": say(words=6), "endings": [say() for _ in range(3)], "label": label}
             case Kind.CAPTION:
                 return {**common, "image": image(), "caption": say()}
+            case Kind.TAGGING:
+                places = rng.integers(0, 8, 5)
+                tags = [int(place) % 3 for place in places]
+                return {**common, "tokens": [WORDS["en"][place] for place in places], "tags": tags}
+            case Kind.RETRIEVAL:
+                pair, is_english = number // 2, bool(number % 2)
+                text = " ".join(WORDS["en" if is_english else "de"][(pair * step + step) % 8] for step in (1, 3, 5))
+                match = "" if is_english else f"{number + 1}"
+                told = {"is_english": is_english, "text": text, "match": match}
+                return {"id": str(number), "language": "de", **told}
             case Kind.WORDS:
                 place = int(rng.integers(0, 8))
                 pair = {"source": WORDS["en"][place], "target": WORDS["de"][place]}
@@ -99,8 +124,9 @@ def made_up(task, split, languages, cache) -> pa.Table:
     return pa.Table.from_pylist([row(number) for number in range(40)], schema=SCHEMA_OF[task.kind])
 
 
-def trace(name: str) -> list[float]:
-    """Mean loss of each task over its steps, in order of name."""
+@contextmanager
+def on_made_up_rows() -> Iterator[Path]:
+    """A folder for outputs, while all rows are made up."""
     tokens._tokenizer.cache_clear()
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -111,11 +137,35 @@ def trace(name: str) -> list[float]:
         mock.patch("trainables.training.attempt.LOSS_WINDOW_STEPS", 4),
     ):
         try:
-            run_stage(STAGES[name], parent=None, output=Path(folder))
-            windows = json.loads((Path(folder) / "losses.json").read_text())
+            yield Path(folder)
         finally:
             tokens._tokenizer.cache_clear()
+
+
+def trace(name: str) -> list[float]:
+    """Mean loss of each task over its steps, in order of name."""
+    with on_made_up_rows() as folder:
+        run_stage(STAGES[name], parent=None, output=folder)
+        windows = json.loads((folder / "losses.json").read_text())
     return [loss["loss"] for window in windows for loss in window["losses"]]
+
+
+def right_answers() -> dict[str, list[float]]:
+    """By the kind of task, how many items each score counts as right; of an F1 its share of them."""
+    found = {}
+    with on_made_up_rows() as folder:
+        run_stage(TRAINED, parent=None, output=folder / "trained")
+        for asked in ASKED:
+            languages = asked.split("test").languages[:1]
+            stage = tiny.evaluation(asked, TRAINED.digest, languages, layer=1 if asked is FOUND else 0)
+            outcome = run_stage(stage, parent=folder / "trained", output=folder / asked.name)
+            found[str(asked.kind)] = [score.value * score.count for score in outcome.scores]
+    return found
+
+
+def version_of(kind: Kind) -> str:
+    """The versions that right answers depend on: of the training, then of the scoring."""
+    return f"{VERSIONS[StageKind.TRAIN]}.{SCORING_VERSIONS.get(kind, VERSIONS[StageKind.EVALUATE])}"
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -128,13 +178,27 @@ def test_losses_are_those_of_the_stated_version(name):
     )
 
 
+def test_right_answers_are_those_of_the_stated_version():
+    golden = json.loads(FILE.read_text())
+    found = right_answers()
+    for kind, right in found.items():
+        one = golden[f"evaluate, {kind}"]
+        assert one["version"] == version_of(Kind(kind)), "write the file anew: python -m tests.torch_cpu.test_golden"
+        assert right == pytest.approx(one["right"], abs=ANSWERS_TOLERANCE), (
+            f"what evaluate makes of {kind} has changed: raise its version in trainables/stages.py, write the file anew"
+        )
+
+
 def main() -> None:
     old = json.loads(FILE.read_text()) if FILE.is_file() else {}
     new = {name: {"version": VERSIONS[stage.kind], "losses": trace(name)} for name, stage in STAGES.items()}
+    for kind, right in right_answers().items():
+        new[f"evaluate, {kind}"] = {"version": version_of(Kind(kind)), "right": right}
     for name, one in new.items():
         if name in old and one["version"] == old[name]["version"]:
-            if old[name]["losses"] != pytest.approx(one["losses"], abs=TOLERANCE):
-                raise SystemExit(f"{name} has changed: raise VERSIONS[StageKind.{STAGES[name].kind.name}] first")
+            what, tolerance = ("losses", TOLERANCE) if "losses" in one else ("right", ANSWERS_TOLERANCE)
+            if old[name][what] != pytest.approx(one[what], abs=tolerance):
+                raise SystemExit(f"{name} has changed: raise its version in trainables/stages.py first")
             new[name] = old[name]
     FILE.write_text(json.dumps(new, indent=1) + "\n")
 

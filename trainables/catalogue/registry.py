@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from trainables.catalogue import intermediate, lab, lab_twins, xtreme
 from trainables.catalogue.task import Task
-from trainables.faults import nearest
+from trainables.faults import NotThere, nearest
 
 
 def gather(tasks: Iterable[Task]) -> dict[str, Task]:
@@ -30,8 +30,8 @@ def task(name: str) -> Task:
     """The task of that name.
 
     Raises:
-        LookupError: naming the nearest known one.
+        NotThere: naming the nearest known one.
     """
     if name not in TASKS:
-        raise LookupError(f"a task must be one of the catalogue, got {name!r}; {nearest(name, TASKS)}")
+        raise NotThere(f"a task must be one of the catalogue, got {name!r}; {nearest(name, TASKS)}")
     return TASKS[name]

@@ -279,6 +279,11 @@ class Task:
         for split in self.splits:
             if not split.languages:
                 yield f"split {split.name!r} must state at least one language"
+            if not isinstance(split.rows, int) or isinstance(split.rows, bool) or split.rows < 0:
+                yield (
+                    f"rows of split {split.name!r} must be a whole number of at least 0, got {split.rows!r}; say how "
+                    "many rows there are in one language"
+                )
             for language, times in Counter(split.languages).items():
                 if len(language) < 2:
                     yield (

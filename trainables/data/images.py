@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from trainables.catalogue.encoder import Patches
 from trainables.faults import Invalid
@@ -137,7 +137,7 @@ def _made(
 
 
 def _named(make: Maker, part: list[bytes | str]) -> np.ndarray:
-    """What the maker makes; an image that does not decode is told by its file, where it has one."""
+    """What the maker makes; an image that does not decode is told by its file, or by a hash of its bytes."""
     read = [Path(image).read_bytes() if isinstance(image, str) else image for image in part]
     try:
         return make(read)
@@ -146,7 +146,7 @@ def _named(make: Maker, part: list[bytes | str]) -> np.ndarray:
             try:
                 opened(data)
             except Invalid as broken:
-                where = image if isinstance(image, str) else "bytes"
+                where = image if isinstance(image, str) else f"the bytes of SHA-256 {_key(data).hex()}…"
                 raise Invalid(broken.what, [f"{fault} in {where}" for fault in broken.faults]) from error
         raise
 
@@ -215,8 +215,10 @@ def opened(data: bytes) -> Image.Image:
         with Image.open(io.BytesIO(data)) as raw:
             image = raw.convert("RGBA" if "transparency" in raw.info or raw.mode in ("RGBA", "LA") else "RGB")
     except (OSError, SyntaxError, ValueError) as error:
+        # In words of our own: Pillow names the object that it read from by its address, another one in every run.
+        fault = "of no format that is known" if isinstance(error, UnidentifiedImageError) else "cut short or damaged"
         raise Invalid(
-            "the images", [f"every image must be a whole PNG or JPEG, got one that is not ({error})"]
+            "the images", [f"every image must be a whole PNG or JPEG, got one that is not ({fault})"]
         ) from error
     if image.mode == "RGBA":
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections import Counter
@@ -14,13 +13,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from PIL import Image
 
 from trainables.canonical import digest
 from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Kind, LabSource, ParquetSource, PublishedSource, Split, Task
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
+from trainables.data.images import opened
 from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, RETRIEVAL, SPAN, TAGGING
 from trainables.data.sentence_files import inspect_sentences, read_sentences
 from trainables.data.text_files import inspect_pairs, label_faults, label_numbers, read_pairs
@@ -241,13 +240,10 @@ def _refuse_broken_images(table: pa.Table, path: str, split: str) -> None:
         if key in good:
             continue
         try:
-            with Image.open(io.BytesIO(data)) as image:
-                image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            faults.append(
-                f"every image must be a whole PNG or JPEG, got one that is not ({error}) in {path}, "
-                f"split {split!r}, id {item!r}; replace or drop that row"
-            )
+            opened(data)
+        except Invalid as broken:
+            where = f"in {path}, split {split!r}, id {item!r}; replace or drop that row"
+            faults += [f"{fault} {where}" for fault in broken.faults]
         else:
             good.add(key)
     refuse("the images", faults)

@@ -47,7 +47,7 @@ def width(tower: Tower) -> int:
     return _configuration(tower).hidden_size
 
 
-def _configuration(tower: Tower):  # type: ignore[no-untyped-def]
+def _configuration(tower: Tower):
     from transformers import AutoConfig
 
     folder = model_folder(tower.model)

@@ -226,7 +226,7 @@ def _paths(paths: list[str], count: int) -> pa.Array:
     return pa.array([{"bytes": None, "path": path} for path in paths] or [None] * count, IMAGE_TYPE)
 
 
-def _rows(ids, language: str, images: pa.Array, hypotheses, labels) -> pa.Table:  # type: ignore[no-untyped-def]
+def _rows(ids, language: str, images: pa.Array, hypotheses, labels) -> pa.Table:
     columns = {
         "id": ids,
         "language": pa.array([language] * len(images), pa.string()),

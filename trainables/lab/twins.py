@@ -76,7 +76,7 @@ def examples(task: str, split: str, languages: tuple[str, ...], count: int, seed
     return pa.Table.from_pylist(made, schema=schema)
 
 
-# -- pairs and choices ---------------------------------------------------------------------------------------------
+# Pairs and choices
 
 
 def _anli_plus(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str) -> Rows:
@@ -154,7 +154,7 @@ def _others(draw: Draw, choices: tuple[str, ...], right: str, count: int) -> tup
     return draw.shuffled(tuple(one for one in choices if one != right))[:count]
 
 
-# -- questions -----------------------------------------------------------------------------------------------------
+# Questions
 
 
 def _squad_v2(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str) -> Rows:
@@ -196,7 +196,7 @@ def _asked(
     return row(identity, language, context=context, question=question, answer_text=answer, answer_start=start)
 
 
-# -- tags ----------------------------------------------------------------------------------------------------------
+# Tags
 
 
 def _ccg(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str) -> Rows:
@@ -269,7 +269,7 @@ def _entities(scene: Scene, language: str, order: tuple[str, ...]) -> tuple[list
     return words, [ENTITY_TAGS.index(tag) for tag in tags]
 
 
-# -- retrieval -----------------------------------------------------------------------------------------------------
+# Retrieval
 
 
 def _tatoeba(draw: Draw, split: str, count: int, languages: tuple[str, ...], prefix: str) -> Rows:

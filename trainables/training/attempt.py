@@ -136,7 +136,7 @@ class Attempt:
         if stage.shape.precision == "float16":
             self.gradients.scale = FIRST
 
-    # -- the loop ---------------------------------------------------------------------------------------------------
+    # The loop
 
     def train(
         self,
@@ -275,7 +275,7 @@ class Attempt:
         if self.pending is not None:
             raise self.pending
 
-    # -- losses and scores ------------------------------------------------------------------------------------------
+    # Losses and scores
 
     def _check_losses(self, done: int) -> None:
         """Raise `Diverged` if a loss or a gradient norm since the last look is no finite number."""
@@ -345,7 +345,7 @@ class Attempt:
         self.history.append(progress)
         return progress
 
-    # -- disk -------------------------------------------------------------------------------------------------------
+    # Disk
 
     def _resume(self, checkpoints: Checkpoints, output: Path) -> int:
         """The step to go on from: that of the newest checkpoint that can be read and fits; 0 where none does."""
