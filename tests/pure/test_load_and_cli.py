@@ -451,6 +451,10 @@ def used_storage(tmp_path_factory):
             "search=replace(small_sweep().search, seed=9)",
             "search.seed must be what it was when this sweep began: 0, got 9",
         ),
+        (
+            "target=lab.visual_nli(train=9)",
+            "target.splits[0].rows must be what it was when this sweep began: 300, got 9",
+        ),
         ("search=replace(small_sweep().search, fan_out=1)", "search.fan_out must be what it was when this sweep began"),
         ("gangs=Gangs(threads=2)", "gangs.kind must be what it was when this sweep began"),
         (
