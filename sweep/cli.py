@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     plan = _command(commands, "plan", _plan, "print cells, trials, stages and cost; start nothing")
     plan.set_defaults(together=_plan_together)
+    plan.epilog = (
+        "It looks at no storage: what an earlier sweep left in --storage is counted as if it were yet to be run."
+    )
     add_simulation(plan)
     table = _command(commands, "table", _table, "print accuracy per cell and language; write Parquet and CSV")
     add_address(table)

@@ -194,7 +194,8 @@ def xtreme_m() -> Sweep:
     """
     data = Path(os.environ.get("SWEEP_DATA", "DIR")).expanduser()
     notes, images = data / "iglue/XVNLI/annotations", data / "flickr30k-images"
-    target = xvnli(**{split: iglue(notes, split, images) for split in ("train", "dev", "test")})
+    train, dev, test = (iglue(notes, split, images) for split in ("train", "dev", "test"))
+    target = xvnli(train=train, dev=dev, test=test)
     blind = transfer_grid(())[1:]
     return Sweep(
         name="xtreme_m",

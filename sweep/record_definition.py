@@ -149,10 +149,26 @@ def _without_test(task: dict[str, Any]) -> dict[str, Any]:
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     for name in sorted(set(old) & set(new)):
         if old[name] != new[name]:
+            where, was, now = _first_difference(name, old[name], new[name])
             yield (
-                f"{name} must be what it was when this sweep began: {_short(old[name])}, got {_short(new[name])}; "
+                f"{where} must be what it was when this sweep began: {_short(was)}, got {_short(now)}; "
                 "give the sweep another name, or another storage (finished stages are found again in the same one)"
             )
+
+
+def _first_difference(where: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The path to what differs, and both values there: as far down as it is one thing alone."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        differing = [(f"{where}.{key}", key) for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        if len(differing) == 1 and (key := differing[0][1]) in old and key in new:
+            return _first_difference(differing[0][0], old[key], new[key])
+        picked = [key for _, key in differing]
+        return where, {key: old.get(key) for key in picked}, {key: new.get(key) for key in picked}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        places = [place for place, pair in enumerate(zip(old, new, strict=True)) if pair[0] != pair[1]]
+        if len(places) == 1:
+            return _first_difference(f"{where}[{places[0]}]", old[places[0]], new[places[0]])
+    return where, old, new
 
 
 def _short(value: Any) -> str:

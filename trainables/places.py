@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -39,6 +40,9 @@ _NOT_REPLACING = frozenset({"hdfs"})
 #: Filesystems without directories: a name with slashes needs none to be made first.
 _FLAT = frozenset({"s3", "gcs", "abfs"})
 
+#: How a URI begins that lacks a slash. One letter would be no scheme.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
+
 #: No second try makes these right.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
@@ -71,7 +75,7 @@ def place_of(storage: str, patience: Patience = Patience()) -> tuple[fs.FileSyst
         Invalid: if it names no filesystem.
     """
     if "://" not in storage:
-        return fs.LocalFileSystem(), str(Path(storage).expanduser().absolute())
+        return fs.LocalFileSystem(), str(local(storage))
     try:
         filesystem, path = fs.FileSystem.from_uri(storage)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, ImportError, OSError) as error:
@@ -79,6 +83,19 @@ def place_of(storage: str, patience: Patience = Patience()) -> tuple[fs.FileSyst
         fault = f"{storage!r} must be {known}: {error}"
         raise Invalid("the storage", [fault]) from error
     return patient(filesystem, patience), path.rstrip("/")
+
+
+def local(storage: str) -> Path:
+    """A path made absolute, since processes elsewhere start in other directories.
+
+    Raises:
+        Invalid: for nothing at all, and for what looks like a URI and is none.
+    """
+    scheme = _SCHEME.match(storage)
+    if not storage or scheme:
+        way = f"write {scheme[1]}://…, or ./{storage} for a folder of that name" if scheme else "'.' is this folder"
+        raise Invalid("the storage", [f"it must be a path or a URI, got {storage!r}; {way}"])
+    return Path(storage).expanduser().absolute()
 
 
 def patient(filesystem: fs.FileSystem, patience: Patience = Patience()) -> fs.FileSystem:

@@ -20,7 +20,7 @@ from pyarrow import fs
 
 from trainables.canonical import canonical, decode, encode
 from trainables.faults import Invalid
-from trainables.places import patient, place_of, upload
+from trainables.places import local, patient, place_of, upload
 from trainables.scores import CheckpointScores, Done, Progress, Score
 from trainables.stages import Stage
 
@@ -520,8 +520,12 @@ def cache_of(uri: str) -> Path:
 
 
 def absolute(uri: str) -> str:
-    """A path made absolute, since processes elsewhere start in other directories; a URI as it is."""
-    return uri if "://" in uri else str(Path(uri).expanduser().absolute())
+    """A path made absolute; a URI as it is.
+
+    Raises:
+        Invalid: as `trainables.places.local`.
+    """
+    return uri if "://" in uri else str(local(uri))
 
 
 def _decoded(kind: type[T], data: Any, what: str) -> T | None:

@@ -402,6 +402,30 @@ def test_an_unknown_kind_of_storage_is_one_message(define, capsys):
     assert "'ftpp://host/folder' must be a path or a URI that pyarrow.fs knows (file, s3, gs, abfs, hdfs)" in said
 
 
+@pytest.mark.parametrize(
+    ("storage", "says"),
+    [
+        ("s3:/bucket/x", "got 's3:/bucket/x'; write s3://…, or ./s3:/bucket/x for a folder of that name"),
+        ("", "it must be a path or a URI, got ''; '.' is this folder"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "table"])
+def test_a_storage_that_is_half_a_uri_or_nothing_makes_no_folder(
+    define, tmp_path, command, storage, says, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    path = define(REHEARSED)
+    before = everything(tmp_path)
+    assert main([command, path, "--storage", storage]) == 2
+    assert says in capsys.readouterr().err and everything(tmp_path) == before
+
+
+def test_the_help_of_plan_says_that_it_looks_at_no_storage(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--help"])
+    assert "It looks at no storage" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.fixture(scope="module")
 def used_storage(tmp_path_factory):
     """A storage with a finished sweep called `small` under its real definition, which every test leaves as it was."""
@@ -421,15 +445,22 @@ def used_storage(tmp_path_factory):
     [
         (
             "target_settings=replace(SETTINGS, batch_size=9)",
-            "target_settings must be what it was when this sweep began",
+            "target_settings.batch_size must be what it was when this sweep began: 8, got 9",
         ),
         (
             "search=replace(small_sweep().search, seed=9)",
             "search.seed must be what it was when this sweep began: 0, got 9",
         ),
+        (
+            "target=lab.visual_nli(train=9)",
+            "target.splits[0].rows must be what it was when this sweep began: 300, got 9",
+        ),
         ("search=replace(small_sweep().search, fan_out=1)", "search.fan_out must be what it was when this sweep began"),
         ("gangs=Gangs(threads=2)", "gangs.kind must be what it was when this sweep began"),
-        ("cells=(BASELINE, replace(MIXED, name='nli'))", "cell 'nli' must be what it was when this sweep began"),
+        (
+            "cells=(BASELINE, replace(MIXED, name='nli'))",
+            "cell 'nli'.intermediates must be what it was when this sweep began",
+        ),
         ("gangs=Gangs(workers=4, count=99)", "there must be processors for every worker"),
         ("confirmation_seeds=(0,)", "confirmation_seeds must be fresh"),
         ("target_setings=SETTINGS", "did you mean 'target_settings'?"),
@@ -453,7 +484,8 @@ def test_every_field_that_differs_from_the_first_definition_is_named_at_once(def
     assert main(["run", define(f"sweep = small_sweep({changes})\n", head=head), "--storage", str(used_storage)]) == 2
     said = capsys.readouterr().err
     assert [line.split(" must")[0] for line in said.splitlines() if line.startswith("  - ")] == [
-        "  - pretrain", "  - search.fan_out", "  - search.pruner", "  - search.seed", "  - target_settings",
+        "  - pretrain", "  - search.fan_out", "  - search.pruner.trials_before", "  - search.seed",
+        "  - target_settings.batch_size",
     ]  # fmt: skip
     assert "give the sweep another name, or another storage (finished stages are found again in the same one)" in said
 

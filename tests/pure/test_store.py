@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -200,6 +202,31 @@ def test_a_manifest_with_any_byte_changed_or_cut_off_is_absent_and_no_crash(data
             assert store.results(STAGE.digest) in (None, manifest.results)
     finally:
         logging.disable(logging.NOTSET)
+
+
+class Executed:
+    """A pickle of it makes a file when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "results.json", "predictions.parquet", "seal.json"])
+def test_nothing_that_lies_in_a_store_is_executed_when_it_is_read(tmp_path, name):
+    store, mark = local(tmp_path), tmp_path / "executed"
+    commit(store)
+    pickled = pickle.dumps(Executed(mark))
+    for place in (tmp_path / "store").rglob(name):
+        place.write_bytes(pickled)
+    for read in (store.find, store.results, store.predictions, store.fetch):
+        with suppress(OSError, ValueError, LookupError, Absent):
+            read(STAGE.digest)
+    assert not mark.exists()
+    pickle.loads(pickled)
+    assert mark.exists(), "it would have shown"
 
 
 def test_a_manifest_of_another_version_is_absent_with_a_warning(tmp_path, caplog):

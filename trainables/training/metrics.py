@@ -89,7 +89,9 @@ def entity_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns of tags without B and I, and of 0 / 0
-        return float(f1_score([list(row) for row in gold], [list(row) for row in predicted]))
+        value = f1_score([list(row) for row in gold], [list(row) for row in predicted])
+    assert not isinstance(value, list)  # it gives one for each type only where it is asked for them
+    return float(value)
 
 
 def tag_f1(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> float:
