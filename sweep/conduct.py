@@ -14,7 +14,7 @@ from search_spaces.transfer_grid import Cell
 from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
-from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_settings, teacher
+from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_place, target_settings, teacher
 from sweep.points import extent, search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, proposed, trial_records
@@ -488,7 +488,7 @@ class Conductor:
         running.seen.add((place, progress.step))
         for watcher in self.watchers:
             watcher.progressed(self._record_of(key), place, running.path, progress)
-        if place != _target_place(running.path):
+        if place != target_place(running.path):
             return
         learned = teacher(self.sweep, self.cells[key.cell])
         score = SelectionScore.of(learned, progress.scores) if learned else None
@@ -511,7 +511,7 @@ class Conductor:
             return False
         step, score = record.scored[-1]
         path = self._path(key, record.values, record.seed)
-        saved = path[_target_place(path)].steps - step
+        saved = path[target_place(path)].steps - step
         self._end(key, What.PRUNED, {"step": step, "score": score, "steps_saved": saved})
         return True
 
@@ -548,12 +548,12 @@ class Conductor:
             # nothing was trained that a development split could score
             self._end(key, What.FINISHED, {"score": None, "target": running.path[-1].parent, "evaluation": evaluation})
             return
-        target = running.path[_target_place(running.path)]
+        target = running.path[target_place(running.path)]
         if not record.scored or record.scored[-1][0] != target.steps:
             reason = f"the target was not scored on its development split after its last step, {target.steps}"
             self._end(key, What.FAILED, {"reason": reason})
             return
-        assert isinstance(target.work, Training)  # `_target_place` finds no other
+        assert isinstance(target.work, Training)  # `target_place` finds no other
         score = selected_score(self.sweep, target.work.settings, record.scored)
         payload = {"score": score, "target": target.digest, "evaluation": evaluation}
         if evaluation:
@@ -597,8 +597,3 @@ class Conductor:
 
 def _digests(path: Path) -> tuple[str, ...]:
     return tuple(stage.digest for stage in path)
-
-
-def _target_place(path: Path) -> int:
-    """Where the target training stands in a path: the last stage that trains; -1 where none does."""
-    return max((place for place, stage in enumerate(path) if isinstance(stage.work, Training)), default=-1)

@@ -228,6 +228,15 @@ def put_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -
         file.write(data)
 
 
+def read_json(filesystem: pafs.FileSystem, path: str) -> Any:
+    """What a small JSON file says; None where it is absent or damaged."""
+    try:
+        with filesystem.open_input_stream(path) as stream:
+            return json.loads(stream.read())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 @contextmanager
 def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
     """A stream to write such a file to, piece by piece; after an error in the block the path is as it was before."""

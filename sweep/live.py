@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole
+from sweep.ledger import put_whole, read_json
 from sweep.lock import holder
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def live_lines(results: Results, *, now: Callable[[], float] = time.time) -> str
     if running is None:
         return "no process runs it now"
     head = f"process {running['process']} on {running['host']} runs it, since {running['since']}"
-    said = _read(filesystem, f"{root}/sweeps/{results.name}/{FILE}")
+    said = read_json(filesystem, f"{root}/sweeps/{results.name}/{FILE}")
     if said is None:
         return f"{head}; its gangs are starting, or it is about to end"
     lines = [head, *_pace(said, now() - said["written"])]
@@ -111,11 +111,3 @@ def _duration(seconds: float) -> str:
     if whole < 90:
         return f"{whole} s"
     return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"
-
-
-def _read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any] | None:
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return json.loads(stream.read())
-    except (FileNotFoundError, ValueError):
-        return None

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.fs as pafs
 from filelock import FileLock, Timeout
 
-from sweep.ledger import put_whole
+from sweep.ledger import put_whole, read_json
 from trainables.faults import Invalid
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] 
     """Who runs the sweep now, as `host`, `process` and `since`; None where nobody does."""
     folder = f"{root.rstrip('/')}/sweeps/{name}"
     if not isinstance(filesystem, pafs.LocalFileSystem):
-        said = _read(filesystem, f"{folder}/lease.json")
+        said = read_json(filesystem, f"{folder}/lease.json")
         return said if said and said["expires"] > time.time() else None
     if filesystem.get_file_info(f"{folder}/lock").type == pafs.FileType.NotFound:
         return None
@@ -86,7 +86,7 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] 
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        return _read(filesystem, f"{folder}/lock.json") or _me()
+        return read_json(filesystem, f"{folder}/lock.json") or _me()
     lock.release()
     return None
 
@@ -97,7 +97,7 @@ def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise _refused(name, _read(filesystem, f"{folder}/lock.json")) from None
+        raise _refused(name, read_json(filesystem, f"{folder}/lock.json")) from None
     try:
         put_whole(filesystem, f"{folder}/lock.json", json.dumps(_me()).encode())
         yield Hold()
@@ -115,13 +115,13 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
         text = json.dumps(mine | {"expires": time.time() + LEASE_SECONDS})
         put_whole(filesystem, path, text.encode())
 
-    said = _read(filesystem, path)
+    said = read_json(filesystem, path)
     if said and said["expires"] > time.time() and not _is_gone(said):
         raise _refused(name, said)
     write()
     renewed = time.monotonic()
     time.sleep(SETTLING_SECONDS)
-    said = _read(filesystem, path)
+    said = read_json(filesystem, path)
     if said and said["lease"] != mine["lease"]:
         raise _refused(name, said)
     hold, ended = Hold(), threading.Event()
@@ -130,7 +130,7 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
         last, pause = renewed, LEASE_SECONDS / 4
         while not ended.wait(pause):
             try:
-                said = _read(filesystem, path)
+                said = read_json(filesystem, path)
                 if said and said["lease"] != mine["lease"]:
                     hold.lose(f"another process ({_words(said)}) has taken the lease of sweep {name!r}")
                     return
@@ -152,7 +152,7 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
         ended.set()
         thread.join(timeout=5)
         with suppress(OSError):  # a lease that cannot be taken away runs out
-            said = _read(filesystem, path)
+            said = read_json(filesystem, path)
             if said and said["lease"] == mine["lease"]:
                 filesystem.delete_file(path)
 
@@ -191,11 +191,3 @@ def _me() -> dict[str, Any]:
         "process": os.getpid(),
         "since": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
     }
-
-
-def _read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any] | None:
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return json.loads(stream.read())
-    except (FileNotFoundError, ValueError):
-        return None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole
+from sweep.ledger import put_whole, read_json
 from trainables.gangs import Gangs
 
 _log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Meter:
         self, filesystem: pafs.FileSystem, folder: str, gangs: Gangs, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._filesystem, self._path, self._gangs, self._clock = filesystem, f"{folder}/{FILE}", gangs, clock
-        before = _read(filesystem, self._path)
+        before = read_json(filesystem, self._path) or {}
         self._gang_hours_before = before.get("gang_hours", 0.0)
         self.gang_hours = self._gang_hours_before
         self.node_hours = before.get("node_hours", 0.0)
@@ -62,11 +62,3 @@ class Meter:
             put_whole(self._filesystem, self._path, json.dumps(spent).encode())
         except OSError as error:
             _log.warning("what the sweep has spent could not be kept: %s", error)
-
-
-def _read(filesystem: pafs.FileSystem, path: str) -> dict[str, float]:
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return json.loads(stream.read())
-    except (FileNotFoundError, ValueError):
-        return {}

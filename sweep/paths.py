@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from search_spaces.space import with_values
 from search_spaces.transfer_grid import Cell, CellRole
@@ -102,6 +102,11 @@ def target_settings(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Se
     if cell.role is CellRole.COMPUTE_MATCHED:
         return dataclasses.replace(settings, maximum_steps=settings.maximum_steps + sweep.matched_steps)
     return settings
+
+
+def target_place(path: Sequence[Stage]) -> int:
+    """Where the target training stands in a path: the last stage that trains; -1 where none does."""
+    return max((place for place, stage in enumerate(path) if isinstance(stage.work, Training)), default=-1)
 
 
 def kept_steps(sweep: Sweep, settings: Settings) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from search_spaces.transfer_grid import Cell
 from sweep.budget import Allowance, allowance
 from sweep.definition import Sweep
-from sweep.paths import Path, path_of
+from sweep.paths import Path, path_of, target_place
 from sweep.points import default_values, settings_of_trials
 from sweep.records import Phase, TrialKey
 from trainables.catalogue.encoder import Encoder, SmallEncoder
@@ -163,7 +163,7 @@ def _named(
     if not sweep.space.parameters(cell):
         stages = tuple((stage.digest, stage) for stage in path)
         return PlannedTrial(key=TrialKey(cell=cell.name, phase=phase, number=number), seed=seed, stages=stages)
-    target = max((place for place, stage in enumerate(path) if isinstance(stage.work, Training)), default=0)
+    target = max(0, target_place(path))
     first = next((place for place, stage in enumerate(path) if stage.kind is StageKind.TRAIN), target)
     named = []
     for place, stage in enumerate(path):

@@ -17,6 +17,7 @@ import pyarrow.fs as pafs
 
 from search_spaces.domains import Choice
 from sweep.event_files import EventFiles
+from sweep.paths import target_place
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from trainables.catalogue.task import Role
 from trainables.stages import Stage, StageKind, Training
@@ -85,7 +86,7 @@ class SweepWriter:
         if record.key.phase is Phase.SEARCH:
             self._files.add(run, session_start(record))
         for place, stage in enumerate(path[:-1]):
-            if stage.kind is StageKind.TRAIN and isinstance(stage.work, Training) and place != _target_place(path):
+            if stage.kind is StageKind.TRAIN and isinstance(stage.work, Training) and place != target_place(path):
                 total = stage.work.settings.maximum_steps
                 for portion in stage.work.portions:
                     for step in (_offset(path, place), _offset(path, place) + stage.steps):
@@ -191,10 +192,6 @@ def last_score(record: TrialRecord) -> float | None:
 
 def _offset(path: Sequence[Stage], place: int) -> int:
     return sum(stage.steps for stage in path[:place])
-
-
-def _target_place(path: Sequence[Stage]) -> int:
-    return max((place for place, stage in enumerate(path) if isinstance(stage.work, Training)), default=-1)
 
 
 def _ranges(sweep: Sweep) -> dict[str, tuple[float, float]]:

@@ -128,7 +128,7 @@ def test_a_lease_is_renewed_while_it_is_held_and_not_after_it_was_taken_over(rem
 def outage(monkeypatch) -> list[bool]:
     """Whether the storage of leases is out of reach, to be changed by the test."""
     down = [False]
-    read, put = lock._read, lock.put_whole
+    read, put = lock.read_json, lock.put_whole
 
     def reading(*what):
         if down[0]:
@@ -140,7 +140,7 @@ def outage(monkeypatch) -> list[bool]:
             raise OSError("the line is dead")
         return put(*what)
 
-    monkeypatch.setattr(lock, "_read", reading)
+    monkeypatch.setattr(lock, "read_json", reading)
     monkeypatch.setattr(lock, "put_whole", putting)
     return down
 
