@@ -31,6 +31,9 @@ from trainables.store import Store, absolute
 
 _log = logging.getLogger(__name__)
 
+#: How often a Ray of this process alone is started; Ray itself waits half a minute, too short on a crowded machine.
+LOCAL_STARTS = 3
+
 #: Ray's namespace for the dispatcher's name.
 NAMESPACE = "transfer-sweep"
 
@@ -755,12 +758,19 @@ def start_local_ray(*, cpus: int, gpus: int = 0) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Trials and gangs are more processes than processors on purpose; the raylet warns of each beyond three times this.
     os.environ.setdefault("RAY_worker_maximum_startup_concurrency", "16")
-    ray.init(
-        address="local",  # never somebody else's cluster on this machine
-        num_cpus=cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=True,
-    )
+    for tried in range(LOCAL_STARTS):
+        try:
+            ray.init(
+                address="local",  # never somebody else's cluster on this machine
+                num_cpus=cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+            )
+            return
+        except Exception as error:  # Ray has no class for it
+            if tried + 1 == LOCAL_STARTS or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import ray
 from tests.ray_local.fake_runner import FAKE
 from tests.ray_local.stage_paths import path, training
 from trainables import rehearsal
-from trainables.dispatcher import close, start_dispatcher
+from trainables.dispatcher import close, start_dispatcher, start_local_ray
 from trainables.faults import Invalid
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Done, Event, Failed, Progress, event_from_json
@@ -221,3 +222,22 @@ def test_a_store_that_cannot_be_written_is_refused_before_anything_starts(cluste
     gangs = Gangs(kind=GangKind.REHEARSAL)
     with pytest.raises(Invalid, match="must be a place that can be written"):
         start_dispatcher(gangs, store=str(tmp_path / "file" / "store"), cache=tmp_path, name="no-store")
+
+
+@pytest.mark.parametrize(
+    ("answers", "begun"),
+    [(["Ray timed out during startup."] * 2, 3), (["no such address"], 1), (["timed out during startup"] * 9, 3)],
+)
+def test_a_ray_of_this_process_that_was_too_slow_to_start_is_started_again(monkeypatch, answers, begun):
+    asked = []
+
+    def init(**options):
+        asked.append(options)
+        if len(asked) <= len(answers):
+            raise Exception(answers[len(asked) - 1])
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with nullcontext() if len(answers) < begun else pytest.raises(Exception, match=answers[-1]):
+        start_local_ray(cpus=1)
+    assert len(asked) == begun
