@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -412,6 +413,7 @@ def _tune(conductor: Conductor, dispatcher: str, scratch: str, mirrors: Sequence
             callbacks=_callbacks(mirrors, conductor),
         ),
     )
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nobody reads that state
     tuner.fit()
 
 
