@@ -16,7 +16,7 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test,bench]"
 	touch $(READY)
 
-# The built-in lab: eight cells, searched and confirmed; about twelve minutes on two cores.
+# The built-in lab: eight cells, searched and confirmed; eight to twelve minutes on two cores.
 demo: $(READY)
 	$(BIN)/sweep plan lab
 	$(BIN)/sweep run lab --storage sweeps
