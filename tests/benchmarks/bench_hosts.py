@@ -49,6 +49,7 @@ def main() -> int:
 def _run(running: Running, sweep: Sweep, storage: str, folder: Path) -> tuple[float, list[dict[str, Any]]]:
     """How long the sweep had run at its last entry, in seconds, and the payloads of its stages."""
     submit(running, sweep, storage, folder)
+    until(f"{sweep.name} has begun", lambda: happenings(sweep, storage))
     until(f"{sweep.name} is complete", lambda: Results.open(storage, sweep.name).complete, seconds=900)
     ends = (h.payload["elapsed"] for h in happenings(sweep, storage) if h.what is What.FINISHED)
     return max(ends), executed(sweep, storage)
