@@ -39,7 +39,7 @@ def lab_cells() -> tuple[Cell, ...]:
 def lab() -> Sweep:
     """The demo: eight searched cells and their confirmation.
 
-    Command: `make demo`, or `sweep run lab`. Cost: 14,160 optimiser steps, about twelve minutes on two processor cores.
+    Command: `make demo`, or `sweep run lab`. Cost: 14,160 optimiser steps, eight to twelve minutes on two cores.
     Expected: text NLI helps, its shuffled control does not; languages come out in the order of their planted alignment.
     README.md, *Two commands*, has the figures and how they vary with seeds.
     """

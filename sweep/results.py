@@ -171,12 +171,13 @@ class Results:
     def unscored(self) -> dict[str, str]:
         """Test languages that a reported run has no score in, each with the reason."""
         standing = self.standing()
+        stored_scores = self.answers(standing).stored_scores
         reasons: dict[str, str] = {}
         for cell in standing.cells:
             for run in standing.confirmations(cell.name):
                 told = {
                     score.language: score.absent_reason if score.value is None else ""
-                    for score in reversed(self.store.scores(run.evaluation) or ())
+                    for score in reversed(stored_scores(run.evaluation) or ())
                     if score.task == standing.target and score.role == "report"
                 }
                 for language in standing.languages:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole
+from sweep.ledger import put_whole, read_json
 from sweep.lock import holder
 
 FILE = "stop.json"
@@ -32,11 +32,7 @@ class StopRequest:
 
     def has_come(self) -> bool:
         """Whether this run was asked to stop."""
-        try:
-            with self._filesystem.open_input_stream(self._path) as stream:
-                return bool(self._mine) and json.loads(stream.read()) == self._mine
-        except (FileNotFoundError, ValueError):
-            return False
+        return bool(self._mine) and read_json(self._filesystem, self._path) == self._mine
 
     def take_away(self) -> None:
         """Take away what named this run, if it is there."""

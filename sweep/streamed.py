@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sweep.ledger import put_whole, whole_file
+from sweep.ledger import put_whole, read_json, whole_file
 
 #: Every option that shapes the bytes of a Parquet file.
 PARQUET: dict[str, Any] = {
@@ -60,7 +60,7 @@ def write_changed(filesystem: pafs.FileSystem, stem: str, table: Streamed, note:
     paths = (f"{stem}.parquet", f"{stem}.csv")
     versions = {"pyarrow": pa.__version__, "parquet": PARQUET, "row_group": ROW_GROUP, "schema": _words(table.schema)}
     made_of = {"made_of": table.made_of, **versions}
-    known = _read(filesystem, note)
+    known = read_json(filesystem, note)
     if known is not None and known == {**made_of, "files": _state(filesystem, paths)}:
         return paths
     with suppress(FileNotFoundError):
@@ -93,12 +93,3 @@ def _words(schema: pa.Schema) -> str:
 
 def _state(filesystem: pafs.FileSystem, paths: Iterable[str]) -> list[list[int | None]]:
     return [[info.size, info.mtime_ns] for info in filesystem.get_file_info(list(paths))]
-
-
-def _read(filesystem: pafs.FileSystem, note: str) -> dict[str, Any] | None:
-    """The note; None where there is none, or none that can be read."""
-    try:
-        with filesystem.open_input_stream(note) as file:
-            return json.loads(file.read())
-    except (OSError, ValueError):
-        return None

@@ -37,7 +37,7 @@ class SuiteResults:
         for sweep in suite.sweeps:
             try:
                 found.append(Results.open(storage, sweep.name))
-            except LookupError:
+            except NotThere:
                 missing.append(sweep.name)
         if not found:
             raise NotThere(f"{storage} has no sweep of the suite {suite.name!r}; run one of: {', '.join(missing)}")
