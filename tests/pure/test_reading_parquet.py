@@ -147,7 +147,7 @@ def test_an_image_whose_header_claims_a_huge_size_is_refused_by_name(task):
     size = struct.pack(">II", 60_000, 60_000) + data[24:29]
     made["image"][2]["bytes"] = data[:16] + size + struct.pack(">I", crc32(b"IHDR" + size)) + data[33:]
     rewrite(task, "dev", image=made["image"])
-    with pytest.raises(Invalid, match="more than .* pixels.* split 'dev', id 'dev-102'"):
+    with pytest.raises(Invalid, match=r"more than .* pixels.* split 'dev', id 'dev-102'"):
         read(task, "dev", None, None)
 
 
