@@ -27,7 +27,7 @@ from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.keeping import Kept, evictions
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
-from trainables.store import Store, absolute
+from trainables.store import Manifest, Store, absolute
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +98,16 @@ class _Slot:
     """Held while one rank of a new start makes it known for all of them."""
 
 
+@dataclass(kw_only=True)
+class _Found:
+    """What a store knows of some stages, as it was when they were looked up."""
+
+    stored: dict[str, Done] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    """Those of them whose weights it no longer has."""
+    kept: list[Kept] = field(default_factory=list)
+
+
 class Dispatcher:
     """Trials submit paths and wait for events; gangs take requests and report.
 
@@ -145,6 +155,8 @@ class Dispatcher:
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._evicted = 0
+        self._evicting = asyncio.Lock()
+        """Held while weights are chosen and deleted, so that the room of each is made once."""
         self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
@@ -165,11 +177,11 @@ class Dispatcher:
         trial's process long after it has started another for the same trial.
         """
         stages = tuple(Stage.from_json(text) for text in path)
-        stored, gone = await self._found(stages)
+        found = await self._found(stages)
         self._last_ticket += 1
         ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
-        await self._carry(self._board.submit(trial, stages, stored, gone))
+        await self._carry(self._board.submit(trial, stages, *self._heed_found(found)))
         await self._make_room()
         return ticket
 
@@ -177,7 +189,8 @@ class Dispatcher:
         """Take on stages that trials to come are certain to need; gangs for which no trial has work run them."""
         for path in paths:
             stages = tuple(Stage.from_json(text) for text in path)
-            await self._carry(self._board.foresee(stages, *await self._found(stages)))
+            found = await self._found(stages)
+            await self._carry(self._board.foresee(stages, *self._heed_found(found)))
 
     async def next_events(self, trial: str, ticket: int) -> list[str]:
         """The events since the last call, as JSON texts; waits for one, and is empty after a silence.
@@ -246,8 +259,9 @@ class Dispatcher:
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
             await self._leave(gang)
             return
-        if isinstance(said, Done) and self._board.accepts(gang, attempt):
-            await asyncio.to_thread(self._take_note, said.digest)
+        kept = await asyncio.to_thread(self._looked_up, said.digest) if isinstance(said, Done) else None
+        if kept is not None and self._board.accepts(gang, attempt):
+            self._kept[said.digest] = kept  # and in the same breath it is known to be done, and who needs it
         await self._carry(self._board.report(gang, attempt, said))
         if self._slots[gang].leaving and not isinstance(said, Progress):
             await self._ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
@@ -321,22 +335,26 @@ class Dispatcher:
 
     async def remember(self, digests: list[str]) -> None:
         """Stages of earlier runs of this sweep, whose weights count for its budget."""
-        await asyncio.to_thread(lambda: [self._take_note(digest) for digest in digests])
+        found = await asyncio.to_thread(lambda: [self._looked_up(digest) for digest in digests])
+        self._hold(kept for kept in found if kept is not None)
         await self._make_room()
 
     async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
         """Of the leaves of a cell keep the best; the others are read by nobody any more."""
         self._pins[cell] = set(best)
-        needed = self._needed()
-        await self._evict([digest for digest in others if digest in self._kept and digest not in needed])
+        async with self._evicting:
+            await self._evict(others)
 
     def _needed(self) -> set[str]:
         return self._board.needed().union(*self._pins.values())
 
-    def _take_note(self, digest: str) -> None:
+    def _looked_up(self, digest: str) -> Kept | None:
         manifest = self._store.find(digest)
-        if manifest is not None:
-            self._kept[digest] = Kept(digest=digest, size_bytes=manifest.size_bytes, seconds=manifest.results.seconds)
+        return _kept(manifest) if manifest is not None else None
+
+    def _hold(self, found: Iterable[Kept]) -> None:
+        """Weights that are in the store count, but for those that were deleted since they were looked up."""
+        self._kept.update((kept.digest, kept) for kept in found if not self._board.is_gone(kept.digest))
 
     async def _make_room(self) -> None:
         """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing.
@@ -345,17 +363,30 @@ class Dispatcher:
         """
         if math.isinf(self._limit_bytes):
             return
+        async with self._evicting:
+            await self._evict(self._too_many())
+
+    def _too_many(self) -> tuple[str, ...]:
+        """The stages to delete for the budget."""
         largest = max((kept.size_bytes for kept in self._kept.values()), default=0)
         under_way = self._gangs.count * largest * 10
         excess = sum(kept.size_bytes for kept in self._kept.values()) + under_way - self._limit_bytes
-        await self._evict(evictions(self._kept.values(), needed=self._needed(), excess_bytes=excess))
+        return evictions(self._kept.values(), needed=self._needed(), excess_bytes=excess)
 
     async def _evict(self, digests: Iterable[str]) -> None:
+        """Delete the weights of those that are there and that nobody needs at the moment at which each goes."""
         for digest in digests:
-            self._kept.pop(digest, None)
-            self._board.evicted(digest)
+            if digest not in self._kept or digest in self._needed():
+                continue
+            # Nothing is awaited from the question to the answer: a trial that comes later finds it gone.
+            del self._kept[digest]
+            self._board.evicting(digest)
             self._evicted += 1
-            await asyncio.to_thread(self._store.evict, digest)
+            try:
+                await asyncio.to_thread(self._store.evict, digest)
+            except OSError as error:  # what stays of it costs room and nothing else
+                _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
+            await self._carry(self._board.evicted(digest))
 
     async def pause(self, reason: str) -> None:
         """Stop what runs, each stage after a checkpoint, and leave every trial open."""
@@ -621,29 +652,32 @@ class Dispatcher:
         self._metered = now
         self._training = sum(self._board.stage_of(gang) is not None for gang in self._slots)
 
-    async def _found(self, stages: tuple[Stage, ...]) -> tuple[dict[str, Done], list[str]]:
+    async def _found(self, stages: tuple[Stage, ...]) -> _Found:
         """What the store knows of those stages of a path that the board does not."""
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
         return await asyncio.to_thread(self._look_up, unknown)
 
-    def _look_up(self, digests: list[str]) -> tuple[dict[str, Done], list[str]]:
-        """What the store knows of these stages, and those of them whose weights it no longer has."""
-        stored: dict[str, Done] = {}
-        gone = []
+    def _look_up(self, digests: list[str]) -> _Found:
+        found = _Found()
         for digest in digests:
             manifest = self._store.find(digest)
-            kept = manifest.results if manifest is not None else self._store.results(digest)
+            results = manifest.results if manifest is not None else self._store.results(digest)
             if manifest is not None:
-                self._kept[digest] = Kept(digest=digest, size_bytes=manifest.size_bytes, seconds=kept.seconds)
-            elif kept is not None:
-                gone.append(digest)
+                found.kept.append(_kept(manifest))
+            elif results is not None:
+                found.gone.append(digest)
             if digest in self._store.damage:
                 self._notices.append(
                     f"stage {digest} was damaged ({self._store.damage.pop(digest)}); it is trained again where needed"
                 )
-            if kept is not None:
-                stored[digest] = kept.done()
-        return stored, gone
+            if results is not None:
+                found.stored[digest] = results.done()
+        return found
+
+    def _heed_found(self, found: _Found) -> tuple[dict[str, Done], list[str]]:
+        """What the board is told of it. Nothing may be awaited from here until it is told."""
+        self._hold(found.kept)
+        return found.stored, found.gone
 
     def _count(self, attempt: str, step: int) -> None:
         steps = step - self._last_step.get(attempt, 0)
@@ -681,6 +715,11 @@ def _last_words(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
     return " ".join(line.strip() for line in lines[first:])
+
+
+def _kept(manifest: Manifest) -> Kept:
+    size, seconds = manifest.size_bytes, manifest.results.seconds
+    return Kept(digest=manifest.stage.digest, size_bytes=size, seconds=seconds)
 
 
 def _after(request: Request | None, after: int) -> Request | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from types import SimpleNamespace
 
@@ -133,9 +134,11 @@ def machines(monkeypatch):
     return made
 
 
-async def begun(machines: Machines, folder, **given) -> Dispatcher:
+async def begun(machines: Machines, folder, *, storage_limit_bytes: float = math.inf, **given) -> Dispatcher:
     gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
-    machines.dispatcher = Dispatcher(gangs, str(folder / "store"), str(folder / "cache"), RUNNERS[gangs.kind])
+    machines.dispatcher = Dispatcher(
+        gangs, str(folder / "store"), str(folder / "cache"), RUNNERS[gangs.kind], storage_limit_bytes
+    )
     await machines.dispatcher.start()
     return machines.dispatcher
 

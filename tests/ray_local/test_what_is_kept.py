@@ -1,0 +1,125 @@
+"""Claims about what the dispatcher deletes and never deletes, with gangs that are coroutines: no process is started."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+from tests.ray_local.stage_paths import training
+from tests.ray_local.test_machines_come_and_go import LONG, Machines, begun, machines, until  # noqa: F401
+from trainables.dispatcher import Dispatcher
+from trainables.scores import Done, event_from_json
+from trainables.stages import Stage
+from trainables.store import Store
+
+
+def put(folder: Path, *stages: Stage) -> Store:
+    """A store that holds these stages, each with a kilobyte of weights; the later, the dearer to make again."""
+    store = Store(folder / "store")
+    for number, stage in enumerate(stages):
+        output = store.workspace(stage.digest, f"earlier-{number}")
+        (output / "weights").write_bytes(bytes(1000))
+        store.commit(stage, output, f"earlier-{number}", steps=stage.steps, seconds=1.0 + number)
+    return store
+
+
+class SlowToDelete:
+    """A store whose deletions wait until they are let go on."""
+
+    def __init__(self, desk: Dispatcher) -> None:
+        self.begun: list[str] = []
+        self.goes_on = threading.Event()
+        self._evict = desk._store.evict
+        desk._store.evict = self.evict  # type: ignore[method-assign]
+
+    def evict(self, digest: str) -> None:
+        self.begun.append(digest)
+        assert self.goes_on.wait(10)
+        self._evict(digest)
+
+
+def events(texts: list[str]) -> list:
+    return [event_from_json(text) for text in texts]
+
+
+def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(machines, tmp_path):  # noqa: F811
+    first, second = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = put(tmp_path, first, second)
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
+        deleting = SlowToDelete(desk)
+        remembering = asyncio.ensure_future(desk.remember([first.digest, second.digest]))
+        await until(lambda: deleting.begun == [first.digest])
+        stage = training("visual_nli", second.digest, steps=LONG)
+        submitting = asyncio.ensure_future(desk.submit("late", [second.to_json(), stage.to_json()]))
+        await until(lambda: machines.hosts[0].done)
+        deleting.goes_on.set()
+        await asyncio.gather(remembering, submitting)
+        assert deleting.begun == [first.digest]
+        assert store.find(second.digest) is not None and store.find(first.digest) is None
+        assert (await desk.status())["evicted"] == 1
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not_before_it_is_gone(
+    machines,  # noqa: F811
+    tmp_path,
+):
+    (first,) = (training("text_nli", ""),)
+    put(tmp_path, first)
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
+        deleting = SlowToDelete(desk)
+        remembering = asyncio.ensure_future(desk.remember([first.digest]))
+        await until(lambda: deleting.begun == [first.digest])
+        stage = training("visual_nli", first.digest)
+        submitting = asyncio.ensure_future(desk.submit("late", [first.to_json(), stage.to_json()]))
+        await until(lambda: "late" in desk._tickets)
+        await asyncio.sleep(0.05)
+        assert machines.hosts[0].done == []
+        deleting.goes_on.set()
+        ticket = (await asyncio.gather(remembering, submitting))[1]
+        heard: list = []
+        while len(heard) < 2:
+            heard += events(await desk.next_events("late", ticket))
+        assert [(type(event), event.digest) for event in heard] == [(Done, first.digest), (Done, stage.digest)]
+        status = await desk.status()
+        assert (status["remade"], status["executed"], status["failed"]) == (1, 2, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believed_to_be_there(machines, tmp_path):  # noqa: F811
+    (first,) = (training("text_nli", ""),)
+    put(tmp_path, first)
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
+        looked, goes_on, find = threading.Event(), threading.Event(), desk._store.results
+
+        def look_up(digests: list[str]):
+            found = Dispatcher._look_up(desk, digests)
+            looked.set()
+            assert goes_on.wait(10)
+            return found
+
+        desk._look_up = look_up  # type: ignore[method-assign]
+        stage = training("visual_nli", first.digest)
+        submitting = asyncio.ensure_future(desk.submit("late", [first.to_json(), stage.to_json()]))
+        await until(looked.is_set)
+        await desk.remember([first.digest])
+        assert find(first.digest) is not None and desk._store.find(first.digest) is None
+        goes_on.set()
+        await submitting
+        await until(lambda: desk._board.counts["executed"] == 2)
+        status = await desk.status()
+        assert (status["remade"], status["executed"], status["failed"]) == (1, 2, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
