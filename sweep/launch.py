@@ -296,15 +296,17 @@ def _conduct(
                 name=name,
                 question=question,
                 storage_limit_bytes=sweep.storage_limit_bytes,
+                folder=f"sweeps/{sweep.name}",
             )
             begin()
-            dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
+            leaves = Leaves(conductor, dispatcher)
+            dispatcher.remember.remote(*conductor.stages())
             foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
             dispatcher.foresee.remote(foreseen)
             told: set[str] = set()
             spent = {"stage_seconds": 0.0}
             conductor.gang_seconds = lambda: spent["stage_seconds"]
-            conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
+            conductor.watchers = (*conductor.watchers, leaves)
 
             meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
 

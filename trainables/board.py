@@ -190,6 +190,11 @@ class Board:
         waits = (track.path[track.position].parent for track in self._trials.values())
         return {parent for parent in (*waits, *(work.stage.parent for work in self._work.values())) if parent}
 
+    def ahead_of_trials(self) -> set[str]:
+        """The stages that open trials are yet to pass, and the one before, which the next reads."""
+        tracks = self._trials.values()
+        return {stage.digest for track in tracks for stage in track.path[max(0, track.position - 1) :]}
+
     def wanted(self, digest: str) -> bool:
         """Whether anybody waits for the stage, or all was stopped to go on later: then its checkpoints are kept."""
         work = self._work.get(digest)

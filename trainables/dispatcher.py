@@ -25,6 +25,7 @@ from trainables.faults import refuse
 from trainables.gang import HEAD, Post, Request, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.keeping import Kept, evictions
+from trainables.pins import PinFile, Pins, kept_from_others
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Manifest, Store, absolute
@@ -122,15 +123,23 @@ class Dispatcher:
         runner: Runner,
         storage_limit_bytes: float = math.inf,
         question: Question | None = None,
+        folder: str = "",
     ) -> None:
         self._gangs = gangs
         self._question = question
         self._limit_bytes = storage_limit_bytes
         self._kept: dict[str, Kept] = {}
-        self._pins: dict[str, set[str]] = {}
+        self._leaves: dict[str, set[str]] = {}
+        """By cell, the outputs to keep for good."""
+        self._open: set[str] = set()
+        """Stages of trials that have not ended, as far as they are not on the board."""
         self._store = Store(store, cache=Path(cache))
         self._store_uri, self._cache, self._runner = store, cache, runner
         self._session = uuid.uuid4().hex[:8]
+        self._pin_file = PinFile(self._store, folder) if folder else None
+        self._earlier = self._pin_file.last if self._pin_file else Pins()
+        """What an earlier run of this sweep kept from the others; it stands until this one has said what it keeps."""
+        self._pinning = asyncio.Lock()
         self._board = Board(session=self._session)
         self._slots = {name: _Slot() for name in gangs.names}
         self._tickets: dict[str, int] = {}
@@ -162,6 +171,7 @@ class Dispatcher:
     async def start(self) -> None:
         """Start the gangs, or look out for work if they are elastic; they take it as soon as each is ready."""
         self._me = ray.get_runtime_context().current_actor
+        await self._pin()
         self._looking = asyncio.create_task(self._look())
         self._watching = asyncio.create_task(self._watch())
         if not self._gangs.elastic:
@@ -178,6 +188,7 @@ class Dispatcher:
         """
         stages = tuple(Stage.from_json(text) for text in path)
         found = await self._found(stages)
+        self._open.difference_update(stage.digest for stage in stages)
         self._last_ticket += 1
         ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
@@ -333,20 +344,55 @@ class Dispatcher:
 
     # The disk
 
-    async def remember(self, digests: list[str]) -> None:
-        """Stages of earlier runs of this sweep, whose weights count for its budget."""
+    async def remember(self, digests: list[str], still_open: Iterable[str] = ()) -> None:
+        """Stages of earlier runs of this sweep, whose weights count for its budget, and those of trials that have not
+        ended. The best of every cell must have been named before.
+        """
+        self._open.update(still_open)
+        self._earlier = Pins()
+        await self._pin()
         found = await asyncio.to_thread(lambda: [self._looked_up(digest) for digest in digests])
         self._hold(kept for kept in found if kept is not None)
         await self._make_room()
 
     async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
         """Of the leaves of a cell keep the best; the others are read by nobody any more."""
-        self._pins[cell] = set(best)
+        self._leaves[cell] = set(best)
+        await self._pin()
         async with self._evicting:
-            await self._evict(others)
+            if any(self._may_go(digest) for digest in others):
+                await self._evict(others, elsewhere=await self._needed_elsewhere())
 
     def _needed(self) -> set[str]:
-        return self._board.needed().union(*self._pins.values())
+        return self._board.needed().union(*self._leaves.values(), self._earlier.leaves)
+
+    def _may_go(self, digest: str) -> bool:
+        """Whether the weights are there and nobody of this sweep needs them."""
+        return digest in self._kept and digest not in self._needed()
+
+    async def _pin(self) -> None:
+        """Let other sweeps in the storage know what they must not delete, where that has changed."""
+        if self._pin_file is None:
+            return
+        async with self._pinning:
+            pins = Pins(
+                session=self._session,
+                written=time.time(),
+                leaves=tuple(sorted(set(self._earlier.leaves).union(*self._leaves.values()))),
+                open=tuple(sorted(self._open.union(self._board.ahead_of_trials(), self._earlier.open))),
+            )
+            await asyncio.to_thread(self._pin_file.write, pins)
+
+    async def _needed_elsewhere(self) -> set[str] | None:
+        """What other sweeps in the storage need; None where that cannot be seen, and then nothing may go."""
+        if self._pin_file is None:
+            return set()
+        try:
+            others = await asyncio.to_thread(self._pin_file.others)
+        except OSError as error:
+            _log.warning("what other sweeps need could not be seen, so nothing is deleted: %s", error)
+            return None
+        return kept_from_others(others.values(), now=time.time())
 
     def _looked_up(self, digest: str) -> Kept | None:
         manifest = self._store.find(digest)
@@ -364,19 +410,22 @@ class Dispatcher:
         if math.isinf(self._limit_bytes):
             return
         async with self._evicting:
-            await self._evict(self._too_many())
+            if self._too_many(set()):
+                elsewhere = await self._needed_elsewhere()
+                if elsewhere is not None:
+                    await self._evict(self._too_many(elsewhere), elsewhere=elsewhere)
 
-    def _too_many(self) -> tuple[str, ...]:
-        """The stages to delete for the budget."""
+    def _too_many(self, elsewhere: set[str]) -> tuple[str, ...]:
+        """The stages to delete for the budget, none of which is needed here or elsewhere."""
         largest = max((kept.size_bytes for kept in self._kept.values()), default=0)
         under_way = self._gangs.count * largest * 10
         excess = sum(kept.size_bytes for kept in self._kept.values()) + under_way - self._limit_bytes
-        return evictions(self._kept.values(), needed=self._needed(), excess_bytes=excess)
+        return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess)
 
-    async def _evict(self, digests: Iterable[str]) -> None:
+    async def _evict(self, digests: Iterable[str], *, elsewhere: set[str] | None) -> None:
         """Delete the weights of those that are there and that nobody needs at the moment at which each goes."""
         for digest in digests:
-            if digest not in self._kept or digest in self._needed():
+            if elsewhere is None or digest in elsewhere or not self._may_go(digest):
                 continue
             # Nothing is awaited from the question to the answer: a trial that comes later finds it gone.
             del self._kept[digest]
@@ -390,7 +439,12 @@ class Dispatcher:
 
     async def pause(self, reason: str) -> None:
         """Stop what runs, each stage after a checkpoint, and leave every trial open."""
+        self._leave_open()
         await self._carry(self._board.stop(reason))
+
+    def _leave_open(self) -> None:
+        """The board is about to let go of all trials, which have not ended for that."""
+        self._open |= self._board.ahead_of_trials()
 
     # What is going on
 
@@ -436,6 +490,7 @@ class Dispatcher:
             self._changed.notify_all()
         if self._looking is not None:
             self._looking.cancel()
+        await self._pin()
         tasks = list(self._serving.values())
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=seconds)
@@ -524,6 +579,7 @@ class Dispatcher:
             await self._carry(self._part(slot, gang, slot.unfit or reason))
         self._dead[gang] = reason
         if len(self._dead) == len(self._slots):
+            self._leave_open()
             await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
 
     async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
@@ -562,6 +618,7 @@ class Dispatcher:
                 self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
+            await self._pin()
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _is_lost(self, nodes: set[str]) -> bool:
@@ -584,6 +641,7 @@ class Dispatcher:
                 await self._ask_to_leave(gang)
         await self._fit_to_work()
         if self._spent_hours() >= self._gangs.gang_hours:
+            self._leave_open()
             ceiling = f"the gangs have spent the {self._gangs.gang_hours:g} gang-hours that the definition allows"
             await self._carry(self._board.gangs_gone(ceiling))
 
@@ -736,12 +794,14 @@ def start_dispatcher(
     may_grow: bool = False,
     storage_limit_bytes: float = math.inf,
     question: Question | None = None,
+    folder: str = "",
 ) -> ActorHandle:
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
     gangs fit is proved first, unless they are elastic or the cluster `may_grow`. `question` is what every machine must
-    have that a gang is to run on.
+    have that a gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what
+    these must not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -760,6 +820,7 @@ def start_dispatcher(
             runner or RUNNERS[gangs.kind],
             storage_limit_bytes,
             question,
+            folder,
         )
     )
     ray.get(handle.start.remote())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from tests.ray_local.machines import Machines, placed
 from trainables.dispatcher import start_local_ray
 
 ROOT = str(Path(__file__).parents[2])
@@ -20,3 +21,9 @@ def cluster():
     start_local_ray(cpus=2)
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def machines(monkeypatch) -> Machines:
+    """What Ray would say of the machines, and gangs that live on them."""
+    return placed(monkeypatch)

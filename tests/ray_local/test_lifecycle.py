@@ -85,6 +85,21 @@ def test_a_budget_of_bytes_is_kept_by_making_stages_again_and_changes_no_table(c
     assert manifests < len(list((tmp_path / "free/stages").glob("*/manifest.json")))
 
 
+@pytest.mark.timeout(120)
+def test_a_sweep_deletes_no_leaf_that_another_in_its_storage_keeps(cluster, tmp_path):
+    first = run(replace(SLOW, gangs=ONE, search=replace(SLOW.search, trials=1)), tmp_path)
+    other = run(replace(SLOW, name="other", gangs=ONE, search=replace(SLOW.search, trials=3)), tmp_path)
+    leads = [results.standing().leaders() for results in (first, other)]
+    overtaken = [cell for cell, record in leads[0].items() if leads[1][cell].target != record.target]
+    assert overtaken
+    store = Store(tmp_path)
+    for results in (first, other):
+        standing = results.standing()
+        leaves = [standing.leaders()[cell.name] for cell in standing.cells]
+        leaves += [record for cell in standing.cells for record in standing.confirmations(cell.name)]
+        assert all(store.find(record.target) is not None for record in leaves)
+
+
 @pytest.mark.timeout(60)
 def test_a_run_whose_lease_is_lost_stops_and_leaves_open_what_is_open(cluster, tmp_path, monkeypatch):
     hold = Hold()

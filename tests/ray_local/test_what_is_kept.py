@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+from tests.ray_local.machines import LONG, begun, until
 from tests.ray_local.stage_paths import training
-from tests.ray_local.test_machines_come_and_go import LONG, Machines, begun, machines, until  # noqa: F401
 from trainables.dispatcher import Dispatcher
+from trainables.pins import NEEDED_SECONDS, PinFile
 from trainables.scores import Done, event_from_json
 from trainables.stages import Stage
 from trainables.store import Store
@@ -43,7 +46,7 @@ def events(texts: list[str]) -> list:
     return [event_from_json(text) for text in texts]
 
 
-def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(machines, tmp_path):  # noqa: F811
+def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(machines, tmp_path):
     first, second = (training("text_nli", "", seed=seed) for seed in range(2))
     store = put(tmp_path, first, second)
 
@@ -65,10 +68,7 @@ def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(m
     asyncio.run(story())
 
 
-def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not_before_it_is_gone(
-    machines,  # noqa: F811
-    tmp_path,
-):
+def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not_before_it_is_gone(machines, tmp_path):
     (first,) = (training("text_nli", ""),)
     put(tmp_path, first)
 
@@ -95,7 +95,7 @@ def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not
     asyncio.run(story())
 
 
-def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believed_to_be_there(machines, tmp_path):  # noqa: F811
+def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believed_to_be_there(machines, tmp_path):
     (first,) = (training("text_nli", ""),)
     put(tmp_path, first)
 
@@ -120,6 +120,90 @@ def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believe
         await until(lambda: desk._board.counts["executed"] == 2)
         status = await desk.status()
         assert (status["remade"], status["executed"], status["failed"]) == (1, 2, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(machines, tmp_path):
+    theirs, mine, old = (training("text_nli", "", seed=seed) for seed in range(3))
+    store = put(tmp_path, theirs, mine, old)
+
+    async def story() -> None:
+        other = await begun(machines, tmp_path, sweep="other")
+        await other.keep("cell", [theirs.digest], [])
+        await other.close(seconds=1)
+        desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
+        await desk.keep("cell", [mine.digest], [])
+        await desk.remember([theirs.digest, mine.digest, old.digest])
+        await desk.keep("cell", [mine.digest], [theirs.digest])
+        assert [store.find(stage.digest) is not None for stage in (theirs, mine, old)] == [True, True, False]
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep_runs(machines, tmp_path, monkeypatch):
+    theirs = training("text_nli", "")
+    store = put(tmp_path, theirs)
+    clock = [1e9]
+    monkeypatch.setattr("trainables.dispatcher.time", SimpleNamespace(time=lambda: clock[0], monotonic=time.monotonic))
+
+    async def story() -> None:
+        other = await begun(machines, tmp_path, sweep="other")
+        stage = training("visual_nli", theirs.digest, steps=LONG)
+        await other.submit("trial", [theirs.to_json(), stage.to_json()])
+        await other._pin()
+        machines.room = lambda: ""  # no gang of the other sweep's
+        desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
+        await desk.remember([theirs.digest])
+        assert store.find(theirs.digest) is not None
+        await other.pause("stopped")
+        await other.close(seconds=1)
+        await desk.remember([theirs.digest])
+        assert store.find(theirs.digest) is not None
+        clock[0] += NEEDED_SECONDS
+        await desk.remember([theirs.digest])
+        assert store.find(theirs.digest) is None
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_new_run_keeps_the_leaves_of_the_one_before_from_others_until_it_has_named_its_own(machines, tmp_path):
+    before, better = (training("text_nli", "", seed=seed) for seed in range(2))
+    put(tmp_path, before, better)
+
+    async def story() -> None:
+        for first in (True, False):
+            desk = await begun(machines, tmp_path, sweep="mine")
+            others = PinFile(Store(tmp_path / "store"), "sweeps/other")
+            said = others.others()["mine"]
+            assert said.leaves == (() if first else (before.digest,))
+            await desk.keep("cell", [before.digest if first else better.digest], [])
+            await desk.remember([before.digest, better.digest], ["unfinished"])
+            said = others.others()["mine"]
+            assert said.leaves == ((before.digest,) if first else (better.digest,))
+            assert said.open == ("unfinished",)
+            await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_nothing_is_deleted_where_what_other_sweeps_need_cannot_be_seen(machines, tmp_path):
+    old = training("text_nli", "")
+    store = put(tmp_path, old)
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
+
+        def unreadable():
+            raise OSError("no answer")
+
+        desk._pin_file.others = unreadable  # type: ignore[union-attr,method-assign]
+        await desk.remember([old.digest])
+        await desk.keep("cell", [], [old.digest])
+        assert store.find(old.digest) is not None
         await desk.close(seconds=1)
 
     asyncio.run(story())
