@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from sweep import provenance, record_definition
 from sweep.absence import Found
+from sweep.clearing import clear
 from sweep.conduct import Conductor, Verdict, Watcher
 from sweep.definition import Sweep
-from sweep.disk import disk_faults
+from sweep.disk import disk_faults, spoken
 from sweep.ledger import Ledger, put_whole
 from sweep.live import Live
 from sweep.lock import Hold, held
@@ -287,6 +288,12 @@ def _conduct(
     try:
         with posed(sweep, storage) as question, tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
             call_roll(sweep, question)
+            every, still_open = conductor.stages()
+            foreseen = conductor.foreseen()
+            to_come = {stage.digest for path in foreseen for stage in path}
+            cleared = clear(store, sweep.name, stages=every, still_open={*still_open, *to_come})
+            if cleared.pieces:
+                display.say(f"deleted what killed runs had left: {spoken(cleared.size_bytes)}")
             name = f"{sweep.name}-{uuid.uuid4().hex[:8]}"
             cache = Path(storage) / "cache" if "://" not in storage else cache_of(storage)
             dispatcher = start_dispatcher(
@@ -300,9 +307,8 @@ def _conduct(
             )
             begin()
             leaves = Leaves(conductor, dispatcher)
-            dispatcher.remember.remote(*conductor.stages())
-            foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
-            dispatcher.foresee.remote(foreseen)
+            dispatcher.remember.remote(every, still_open)
+            dispatcher.foresee.remote([[stage.to_json() for stage in path] for path in foreseen])
             told: set[str] = set()
             spent = {"stage_seconds": 0.0}
             conductor.gang_seconds = lambda: spent["stage_seconds"]

@@ -24,7 +24,9 @@ from trainables.equipment import Question
 from trainables.faults import refuse
 from trainables.gang import HEAD, Post, Request, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
-from trainables.keeping import Kept, evictions
+from trainables.keeping import Kept, evictions, under_way_bytes
+from trainables.leftovers import bytes_by_digest
+from trainables.listing import seen_in
 from trainables.pins import PinFile, Pins, kept_from_others
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
@@ -131,6 +133,8 @@ class Dispatcher:
         self._kept: dict[str, Kept] = {}
         self._leaves: dict[str, set[str]] = {}
         """By cell, the outputs to keep for good."""
+        self._mine: set[str] = set()
+        """Every stage that this sweep has asked for, in this run or an earlier one."""
         self._open: set[str] = set()
         """Stages of trials that have not ended, as far as they are not on the board."""
         self._store = Store(store, cache=Path(cache))
@@ -163,6 +167,7 @@ class Dispatcher:
         self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._clearing: set[asyncio.Task[None]] = set()
         self._evicted = 0
         self._evicting = asyncio.Lock()
         """Held while weights are chosen and deleted, so that the room of each is made once."""
@@ -348,6 +353,7 @@ class Dispatcher:
         """Stages of earlier runs of this sweep, whose weights count for its budget, and those of trials that have not
         ended. The best of every cell must have been named before.
         """
+        self._mine.update(digests)
         self._open.update(still_open)
         self._earlier = Pins()
         await self._pin()
@@ -403,23 +409,35 @@ class Dispatcher:
         self._kept.update((kept.digest, kept) for kept in found if not self._board.is_gone(kept.digest))
 
     async def _make_room(self) -> None:
-        """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing.
-
-        A gang may hold an output and three checkpoints of three times its size at once.
-        """
+        """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing."""
         if math.isinf(self._limit_bytes):
             return
         async with self._evicting:
-            if self._too_many(set()):
+            checkpoints = await asyncio.to_thread(self._checkpoint_bytes)
+            if self._too_many(checkpoints, set()):
                 elsewhere = await self._needed_elsewhere()
                 if elsewhere is not None:
-                    await self._evict(self._too_many(elsewhere), elsewhere=elsewhere)
+                    await self._evict(self._too_many(checkpoints, elsewhere), elsewhere=elsewhere)
 
-    def _too_many(self, elsewhere: set[str]) -> tuple[str, ...]:
+    def _checkpoint_bytes(self) -> dict[str, int]:
+        """By stage, what its checkpoints take; those of stages that were stopped lie there until they are gone on with.
+
+        On an object store this is one request for a thousand files.
+        """
+        try:
+            return bytes_by_digest(seen_in(self._store, "inflight"), "inflight")
+        except OSError as error:
+            _log.warning("what checkpoints take could not be seen: %s", error)
+            return {}
+
+    def _too_many(self, checkpoints: dict[str, int], elsewhere: set[str]) -> tuple[str, ...]:
         """The stages to delete for the budget, none of which is needed here or elsewhere."""
-        largest = max((kept.size_bytes for kept in self._kept.values()), default=0)
-        under_way = self._gangs.count * largest * 10
-        excess = sum(kept.size_bytes for kept in self._kept.values()) + under_way - self._limit_bytes
+        kept = sum(one.size_bytes for one in self._kept.values())
+        running = set(self._board.running().values())
+        waiting = sum(size for digest, size in checkpoints.items() if digest in self._mine and digest not in running)
+        largest = max((one.size_bytes for one in self._kept.values()), default=0)
+        under_way = self._gangs.count * under_way_bytes(largest, max(checkpoints.values(), default=0))
+        excess = kept + waiting + under_way - self._limit_bytes
         return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess)
 
     async def _evict(self, digests: Iterable[str], *, elsewhere: set[str] | None) -> None:
@@ -600,12 +618,22 @@ class Dispatcher:
         return self._board.gang_lost(gang, reason, of_machine=of_machine)
 
     def _forget(self, slot: _Slot) -> None:
+        if slot.request is not None:
+            stage, attempt = Stage.from_json(slot.request.stage), slot.request.attempt
+            self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, stage.digest, attempt)))
+            task.add_done_callback(self._clearing.discard)
         slot.past.add(slot.incarnation)
         slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
         slot.processes, slot.heard, slot.nodes = {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since
         slot.since = 0.0
+
+    def _clear(self, digest: str, attempt: str) -> None:
+        """Delete what an attempt has written that will never be committed, unless it was at the last moment."""
+        manifest = self._store.find(digest)
+        if manifest is None or manifest.attempt != attempt:
+            self._store.discard(digest, attempt)
 
     # Machines that come and go
 
@@ -712,6 +740,7 @@ class Dispatcher:
 
     async def _found(self, stages: tuple[Stage, ...]) -> _Found:
         """What the store knows of those stages of a path that the board does not."""
+        self._mine.update(stage.digest for stage in stages)
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
         return await asyncio.to_thread(self._look_up, unknown)
 
