@@ -28,6 +28,7 @@ from trainables.keeping import Kept, evictions, under_way_bytes
 from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
 from trainables.pins import PinFile, Pins, kept_from_others
+from trainables.processes import end
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Manifest, Store, absolute
@@ -43,12 +44,19 @@ NAMESPACE = "transfer-sweep"
 #: A trial hears at least this often, if only that nothing has happened, so that whoever asks for it can stop it.
 SILENCE_SECONDS = 15.0
 
+#: A trial's process that gives no sign of life for so long is frozen, and is ended, so that Tune starts another for its
+#: trial.
+FROZEN_SECONDS = 4 * SILENCE_SECONDS
+
 #: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
 #: uncounted.
 HOST_STARTS = 3
 
 #: A rank gives a sign of life at least this often.
 SIGN_SECONDS = 5.0
+
+#: When this process was late by more, it stood still.
+STILL_SECONDS = 1.0
 
 #: How long a checkpoint may take to write when a sweep is asked to stop; a second Ctrl-C does not wait for it.
 PATIENT_SECONDS = 300.0
@@ -159,6 +167,8 @@ class Dispatcher:
         self._last_step: dict[str, int] = {}
         self._notices: deque[str] = deque(maxlen=20)
         self._watching: asyncio.Task[None] | None = None
+        self._trial_processes: dict[tuple[int, int], float] = {}
+        """By the number and the start of a trial's process, when it last gave a sign of life."""
         self._dead: dict[str, str] = {}
         """Gangs that are not started again, and why."""
         self._begun = 0
@@ -241,6 +251,10 @@ class Dispatcher:
             return
         del self._tickets[trial], self._events[trial]
         await self._carry(self._board.detach(trial))
+
+    async def lives(self, process: int, started: int) -> None:
+        """A sign of life of a trial's process of this machine, whether it has a trial or waits for one."""
+        self._trial_processes[process, started] = time.monotonic()
 
     # Gangs
 
@@ -536,10 +550,14 @@ class Dispatcher:
         return f"{words}, step {step} of {stage.steps}" if stage.steps else words
 
     async def _watch(self) -> None:
-        """End the host of a gang of which a rank gives no sign of life: not even its thread that should."""
+        """End what gives no sign of life, not even by the thread that should: hosts of gangs, processes of trials."""
         patience = self._gangs.patience_seconds + 3 * SIGN_SECONDS
+        pause = min(SIGN_SECONDS, patience / 4)
         while True:
-            await asyncio.sleep(min(SIGN_SECONDS, patience / 4))
+            before = time.monotonic()
+            await asyncio.sleep(pause)
+            self._excuse(time.monotonic() - before - pause)
+            self._end_frozen_trials()
             for gang, slot in self._slots.items():
                 silent = [rank for rank, (when, _) in slot.heard.items() if time.monotonic() - when > patience]
                 if silent and slot.incarnation and slot.host is not None:
@@ -547,6 +565,27 @@ class Dispatcher:
                     self._notices.append(f"{gang}: {slot.unfit}")
                     slot.heard = {}
                     ray.kill(slot.host, no_restart=self._gangs.kind is not GangKind.REHEARSAL)
+
+    def _excuse(self, seconds: float) -> None:
+        """This process stood still for so long, maybe with the whole machine: nobody could be heard meanwhile."""
+        if seconds < STILL_SECONDS:
+            return
+        now = time.monotonic()
+        for slot in self._slots.values():
+            slot.heard = {rank: (min(now, when + seconds), idle) for rank, (when, idle) in slot.heard.items()}
+        self._trial_processes = {one: min(now, when + seconds) for one, when in self._trial_processes.items()}
+
+    def _end_frozen_trials(self) -> None:
+        """A trial asks for nothing else than processors, so one that is not heard at all hears nothing either."""
+        now = time.monotonic()
+        silent = [one for one, when in self._trial_processes.items() if now - when > FROZEN_SECONDS]
+        for process, started in silent:
+            del self._trial_processes[process, started]
+            if end(process, started):
+                self._notices.append(
+                    f"the process of a trial, {process}, gave no sign of life for {FROZEN_SECONDS:g} s and was ended; "
+                    "another takes its trial up"
+                )
 
     def _begin(self, gang: str) -> None:
         """Ask for the machines of a gang."""

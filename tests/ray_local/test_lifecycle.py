@@ -206,12 +206,6 @@ def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothin
     )
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(cluster, tmp_path_factory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    return tables(run(replace(SLOW, gangs=ONE), folder / "storage"), folder / "tables")
-
-
 @pytest.mark.timeout(400)
 def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_second_run_is_refused(tmp_path):
     process = start(tmp_path)
