@@ -20,7 +20,7 @@ from sweep.conduct import Conductor, Verdict, Watcher
 from sweep.definition import Sweep
 from sweep.disk import disk_faults, spoken
 from sweep.ledger import Ledger, put_whole
-from sweep.live import Live
+from sweep.live import COUNTS_FILE, Live
 from sweep.lock import Hold, held
 from sweep.meter import Meter
 from sweep.patience import Careless, PatientLedger
@@ -54,8 +54,7 @@ _TUNE_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 
-#: What the dispatcher counted in the last run of a sweep: gangs started and started again, stages by their end.
-COUNTS_FILE = "gangs.json"
+#: What is kept of what the dispatcher counted.
 COUNTS = (
     "gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost", "remade", "duplicate",
     "evicted",
@@ -330,6 +329,7 @@ def _conduct(
                 if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
                     stopping.ask_once(reached)
                 spent["stage_seconds"] = said["stage_seconds"]
+                display.counted(said)
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)
