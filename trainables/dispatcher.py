@@ -6,11 +6,10 @@ import asyncio
 import logging
 import math
 import os
-import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
 from trainables.pins import PinFile, Pins, kept_from_others
 from trainables.processes import end
+from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Manifest, Store, absolute
@@ -48,10 +48,6 @@ SILENCE_SECONDS = 15.0
 #: trial.
 FROZEN_SECONDS = 4 * SILENCE_SECONDS
 
-#: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
-#: uncounted.
-HOST_STARTS = 3
-
 #: A rank gives a sign of life at least this often.
 SIGN_SECONDS = 5.0
 
@@ -66,47 +62,6 @@ LOOK_SECONDS = 2.0
 
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
-
-#: How the text of a traceback begins to tell of an exception.
-_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
-
-#: Why a gang ended whose machine is gone.
-LOST_MACHINE = "its machine was lost"
-
-
-@dataclass(kw_only=True)
-class _Slot:
-    """The dispatcher's end of one gang's mailbox."""
-
-    host: ActorHandle | None = None
-    starts: int = 0
-    incarnation: str = ""
-    past: set[str] = field(default_factory=set)
-    request: Request | None = None
-    sequence: int = 0
-    stopping: str = ""
-    """The attempt that is to stop."""
-    unfit: str = ""
-    """Why the gang said it was about to end."""
-    of_machine: bool = False
-    """Whether any of its ranks said that a disk or a storage was to blame."""
-    worked: bool = False
-    """Whether it has got on with a stage since its host was started."""
-    refused: str = ""
-    """What a machine lacks on which it was to run."""
-    processes: dict[int, int] = field(default_factory=dict)
-    """The process id of each rank."""
-    heard: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """By rank, when it last gave a sign of life, and how long it had then got on with nothing."""
-    nodes: set[str] = field(default_factory=set)
-    """The machines of its ranks."""
-    leaving: bool = False
-    """Whether it is to end in good order as soon as it has stopped what it runs."""
-    since: float = 0.0
-    """When it became ready; 0.0 while it is not."""
-    idle_since: float = 0.0
-    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while one rank of a new start makes it known for all of them."""
 
 
 @dataclass(kw_only=True)
@@ -153,15 +108,21 @@ class Dispatcher:
         """What an earlier run of this sweep kept from the others; it stands until this one has said what it keeps."""
         self._pinning = asyncio.Lock()
         self._board = Board(session=self._session)
-        self._slots = {name: _Slot() for name in gangs.names}
+        self._roster = Roster(
+            gangs,
+            self._board,
+            _Rays(gangs.kind, self._post),
+            carry=self._carry,
+            give_up=self._give_up,
+            say=lambda text: self._notices.append(text),
+            left=self._discard,
+        )
+        self._slots = self._roster.slots
         self._tickets: dict[str, int] = {}
         self._last_ticket = 0
         self._events: dict[str, list[str]] = {}
         self._changed = asyncio.Condition()
         self._closing = False
-        self._serving: dict[str, asyncio.Task[None]] = {}
-        self._gangs_started = 0
-        self._gangs_restarted = 0
         self._steps = 0
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
         self._last_step: dict[str, int] = {}
@@ -169,12 +130,6 @@ class Dispatcher:
         self._watching: asyncio.Task[None] | None = None
         self._trial_processes: dict[tuple[int, int], float] = {}
         """By the number and the start of a trial's process, when it last gave a sign of life."""
-        self._dead: dict[str, str] = {}
-        """Gangs that are not started again, and why."""
-        self._begun = 0
-        self._lacking = ""
-        """What the machines that are there lack for a gang to start."""
-        self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._clearing: set[asyncio.Task[None]] = set()
@@ -189,9 +144,7 @@ class Dispatcher:
         await self._pin()
         self._looking = asyncio.create_task(self._look())
         self._watching = asyncio.create_task(self._watch())
-        if not self._gangs.elastic:
-            for name in self._slots:
-                self._begin(name)
+        self._roster.begin()
 
     # Trials
 
@@ -265,7 +218,7 @@ class Dispatcher:
             if incarnation in slot.past:
                 return None
             if incarnation != slot.incarnation:
-                await self._join(gang, slot, incarnation)
+                await self._roster.join(gang, incarnation)
         slot.processes[rank] = process
         slot.heard[rank] = (time.monotonic(), 0.0)
         slot.nodes.add(node)
@@ -287,14 +240,14 @@ class Dispatcher:
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
-            await self._leave(gang)
+            await self._roster.leave(gang)
             return
         kept = await asyncio.to_thread(self._looked_up, said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
             self._kept[said.digest] = kept  # and in the same breath it is known to be done, and who needs it
         await self._carry(self._board.report(gang, attempt, said))
         if self._slots[gang].leaving and not isinstance(said, Progress):
-            await self._ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
+            await self._roster.ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
         if isinstance(said, Done):
             await self._make_room()
 
@@ -485,8 +438,8 @@ class Dispatcher:
         counts = self._board.counts
         self._meter()
         return {
-            "gangs_started": self._gangs_started,
-            "gangs_restarted": self._gangs_restarted,
+            "gangs_started": self._roster.begun,
+            "gangs_restarted": self._roster.restarted,
             "executed": counts["executed"],
             "reused": counts["reused"],
             "failed": counts["failed"],
@@ -499,13 +452,14 @@ class Dispatcher:
             "gangs": [{"gang": name, "doing": self._doing(name)} for name in self._slots],
             "notices": list(self._notices),
             "moved": counts["moved"],
-            "gangs_running": sum(not task.done() for task in self._serving.values()),
-            "gang_hours": round(self._spent_hours(), 4),
+            "gangs_running": self._roster.serving(),
+            "gang_hours": round(self._roster.spent_hours(), 4),
             "stage_seconds": round(self._stage_seconds, 1),
             "running": self._board.running(),
             "queued": self._board.queued(),
             "waiting": [
-                asdict(waiting) for waiting in self._board.waiting(gangless=self._lacking or "for a gang to start")
+                asdict(waiting)
+                for waiting in self._board.waiting(gangless=self._roster.lacking or "for a gang to start")
             ],
             "steps": self._steps,
             "steps_per_second": self._speed(),
@@ -518,30 +472,21 @@ class Dispatcher:
         if self._watching is not None:
             self._watching.cancel()
         async with self._changed:
-            self._closing = True
+            self._closing = self._roster.closing = True
             self._changed.notify_all()
         if self._looking is not None:
             self._looking.cancel()
         await self._pin()
-        tasks = list(self._serving.values())
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=seconds)
-            for task in left:
-                task.cancel()
-        for slot in self._slots.values():
-            if slot.host is not None:
-                ray.kill(slot.host)
+        await self._roster.close(seconds)
         await asyncio.to_thread(self._tidy)
 
     # Moves
 
     def _doing(self, gang: str) -> str:
         """In words, what a gang does."""
+        if why := self._roster.waits(gang):
+            return why
         slot = self._slots[gang]
-        if gang in self._dead:
-            return f"is not started again: {self._dead[gang]}"
-        if not slot.incarnation:
-            return f"waits {self._lacking}" if self._lacking else "starts"
         stage = self._board.stage_of(gang)
         if stage is None:
             return "waits for a stage that is ready"
@@ -556,23 +501,15 @@ class Dispatcher:
         while True:
             before = time.monotonic()
             await asyncio.sleep(pause)
-            self._excuse(time.monotonic() - before - pause)
+            if (late := time.monotonic() - before - pause) > STILL_SECONDS:
+                self._excuse(late)
             self._end_frozen_trials()
-            for gang, slot in self._slots.items():
-                silent = [rank for rank, (when, _) in slot.heard.items() if time.monotonic() - when > patience]
-                if silent and slot.incarnation and slot.host is not None:
-                    slot.unfit = f"rank {silent[0]} gave no sign of life for {patience:.0f} s, and was ended"
-                    self._notices.append(f"{gang}: {slot.unfit}")
-                    slot.heard = {}
-                    ray.kill(slot.host, no_restart=self._gangs.kind is not GangKind.REHEARSAL)
+            self._roster.end_silent(patience)
 
     def _excuse(self, seconds: float) -> None:
         """This process stood still for so long, maybe with the whole machine: nobody could be heard meanwhile."""
-        if seconds < STILL_SECONDS:
-            return
         now = time.monotonic()
-        for slot in self._slots.values():
-            slot.heard = {rank: (min(now, when + seconds), idle) for rank, (when, idle) in slot.heard.items()}
+        self._roster.excuse(seconds)
         self._trial_processes = {one: min(now, when + seconds) for one, when in self._trial_processes.items()}
 
     def _end_frozen_trials(self) -> None:
@@ -587,86 +524,30 @@ class Dispatcher:
                     "another takes its trial up"
                 )
 
-    def _begin(self, gang: str) -> None:
-        """Ask for the machines of a gang."""
+    def _post(self, gang: str, number: int) -> Post:
+        """What the host of a gang is told."""
         assert self._me is not None
-        self._slots[gang].leaving = False
-        self._serving[gang] = asyncio.create_task(self._keep(gang, self._me))
+        return Post(
+            dispatcher=self._me,
+            gang=gang,
+            gangs=self._gangs,
+            runner=self._runner,
+            store=self._store_uri,
+            cache=self._cache,
+            session=f"{self._session}-{number}",
+            question=self._question,
+        )
 
-    async def _keep(self, gang: str, me: ActorHandle) -> None:
-        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
-        slot = self._slots[gang]
-        reason, deaths = "", 0
-        while deaths < HOST_STARTS:
-            self._gangs_started += 1
-            self._begun += 1
-            slot.worked = False
-            slot.host = start_host(
-                Post(
-                    dispatcher=me,
-                    gang=gang,
-                    gangs=self._gangs,
-                    runner=self._runner,
-                    store=self._store_uri,
-                    cache=self._cache,
-                    session=f"{self._session}-{self._begun}",
-                    question=self._question,
-                )
-            )
-            try:
-                await slot.host.serve.remote()
-                reason = "its host ended by itself"
-            except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
-                reason = _last_words(error)
-            if self._closing:
-                return
-            if slot.refused:
-                reason = slot.refused
-                self._notices.append(f"{gang} cannot run on {reason}")
-                break
-            if slot.leaving:
-                ray.kill(slot.host)
-                slot.host = None
-                if self._gangs.elastic:
-                    return  # asked for again when work waits
-                slot.leaving = False
-                continue
-            deaths = 1 if slot.worked else deaths + 1
-            _log.warning("%s was lost: %s", gang, reason)
-            await self._carry(self._part(slot, gang, slot.unfit or reason))
-        self._dead[gang] = reason
-        if len(self._dead) == len(self._slots):
-            self._leave_open()
-            await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
+    async def _give_up(self, reason: str) -> None:
+        """There will be no gang any more; trials stay open."""
+        self._leave_open()
+        await self._carry(self._board.gangs_gone(reason))
 
-    async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
-        """A gang has started, or Ray has started it again after its workers died."""
-        decisions: list[Decision] = []
-        machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
-        if slot.incarnation:
-            self._gangs_restarted += 1
-            reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
-            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
-        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
-        slot.since = slot.idle_since = time.monotonic()
-        await self._carry((*decisions, *self._board.gang_ready(gang)))
-
-    def _part(self, slot: _Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
-        """Listen no more to the present processes of a gang, which are lost."""
-        self._forget(slot)
-        return self._board.gang_lost(gang, reason, of_machine=of_machine)
-
-    def _forget(self, slot: _Slot) -> None:
-        if slot.request is not None:
-            stage, attempt = Stage.from_json(slot.request.stage), slot.request.attempt
-            self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, stage.digest, attempt)))
-            task.add_done_callback(self._clearing.discard)
-        slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
-        slot.processes, slot.heard, slot.nodes = {}, {}, set()
-        if slot.since:
-            self._gang_seconds += time.monotonic() - slot.since
-        slot.since = 0.0
+    def _discard(self, request: Request) -> None:
+        """A gang will not answer this request."""
+        digest = Stage.from_json(request.stage).digest
+        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, request.attempt)))
+        task.add_done_callback(self._clearing.discard)
 
     def _clear(self, digest: str, attempt: str) -> None:
         """Delete what an attempt has written that will never be committed, unless it was at the last moment."""
@@ -674,86 +555,15 @@ class Dispatcher:
         if manifest is None or manifest.attempt != attempt:
             self._store.discard(digest, attempt)
 
-    # Machines that come and go
-
     async def _look(self) -> None:
-        """See what has become of the machines, for as long as the sweep runs."""
+        """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""
         while True:
             try:
-                alive, draining = await asyncio.to_thread(_machines)
-                await self._heed(alive, draining)
-                self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
+                await self._pin()
+                await self._roster.look()
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
-            await self._pin()
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _is_lost(self, nodes: set[str]) -> bool:
-        """Whether a machine of these is known to be gone."""
-        nodes = set(nodes)
-        try:
-            alive, _ = await asyncio.to_thread(_machines)
-        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
-            _log.warning("the machines could not be looked at: %s", error)
-            return False
-        return bool(nodes - alive)
-
-    async def _heed(self, alive: set[str], draining: set[str]) -> None:
-        """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
-        for gang, slot in self._slots.items():
-            if slot.incarnation and slot.nodes - alive:
-                self._gangs_restarted += 1
-                await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
-            elif slot.incarnation and slot.nodes & draining and not slot.leaving:
-                await self._ask_to_leave(gang)
-        await self._fit_to_work()
-        if self._spent_hours() >= self._gangs.gang_hours:
-            self._leave_open()
-            ceiling = f"the gangs have spent the {self._gangs.gang_hours:g} gang-hours that the definition allows"
-            await self._carry(self._board.gangs_gone(ceiling))
-
-    async def _fit_to_work(self) -> None:
-        """Ask for gangs where work waits, and let go of those that have had none for a while."""
-        if not self._gangs.elastic:
-            return
-        now = time.monotonic()
-        starting = sum(not slot.incarnation and self._is_serving(gang) for gang, slot in self._slots.items())
-        wanted = self._board.queued() - starting
-        for gang, slot in self._slots.items():
-            if gang in self._dead:
-                continue
-            if not self._is_serving(gang) and wanted > 0:
-                self._begin(gang)
-                wanted -= 1
-            elif not self._board.is_free(gang):
-                slot.idle_since = now
-            elif not slot.leaving and now - slot.idle_since > self._gangs.idle_seconds:
-                await self._ask_to_leave(gang)
-
-    def _is_serving(self, gang: str) -> bool:
-        task = self._serving.get(gang)
-        return task is not None and not task.done()
-
-    async def _ask_to_leave(self, gang: str) -> None:
-        """Have a gang stop what it runs, with a checkpoint, and end; at once where it runs nothing."""
-        slot = self._slots[gang]
-        slot.leaving = True
-        if self._board.is_free(gang) or slot.request is None:
-            await self._leave(gang)
-            return
-        slot.stopping = slot.request.attempt
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _leave(self, gang: str) -> None:
-        """Let a gang that has stopped go; what it ran is queued for another."""
-        decisions = self._board.gang_left(gang)
-        self._forget(self._slots[gang])
-        await self._carry(decisions)
-
-    def _spent_hours(self) -> float:
-        running = sum(time.monotonic() - slot.since for slot in self._slots.values() if slot.since)
-        return (self._gang_seconds + running) / 3600
 
     async def _carry(self, decisions: tuple[Decision, ...]) -> None:
         """Do what the board has decided; whoever waits looks again."""
@@ -820,9 +630,31 @@ class Dispatcher:
         return round(sum(steps for _, steps in list(self._recent)[1:]) / max(seconds, 1e-6), 2)
 
     def _tidy(self) -> None:
-        for start in range(1, self._begun + 1):
+        for start in range(1, self._roster.begun + 1):
             for gang in self._slots:
                 self._store.discard_scratch(f"{self._session}-{start}-{gang}")
+
+
+class _Rays:
+    """The cluster of a roster is Ray's."""
+
+    def __init__(self, kind: GangKind, post: Callable[[str, int], Post]) -> None:
+        self._kind, self._post = kind, post
+
+    def start(self, gang: str, number: int) -> ActorHandle:
+        return start_host(self._post(gang, number))
+
+    def end(self, host: ActorHandle) -> None:
+        ray.kill(host)
+
+    def end_start(self, host: ActorHandle) -> None:
+        ray.kill(host, no_restart=self._kind is not GangKind.REHEARSAL)
+
+    def machines(self) -> tuple[set[str], set[str]]:
+        return _machines()
+
+    def resources(self) -> list[dict[str, float]]:
+        return _resources()
 
 
 def _machines() -> tuple[set[str], set[str]]:
@@ -834,13 +666,6 @@ def _machines() -> tuple[set[str], set[str]]:
 def _resources() -> list[dict[str, float]]:
     """What each machine that lives has, whoever uses it."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _last_words(error: Exception) -> str:
-    """The last exception that the text of an error tells of, all its lines in one."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
-    return " ".join(line.strip() for line in lines[first:])
 
 
 def _kept(manifest: Manifest) -> Kept:

@@ -8,9 +8,8 @@ import pytest
 
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
-from trainables import dispatcher as module
-from trainables.dispatcher import HOST_STARTS
 from trainables.gangs import GangKind
+from trainables.roster import HOST_STARTS, last_words
 from trainables.scores import Done, Failed, event_from_json
 
 
@@ -184,8 +183,8 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried
         ]
         await until(lambda: len(machines.hosts) == 2 and running(desk))
         machines.alive = {"a", "b"}
-        await until(lambda: len(desk._dead) == 1)
-        (gang,) = desk._dead
+        await until(lambda: len(desk._roster.dead) == 1)
+        (gang,) = desk._roster.dead
         status = await desk.status()
         assert {"gang": gang, "doing": "is not started again: b: it must see the storage"} in status["gangs"]
         assert status["notices"] == [f"{gang} cannot run on b: it must see the storage"]
@@ -208,7 +207,7 @@ def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host
                 machines.hosts_die_after = 0  # from the next host on
             ticket = await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed).to_json()])
             assert isinstance(event_from_json((await desk.next_events(f"trial-{seed}", ticket))[-1]), Done)
-        await until(lambda: desk._dead)
+        await until(lambda: desk._roster.dead)
         ticket = await desk.submit("last", [training("text_nli", "", seed=99).to_json()])
         event = event_from_json((await desk.next_events("last", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
@@ -224,7 +223,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
         await desk.submit("trial", [training("text_nli", "").to_json()])
         lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
-        await until(lambda: desk._lacking)
+        await until(lambda: desk._roster.lacking)
         status = await desk.status()
         assert status["waiting"][0]["reason"] == lacking
         assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
@@ -247,7 +246,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
     ],
 )
 def test_of_a_traceback_the_whole_of_its_last_exception_is_told(said, heard):
-    assert module._last_words(RuntimeError(said)) == heard
+    assert last_words(RuntimeError(said)) == heard
 
 
 def test_at_the_ceiling_the_sweep_stops_and_leaves_its_trials_open(machines, tmp_path):
