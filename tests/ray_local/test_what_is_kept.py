@@ -8,11 +8,13 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
+
 from tests.ray_local.machines import LONG, begun, until
 from tests.ray_local.stage_paths import training
 from trainables.dispatcher import Dispatcher
 from trainables.pins import NEEDED_SECONDS, PinFile
-from trainables.scores import Done, event_from_json
+from trainables.scores import Done, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Store
 
@@ -204,6 +206,71 @@ def test_nothing_is_deleted_where_what_other_sweeps_need_cannot_be_seen(machines
         await desk.remember([old.digest])
         await desk.keep("cell", [], [old.digest])
         assert store.find(old.digest) is not None
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_what_a_gang_has_made_counts_for_the_budget_as_soon_as_it_is_done(machines, tmp_path):
+    made = training("text_nli", "")
+    store = Store(tmp_path / "store")
+
+    async def story() -> None:
+        machines.room = lambda: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
+        ticket = await desk.submit("trial", [made.to_json()])
+        request = await desk.take("gang-0", "start", -1, 0, 1, "a")
+        output = store.workspace(made.digest, request.attempt)
+        (output / "weights").write_bytes(bytes(1000))
+        store.commit(made, output, request.attempt, steps=made.steps, seconds=1.0)
+        done = Done(digest=made.digest, steps_executed=made.steps, reused=False, seconds=1.0)
+        await desk.report("gang-0", request.attempt, event_to_json(done))
+        assert [type(event) for event in events(await desk.next_events("trial", ticket))] == [Done]
+        assert store.find(made.digest) is None and store.results(made.digest) is not None
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("limit", "stays"), [(16_001.0, True), (15_999.0, False)])
+def test_checkpoints_of_a_stage_that_waits_count_for_the_budget(machines, tmp_path, limit, stays):
+    old, waiting = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = put(tmp_path, old)
+    checkpoint = tmp_path / "store/inflight" / waiting.digest / "step-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state").write_bytes(bytes(5000))
+    of_others = tmp_path / "store/inflight/of-another-sweep"
+    of_others.mkdir()
+    (of_others / "state").write_bytes(bytes(100))
+
+    async def story() -> None:
+        # a kilobyte is kept, five wait, and the gang may need ten
+        desk = await begun(machines, tmp_path, storage_limit_bytes=limit)
+        await desk.remember([old.digest, waiting.digest], [waiting.digest])
+        assert (store.find(old.digest) is not None) == stays
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("at_the_last_moment", [False, True])
+def test_what_a_lost_attempt_has_written_is_deleted_unless_it_was_committed(machines, tmp_path, at_the_last_moment):
+    stage = training("text_nli", "", steps=LONG)
+    store = Store(tmp_path / "store")
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [stage.to_json()])
+        (host,) = machines.hosts
+        ((_, attempt),) = await until(lambda: host.done)
+        output = store.workspace(stage.digest, attempt)
+        (output / "weights").write_bytes(bytes(1000))
+        if at_the_last_moment:
+            store.commit(stage, output, attempt, steps=stage.steps, seconds=1.0)
+        machines.alive -= {host.node}
+        await until(lambda: len(host.done) == 2 and not desk._clearing)
+        assert output.exists() == at_the_last_moment
+        assert (store.find(stage.digest) is not None) == at_the_last_moment
         await desk.close(seconds=1)
 
     asyncio.run(story())
