@@ -263,6 +263,11 @@ class Conductor:
         confirmed = self._confirmations(self.cells[cell], best)
         return {record.target for record in (best, *confirmed) if record.target}
 
+    def stages(self) -> tuple[list[str], list[str]]:
+        """The stages of all trials so far, and those of trials that have not ended, which these may go on with."""
+        every = {digest for trials in self._trials.values() for record in trials.values() for digest in record.stages}
+        return sorted(every), sorted({digest for key in self._open for digest in self._record_of(key).stages})
+
     def waits(self) -> dict[str, str]:
         """By cell, why it has no trial in flight although it is not done."""
         busy = {key.cell for key in tuple(self._running)}

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from sweep import provenance, record_definition
 from sweep.absence import Found
+from sweep.clearing import clear
 from sweep.conduct import Conductor, Verdict, Watcher
 from sweep.definition import Sweep
-from sweep.disk import disk_faults
+from sweep.disk import disk_faults, spoken
 from sweep.ledger import Ledger, put_whole
-from sweep.live import Live
+from sweep.live import COUNTS_FILE, Live
 from sweep.lock import Hold, held
 from sweep.meter import Meter
 from sweep.patience import Careless, PatientLedger
@@ -53,8 +54,7 @@ _TUNE_ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
 
-#: What the dispatcher counted in the last run of a sweep: gangs started and started again, stages by their end.
-COUNTS_FILE = "gangs.json"
+#: What is kept of what the dispatcher counted.
 COUNTS = (
     "gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost", "remade", "duplicate",
     "evicted",
@@ -288,6 +288,12 @@ def _conduct(
     try:
         with posed(sweep, storage) as question, tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
             call_roll(sweep, question)
+            every, still_open = conductor.stages()
+            foreseen = conductor.foreseen()
+            to_come = {stage.digest for path in foreseen for stage in path}
+            cleared = clear(store, sweep.name, stages=every, still_open={*still_open, *to_come})
+            if cleared.pieces:
+                display.say(f"deleted what killed runs had left: {spoken(cleared.size_bytes)}")
             name = f"{sweep.name}-{uuid.uuid4().hex[:8]}"
             cache = Path(storage) / "cache" if "://" not in storage else cache_of(storage)
             dispatcher = start_dispatcher(
@@ -297,15 +303,16 @@ def _conduct(
                 name=name,
                 question=question,
                 storage_limit_bytes=sweep.storage_limit_bytes,
+                folder=f"sweeps/{sweep.name}",
             )
             begin()
-            dispatcher.remember.remote(sorted({d for record in conductor.records.values() for d in record.stages}))
-            foreseen = [[stage.to_json() for stage in path] for path in conductor.foreseen()]
-            dispatcher.foresee.remote(foreseen)
+            leaves = Leaves(conductor, dispatcher)
+            dispatcher.remember.remote(every, still_open)
+            dispatcher.foresee.remote([[stage.to_json() for stage in path] for path in foreseen])
             told: set[str] = set()
             spent = {"stage_seconds": 0.0}
             conductor.gang_seconds = lambda: spent["stage_seconds"]
-            conductor.watchers = (*conductor.watchers, Leaves(conductor, dispatcher))
+            conductor.watchers = (*conductor.watchers, leaves)
 
             meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
 
@@ -323,6 +330,7 @@ def _conduct(
                 if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
                     stopping.ask_once(reached)
                 spent["stage_seconds"] = said["stage_seconds"]
+                display.counted(said)
                 for text in said["notices"]:
                     if text not in told:
                         told.add(text)

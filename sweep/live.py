@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 FILE = "live.json"
+
+#: What the dispatcher counted in the last run that ended: gangs started and started again, stages by their end.
+COUNTS_FILE = "gangs.json"
+
+#: Stages of one run: made here, found made, waiting for a gang, stopped since nobody waited for them any more, and made
+#: here while another sweep made them too.
+STAGES = ("executed", "reused", "queued", "cancelled", "duplicate")
 
 #: A status is at most this old; on an object store each is a request.
 INTERVAL_SECONDS = 2.0
@@ -81,18 +88,27 @@ def live_lines(results: Results, *, now: Callable[[], float] = time.time) -> str
     filesystem, root = results.place
     running = holder(filesystem, root, results.name)
     if running is None:
-        return "no process runs it now"
+        counted = stages_text(read_json(filesystem, f"{root}/sweeps/{results.name}/{COUNTS_FILE}") or {})
+        return "no process runs it now" + (f"; its last run to the end: {counted}" if counted else "")
     head = f"process {running['process']} on {running['host']} runs it, since {running['since']}"
     said = read_json(filesystem, f"{root}/sweeps/{results.name}/{FILE}")
     if said is None:
         return f"{head}; its gangs are starting, or it is about to end"
     lines = [head, *_pace(said, now() - said["written"])]
+    if counted := stages_text(said):
+        lines.append(f"in this run: {counted}")
     for gang in said["gangs"]:
         lines.append(f"  {gang['gang']}: {gang['doing']}")
     lines += [f"  {entry['trial']} waits {entry['reason']}" for entry in said["waiting"]]
     lines += [f"  {cell}: {reason}" for cell, reason in sorted(said["cells"].items())]
     lines += [f"  note: {text}" for text in said["notices"]]
     return "\n".join(lines)
+
+
+def stages_text(said: Mapping[str, Any]) -> str:
+    """The stages of a run by what became of them; empty where nothing is said of them."""
+    counted = [f"{said[name]:,} {name}" for name in STAGES if name in said]
+    return f"stages {', '.join(counted)}" if counted else ""
 
 
 def _pace(said: dict[str, Any], age: float) -> list[str]:

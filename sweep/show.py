@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces.transfer_grid import CellRole
+from sweep.live import stages_text
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.reuse import reuse_text
 
@@ -284,6 +285,7 @@ class Display:
         self._executed = 0
         self._samples: deque[tuple[float, int]] = deque()
         self._begun: dict[TrialKey, float] = {}
+        self._stages = ""
         self._last_line = 0.0
         self._lock = threading.Lock()
         self._live: Live | None = None
@@ -375,7 +377,8 @@ class Display:
                 table.add_row(Text(name), trials, best, Text(self._state(cell)))
             done = self._done()
             bar = ProgressBar(total=max(1, self._steps_planned), completed=done, width=40)
-            return Group(table, bar, Text(self._summary()))
+            stages = [Text(self._stages)] if self._stages else []
+            return Group(table, bar, Text(self._summary()), *stages)
 
     # Counting
 
@@ -390,6 +393,10 @@ class Display:
             "steps_per_second": rate,
             "seconds_left": left,
         }
+
+    def counted(self, said: Mapping[str, Any]) -> None:
+        """What the dispatcher says of its stages, for the last line of the picture."""
+        self._stages = stages_text(said)
 
     def say(self, text: str) -> None:
         """A line above the table."""

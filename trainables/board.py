@@ -114,6 +114,8 @@ class Board:
         self._done: dict[str, Done] = {}
         self._gone: set[str] = set()
         """Of those that are done, the ones whose weights are no longer in the store."""
+        self._going: set[str] = set()
+        """Of these, the ones whose weights are being deleted at this moment: nobody makes them again before that."""
         self._gangs: dict[str, str] = {}
         """The digest that each gang runs, empty while it is free."""
         self._unclaimed: set[str] = set()
@@ -166,14 +168,32 @@ class Board:
         """Whether the stage is known to be done."""
         return digest in self._done
 
-    def evicted(self, digest: str) -> None:
+    def is_gone(self, digest: str) -> bool:
+        """Whether the weights of the stage were deleted, or are about to be."""
+        return digest in self._gone
+
+    def evicting(self, digest: str) -> None:
+        """The weights of a finished stage are about to be deleted: whoever needs them from now on has them made again,
+        and that does not begin before `evicted`.
+        """
+        self._gone.add(digest)
+        self._going.add(digest)
+
+    def evicted(self, digest: str) -> tuple[Decision, ...]:
         """The weights of a finished stage were deleted."""
         self._gone.add(digest)
+        self._going.discard(digest)
+        return tuple(self._assign())
 
     def needed(self) -> set[str]:
         """The stages whose weights an open trial is about to read, or is reading."""
         waits = (track.path[track.position].parent for track in self._trials.values())
         return {parent for parent in (*waits, *(work.stage.parent for work in self._work.values())) if parent}
+
+    def ahead_of_trials(self) -> set[str]:
+        """The stages that open trials are yet to pass, and the one before, which the next reads."""
+        tracks = self._trials.values()
+        return {stage.digest for track in tracks for stage in track.path[max(0, track.position - 1) :]}
 
     def wanted(self, digest: str) -> bool:
         """Whether anybody waits for the stage, or all was stopped to go on later: then its checkpoints are kept."""
@@ -305,9 +325,9 @@ class Board:
     ) -> list[Decision]:
         refuse_broken(path)
         decisions = list(self._leave(trial))
+        self._gone.update(digest for digest in gone if digest not in self._done)  # else what is known here is newer
         for digest, done in stored.items():
             self._done.setdefault(digest, done)
-        self._gone.update(gone)
         self._submitted += 1
         self._trials[trial] = _Track(number=self._submitted, path=path, ahead=ahead)
         decisions += self._advance(trial)
@@ -449,7 +469,8 @@ class Board:
 
     def _assign(self) -> Iterator[Decision]:
         free = sorted(gang for gang, digest in self._gangs.items() if not digest)
-        for gang, work in zip(free, self._queue(), strict=False):
+        ready = (work for work in self._queue() if work.stage.digest not in self._going)
+        for gang, work in zip(free, ready, strict=False):
             self._attempts += 1
             work.state, work.gang, work.attempt = _State.RUNNING, gang, f"{self._session}-{self._attempts}"
             self._gangs[gang] = work.stage.digest

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import math
 import os
-import re
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,15 @@ from trainables.equipment import Question
 from trainables.faults import refuse
 from trainables.gang import HEAD, Post, Request, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
-from trainables.keeping import Kept, evictions
+from trainables.keeping import Kept, evictions, under_way_bytes
+from trainables.leftovers import bytes_by_digest
+from trainables.listing import seen_in
+from trainables.pins import PinFile, Pins, kept_from_others
+from trainables.processes import end
+from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
-from trainables.store import Store, absolute
+from trainables.store import Manifest, Store, absolute
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +44,15 @@ NAMESPACE = "transfer-sweep"
 #: A trial hears at least this often, if only that nothing has happened, so that whoever asks for it can stop it.
 SILENCE_SECONDS = 15.0
 
-#: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
-#: uncounted.
-HOST_STARTS = 3
+#: A trial's process that gives no sign of life for so long is frozen, and is ended, so that Tune starts another for its
+#: trial.
+FROZEN_SECONDS = 4 * SILENCE_SECONDS
 
 #: A rank gives a sign of life at least this often.
 SIGN_SECONDS = 5.0
+
+#: When this process was late by more, it stood still.
+STILL_SECONDS = 1.0
 
 #: How long a checkpoint may take to write when a sweep is asked to stop; a second Ctrl-C does not wait for it.
 PATIENT_SECONDS = 300.0
@@ -56,46 +63,15 @@ LOOK_SECONDS = 2.0
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
 
-#: How the text of a traceback begins to tell of an exception.
-_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
-
-#: Why a gang ended whose machine is gone.
-LOST_MACHINE = "its machine was lost"
-
 
 @dataclass(kw_only=True)
-class _Slot:
-    """The dispatcher's end of one gang's mailbox."""
+class _Found:
+    """What a store knows of some stages, as it was when they were looked up."""
 
-    host: ActorHandle | None = None
-    starts: int = 0
-    incarnation: str = ""
-    past: set[str] = field(default_factory=set)
-    request: Request | None = None
-    sequence: int = 0
-    stopping: str = ""
-    """The attempt that is to stop."""
-    unfit: str = ""
-    """Why the gang said it was about to end."""
-    of_machine: bool = False
-    """Whether any of its ranks said that a disk or a storage was to blame."""
-    worked: bool = False
-    """Whether it has got on with a stage since its host was started."""
-    refused: str = ""
-    """What a machine lacks on which it was to run."""
-    processes: dict[int, int] = field(default_factory=dict)
-    """The process id of each rank."""
-    heard: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """By rank, when it last gave a sign of life, and how long it had then got on with nothing."""
-    nodes: set[str] = field(default_factory=set)
-    """The machines of its ranks."""
-    leaving: bool = False
-    """Whether it is to end in good order as soon as it has stopped what it runs."""
-    since: float = 0.0
-    """When it became ready; 0.0 while it is not."""
-    idle_since: float = 0.0
-    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while one rank of a new start makes it known for all of them."""
+    stored: dict[str, Done] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    """Those of them whose weights it no longer has."""
+    kept: list[Kept] = field(default_factory=list)
 
 
 class Dispatcher:
@@ -112,49 +88,63 @@ class Dispatcher:
         runner: Runner,
         storage_limit_bytes: float = math.inf,
         question: Question | None = None,
+        folder: str = "",
     ) -> None:
         self._gangs = gangs
         self._question = question
         self._limit_bytes = storage_limit_bytes
         self._kept: dict[str, Kept] = {}
-        self._pins: dict[str, set[str]] = {}
+        self._leaves: dict[str, set[str]] = {}
+        """By cell, the outputs to keep for good."""
+        self._mine: set[str] = set()
+        """Every stage that this sweep has asked for, in this run or an earlier one."""
+        self._open: set[str] = set()
+        """Stages of trials that have not ended, as far as they are not on the board."""
         self._store = Store(store, cache=Path(cache))
         self._store_uri, self._cache, self._runner = store, cache, runner
         self._session = uuid.uuid4().hex[:8]
+        self._pin_file = PinFile(self._store, folder) if folder else None
+        self._earlier = self._pin_file.last if self._pin_file else Pins()
+        """What an earlier run of this sweep kept from the others; it stands until this one has said what it keeps."""
+        self._pinning = asyncio.Lock()
         self._board = Board(session=self._session)
-        self._slots = {name: _Slot() for name in gangs.names}
+        self._roster = Roster(
+            gangs,
+            self._board,
+            _Rays(gangs.kind, self._post),
+            carry=self._carry,
+            give_up=self._give_up,
+            say=lambda text: self._notices.append(text),
+            left=self._discard,
+        )
+        self._slots = self._roster.slots
         self._tickets: dict[str, int] = {}
         self._last_ticket = 0
         self._events: dict[str, list[str]] = {}
         self._changed = asyncio.Condition()
         self._closing = False
-        self._serving: dict[str, asyncio.Task[None]] = {}
-        self._gangs_started = 0
-        self._gangs_restarted = 0
         self._steps = 0
         self._recent: deque[tuple[float, int]] = deque(maxlen=64)
         self._last_step: dict[str, int] = {}
         self._notices: deque[str] = deque(maxlen=20)
         self._watching: asyncio.Task[None] | None = None
-        self._dead: dict[str, str] = {}
-        """Gangs that are not started again, and why."""
-        self._begun = 0
-        self._lacking = ""
-        """What the machines that are there lack for a gang to start."""
-        self._gang_seconds = 0.0
+        self._trial_processes: dict[tuple[int, int], float] = {}
+        """By the number and the start of a trial's process, when it last gave a sign of life."""
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._clearing: set[asyncio.Task[None]] = set()
         self._evicted = 0
+        self._evicting = asyncio.Lock()
+        """Held while weights are chosen and deleted, so that the room of each is made once."""
         self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
         """Start the gangs, or look out for work if they are elastic; they take it as soon as each is ready."""
         self._me = ray.get_runtime_context().current_actor
+        await self._pin()
         self._looking = asyncio.create_task(self._look())
         self._watching = asyncio.create_task(self._watch())
-        if not self._gangs.elastic:
-            for name in self._slots:
-                self._begin(name)
+        self._roster.begin()
 
     # Trials
 
@@ -165,11 +155,12 @@ class Dispatcher:
         trial's process long after it has started another for the same trial.
         """
         stages = tuple(Stage.from_json(text) for text in path)
-        stored, gone = await self._found(stages)
+        found = await self._found(stages)
+        self._open.difference_update(stage.digest for stage in stages)
         self._last_ticket += 1
         ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
-        await self._carry(self._board.submit(trial, stages, stored, gone))
+        await self._carry(self._board.submit(trial, stages, *self._heed_found(found)))
         await self._make_room()
         return ticket
 
@@ -177,7 +168,8 @@ class Dispatcher:
         """Take on stages that trials to come are certain to need; gangs for which no trial has work run them."""
         for path in paths:
             stages = tuple(Stage.from_json(text) for text in path)
-            await self._carry(self._board.foresee(stages, *await self._found(stages)))
+            found = await self._found(stages)
+            await self._carry(self._board.foresee(stages, *self._heed_found(found)))
 
     async def next_events(self, trial: str, ticket: int) -> list[str]:
         """The events since the last call, as JSON texts; waits for one, and is empty after a silence.
@@ -213,6 +205,10 @@ class Dispatcher:
         del self._tickets[trial], self._events[trial]
         await self._carry(self._board.detach(trial))
 
+    async def lives(self, process: int, started: int) -> None:
+        """A sign of life of a trial's process of this machine, whether it has a trial or waits for one."""
+        self._trial_processes[process, started] = time.monotonic()
+
     # Gangs
 
     async def take(self, gang: str, incarnation: str, after: int, rank: int, process: int, node: str) -> Request | None:
@@ -222,7 +218,7 @@ class Dispatcher:
             if incarnation in slot.past:
                 return None
             if incarnation != slot.incarnation:
-                await self._join(gang, slot, incarnation)
+                await self._roster.join(gang, incarnation)
         slot.processes[rank] = process
         slot.heard[rank] = (time.monotonic(), 0.0)
         slot.nodes.add(node)
@@ -244,13 +240,14 @@ class Dispatcher:
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
-            await self._leave(gang)
+            await self._roster.leave(gang)
             return
-        if isinstance(said, Done) and self._board.accepts(gang, attempt):
-            await asyncio.to_thread(self._take_note, said.digest)
+        kept = await asyncio.to_thread(self._looked_up, said.digest) if isinstance(said, Done) else None
+        if kept is not None and self._board.accepts(gang, attempt):
+            self._kept[said.digest] = kept  # and in the same breath it is known to be done, and who needs it
         await self._carry(self._board.report(gang, attempt, said))
         if self._slots[gang].leaving and not isinstance(said, Progress):
-            await self._ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
+            await self._roster.ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
         if isinstance(said, Done):
             await self._make_room()
 
@@ -319,47 +316,120 @@ class Dispatcher:
 
     # The disk
 
-    async def remember(self, digests: list[str]) -> None:
-        """Stages of earlier runs of this sweep, whose weights count for its budget."""
-        await asyncio.to_thread(lambda: [self._take_note(digest) for digest in digests])
+    async def remember(self, digests: list[str], still_open: Iterable[str] = ()) -> None:
+        """Stages of earlier runs of this sweep, whose weights count for its budget, and those of trials that have not
+        ended. The best of every cell must have been named before.
+        """
+        self._mine.update(digests)
+        self._open.update(still_open)
+        self._earlier = Pins()
+        await self._pin()
+        found = await asyncio.to_thread(lambda: [self._looked_up(digest) for digest in digests])
+        self._hold(kept for kept in found if kept is not None)
         await self._make_room()
 
     async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
         """Of the leaves of a cell keep the best; the others are read by nobody any more."""
-        self._pins[cell] = set(best)
-        needed = self._needed()
-        await self._evict([digest for digest in others if digest in self._kept and digest not in needed])
+        self._leaves[cell] = set(best)
+        await self._pin()
+        async with self._evicting:
+            if any(self._may_go(digest) for digest in others):
+                await self._evict(others, elsewhere=await self._needed_elsewhere())
 
     def _needed(self) -> set[str]:
-        return self._board.needed().union(*self._pins.values())
+        return self._board.needed().union(*self._leaves.values(), self._earlier.leaves)
 
-    def _take_note(self, digest: str) -> None:
+    def _may_go(self, digest: str) -> bool:
+        """Whether the weights are there and nobody of this sweep needs them."""
+        return digest in self._kept and digest not in self._needed()
+
+    async def _pin(self) -> None:
+        """Let other sweeps in the storage know what they must not delete, where that has changed."""
+        if self._pin_file is None:
+            return
+        async with self._pinning:
+            pins = Pins(
+                session=self._session,
+                written=time.time(),
+                leaves=tuple(sorted(set(self._earlier.leaves).union(*self._leaves.values()))),
+                open=tuple(sorted(self._open.union(self._board.ahead_of_trials(), self._earlier.open))),
+            )
+            await asyncio.to_thread(self._pin_file.write, pins)
+
+    async def _needed_elsewhere(self) -> set[str] | None:
+        """What other sweeps in the storage need; None where that cannot be seen, and then nothing may go."""
+        if self._pin_file is None:
+            return set()
+        try:
+            others = await asyncio.to_thread(self._pin_file.others)
+        except OSError as error:
+            _log.warning("what other sweeps need could not be seen, so nothing is deleted: %s", error)
+            return None
+        return kept_from_others(others.values(), now=time.time())
+
+    def _looked_up(self, digest: str) -> Kept | None:
         manifest = self._store.find(digest)
-        if manifest is not None:
-            self._kept[digest] = Kept(digest=digest, size_bytes=manifest.size_bytes, seconds=manifest.results.seconds)
+        return _kept(manifest) if manifest is not None else None
+
+    def _hold(self, found: Iterable[Kept]) -> None:
+        """Weights that are in the store count, but for those that were deleted since they were looked up."""
+        self._kept.update((kept.digest, kept) for kept in found if not self._board.is_gone(kept.digest))
 
     async def _make_room(self) -> None:
-        """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing.
-
-        A gang may hold an output and three checkpoints of three times its size at once.
-        """
+        """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing."""
         if math.isinf(self._limit_bytes):
             return
-        largest = max((kept.size_bytes for kept in self._kept.values()), default=0)
-        under_way = self._gangs.count * largest * 10
-        excess = sum(kept.size_bytes for kept in self._kept.values()) + under_way - self._limit_bytes
-        await self._evict(evictions(self._kept.values(), needed=self._needed(), excess_bytes=excess))
+        async with self._evicting:
+            checkpoints = await asyncio.to_thread(self._checkpoint_bytes)
+            if self._too_many(checkpoints, set()):
+                elsewhere = await self._needed_elsewhere()
+                if elsewhere is not None:
+                    await self._evict(self._too_many(checkpoints, elsewhere), elsewhere=elsewhere)
 
-    async def _evict(self, digests: Iterable[str]) -> None:
+    def _checkpoint_bytes(self) -> dict[str, int]:
+        """By stage, what its checkpoints take; those of stages that were stopped lie there until they are gone on with.
+
+        On an object store this is one request for a thousand files.
+        """
+        try:
+            return bytes_by_digest(seen_in(self._store, "inflight"), "inflight")
+        except OSError as error:
+            _log.warning("what checkpoints take could not be seen: %s", error)
+            return {}
+
+    def _too_many(self, checkpoints: dict[str, int], elsewhere: set[str]) -> tuple[str, ...]:
+        """The stages to delete for the budget, none of which is needed here or elsewhere."""
+        kept = sum(one.size_bytes for one in self._kept.values())
+        running = set(self._board.running().values())
+        waiting = sum(size for digest, size in checkpoints.items() if digest in self._mine and digest not in running)
+        largest = max((one.size_bytes for one in self._kept.values()), default=0)
+        under_way = self._gangs.count * under_way_bytes(largest, max(checkpoints.values(), default=0))
+        excess = kept + waiting + under_way - self._limit_bytes
+        return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess)
+
+    async def _evict(self, digests: Iterable[str], *, elsewhere: set[str] | None) -> None:
+        """Delete the weights of those that are there and that nobody needs at the moment at which each goes."""
         for digest in digests:
-            self._kept.pop(digest, None)
-            self._board.evicted(digest)
+            if elsewhere is None or digest in elsewhere or not self._may_go(digest):
+                continue
+            # Nothing is awaited from the question to the answer: a trial that comes later finds it gone.
+            del self._kept[digest]
+            self._board.evicting(digest)
             self._evicted += 1
-            await asyncio.to_thread(self._store.evict, digest)
+            try:
+                await asyncio.to_thread(self._store.evict, digest)
+            except OSError as error:  # what stays of it costs room and nothing else
+                _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
+            await self._carry(self._board.evicted(digest))
 
     async def pause(self, reason: str) -> None:
         """Stop what runs, each stage after a checkpoint, and leave every trial open."""
+        self._leave_open()
         await self._carry(self._board.stop(reason))
+
+    def _leave_open(self) -> None:
+        """The board is about to let go of all trials, which have not ended for that."""
+        self._open |= self._board.ahead_of_trials()
 
     # What is going on
 
@@ -368,8 +438,8 @@ class Dispatcher:
         counts = self._board.counts
         self._meter()
         return {
-            "gangs_started": self._gangs_started,
-            "gangs_restarted": self._gangs_restarted,
+            "gangs_started": self._roster.begun,
+            "gangs_restarted": self._roster.restarted,
             "executed": counts["executed"],
             "reused": counts["reused"],
             "failed": counts["failed"],
@@ -382,13 +452,14 @@ class Dispatcher:
             "gangs": [{"gang": name, "doing": self._doing(name)} for name in self._slots],
             "notices": list(self._notices),
             "moved": counts["moved"],
-            "gangs_running": sum(not task.done() for task in self._serving.values()),
-            "gang_hours": round(self._spent_hours(), 4),
+            "gangs_running": self._roster.serving(),
+            "gang_hours": round(self._roster.spent_hours(), 4),
             "stage_seconds": round(self._stage_seconds, 1),
             "running": self._board.running(),
             "queued": self._board.queued(),
             "waiting": [
-                asdict(waiting) for waiting in self._board.waiting(gangless=self._lacking or "for a gang to start")
+                asdict(waiting)
+                for waiting in self._board.waiting(gangless=self._roster.lacking or "for a gang to start")
             ],
             "steps": self._steps,
             "steps_per_second": self._speed(),
@@ -401,29 +472,21 @@ class Dispatcher:
         if self._watching is not None:
             self._watching.cancel()
         async with self._changed:
-            self._closing = True
+            self._closing = self._roster.closing = True
             self._changed.notify_all()
         if self._looking is not None:
             self._looking.cancel()
-        tasks = list(self._serving.values())
-        if tasks:
-            _, left = await asyncio.wait(tasks, timeout=seconds)
-            for task in left:
-                task.cancel()
-        for slot in self._slots.values():
-            if slot.host is not None:
-                ray.kill(slot.host)
+        await self._pin()
+        await self._roster.close(seconds)
         await asyncio.to_thread(self._tidy)
 
     # Moves
 
     def _doing(self, gang: str) -> str:
         """In words, what a gang does."""
+        if why := self._roster.waits(gang):
+            return why
         slot = self._slots[gang]
-        if gang in self._dead:
-            return f"is not started again: {self._dead[gang]}"
-        if not slot.incarnation:
-            return f"waits {self._lacking}" if self._lacking else "starts"
         stage = self._board.stage_of(gang)
         if stage is None:
             return "waits for a stage that is ready"
@@ -432,172 +495,75 @@ class Dispatcher:
         return f"{words}, step {step} of {stage.steps}" if stage.steps else words
 
     async def _watch(self) -> None:
-        """End the host of a gang of which a rank gives no sign of life: not even its thread that should."""
+        """End what gives no sign of life, not even by the thread that should: hosts of gangs, processes of trials."""
         patience = self._gangs.patience_seconds + 3 * SIGN_SECONDS
+        pause = min(SIGN_SECONDS, patience / 4)
         while True:
-            await asyncio.sleep(min(SIGN_SECONDS, patience / 4))
-            for gang, slot in self._slots.items():
-                silent = [rank for rank, (when, _) in slot.heard.items() if time.monotonic() - when > patience]
-                if silent and slot.incarnation and slot.host is not None:
-                    slot.unfit = f"rank {silent[0]} gave no sign of life for {patience:.0f} s, and was ended"
-                    self._notices.append(f"{gang}: {slot.unfit}")
-                    slot.heard = {}
-                    ray.kill(slot.host, no_restart=self._gangs.kind is not GangKind.REHEARSAL)
+            before = time.monotonic()
+            await asyncio.sleep(pause)
+            if (late := time.monotonic() - before - pause) > STILL_SECONDS:
+                self._excuse(late)
+            self._end_frozen_trials()
+            self._roster.end_silent(patience)
 
-    def _begin(self, gang: str) -> None:
-        """Ask for the machines of a gang."""
-        assert self._me is not None
-        self._slots[gang].leaving = False
-        self._serving[gang] = asyncio.create_task(self._keep(gang, self._me))
+    def _excuse(self, seconds: float) -> None:
+        """This process stood still for so long, maybe with the whole machine: nobody could be heard meanwhile."""
+        now = time.monotonic()
+        self._roster.excuse(seconds)
+        self._trial_processes = {one: min(now, when + seconds) for one, when in self._trial_processes.items()}
 
-    async def _keep(self, gang: str, me: ActorHandle) -> None:
-        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
-        slot = self._slots[gang]
-        reason, deaths = "", 0
-        while deaths < HOST_STARTS:
-            self._gangs_started += 1
-            self._begun += 1
-            slot.worked = False
-            slot.host = start_host(
-                Post(
-                    dispatcher=me,
-                    gang=gang,
-                    gangs=self._gangs,
-                    runner=self._runner,
-                    store=self._store_uri,
-                    cache=self._cache,
-                    session=f"{self._session}-{self._begun}",
-                    question=self._question,
+    def _end_frozen_trials(self) -> None:
+        """A trial asks for nothing else than processors, so one that is not heard at all hears nothing either."""
+        now = time.monotonic()
+        silent = [one for one, when in self._trial_processes.items() if now - when > FROZEN_SECONDS]
+        for process, started in silent:
+            del self._trial_processes[process, started]
+            if end(process, started):
+                self._notices.append(
+                    f"the process of a trial, {process}, gave no sign of life for {FROZEN_SECONDS:g} s and was ended; "
+                    "another takes its trial up"
                 )
-            )
-            try:
-                await slot.host.serve.remote()
-                reason = "its host ended by itself"
-            except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
-                reason = _last_words(error)
-            if self._closing:
-                return
-            if slot.refused:
-                reason = slot.refused
-                self._notices.append(f"{gang} cannot run on {reason}")
-                break
-            if slot.leaving:
-                ray.kill(slot.host)
-                slot.host = None
-                if self._gangs.elastic:
-                    return  # asked for again when work waits
-                slot.leaving = False
-                continue
-            deaths = 1 if slot.worked else deaths + 1
-            _log.warning("%s was lost: %s", gang, reason)
-            await self._carry(self._part(slot, gang, slot.unfit or reason))
-        self._dead[gang] = reason
-        if len(self._dead) == len(self._slots):
-            await self._carry(self._board.gangs_gone(f"no gang could be kept running; the last reason: {reason}"))
 
-    async def _join(self, gang: str, slot: _Slot, incarnation: str) -> None:
-        """A gang has started, or Ray has started it again after its workers died."""
-        decisions: list[Decision] = []
-        machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
-        if slot.incarnation:
-            self._gangs_restarted += 1
-            reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
-            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
-        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
-        slot.since = slot.idle_since = time.monotonic()
-        await self._carry((*decisions, *self._board.gang_ready(gang)))
+    def _post(self, gang: str, number: int) -> Post:
+        """What the host of a gang is told."""
+        assert self._me is not None
+        return Post(
+            dispatcher=self._me,
+            gang=gang,
+            gangs=self._gangs,
+            runner=self._runner,
+            store=self._store_uri,
+            cache=self._cache,
+            session=f"{self._session}-{number}",
+            question=self._question,
+        )
 
-    def _part(self, slot: _Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
-        """Listen no more to the present processes of a gang, which are lost."""
-        self._forget(slot)
-        return self._board.gang_lost(gang, reason, of_machine=of_machine)
+    async def _give_up(self, reason: str) -> None:
+        """There will be no gang any more; trials stay open."""
+        self._leave_open()
+        await self._carry(self._board.gangs_gone(reason))
 
-    def _forget(self, slot: _Slot) -> None:
-        slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
-        slot.processes, slot.heard, slot.nodes = {}, {}, set()
-        if slot.since:
-            self._gang_seconds += time.monotonic() - slot.since
-        slot.since = 0.0
+    def _discard(self, request: Request) -> None:
+        """A gang will not answer this request."""
+        digest = Stage.from_json(request.stage).digest
+        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, request.attempt)))
+        task.add_done_callback(self._clearing.discard)
 
-    # Machines that come and go
+    def _clear(self, digest: str, attempt: str) -> None:
+        """Delete what an attempt has written that will never be committed, unless it was at the last moment."""
+        manifest = self._store.find(digest)
+        if manifest is None or manifest.attempt != attempt:
+            self._store.discard(digest, attempt)
 
     async def _look(self) -> None:
-        """See what has become of the machines, for as long as the sweep runs."""
+        """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""
         while True:
             try:
-                alive, draining = await asyncio.to_thread(_machines)
-                await self._heed(alive, draining)
-                self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
+                await self._pin()
+                await self._roster.look()
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
-
-    async def _is_lost(self, nodes: set[str]) -> bool:
-        """Whether a machine of these is known to be gone."""
-        nodes = set(nodes)
-        try:
-            alive, _ = await asyncio.to_thread(_machines)
-        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
-            _log.warning("the machines could not be looked at: %s", error)
-            return False
-        return bool(nodes - alive)
-
-    async def _heed(self, alive: set[str], draining: set[str]) -> None:
-        """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
-        for gang, slot in self._slots.items():
-            if slot.incarnation and slot.nodes - alive:
-                self._gangs_restarted += 1
-                await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
-            elif slot.incarnation and slot.nodes & draining and not slot.leaving:
-                await self._ask_to_leave(gang)
-        await self._fit_to_work()
-        if self._spent_hours() >= self._gangs.gang_hours:
-            ceiling = f"the gangs have spent the {self._gangs.gang_hours:g} gang-hours that the definition allows"
-            await self._carry(self._board.gangs_gone(ceiling))
-
-    async def _fit_to_work(self) -> None:
-        """Ask for gangs where work waits, and let go of those that have had none for a while."""
-        if not self._gangs.elastic:
-            return
-        now = time.monotonic()
-        starting = sum(not slot.incarnation and self._is_serving(gang) for gang, slot in self._slots.items())
-        wanted = self._board.queued() - starting
-        for gang, slot in self._slots.items():
-            if gang in self._dead:
-                continue
-            if not self._is_serving(gang) and wanted > 0:
-                self._begin(gang)
-                wanted -= 1
-            elif not self._board.is_free(gang):
-                slot.idle_since = now
-            elif not slot.leaving and now - slot.idle_since > self._gangs.idle_seconds:
-                await self._ask_to_leave(gang)
-
-    def _is_serving(self, gang: str) -> bool:
-        task = self._serving.get(gang)
-        return task is not None and not task.done()
-
-    async def _ask_to_leave(self, gang: str) -> None:
-        """Have a gang stop what it runs, with a checkpoint, and end; at once where it runs nothing."""
-        slot = self._slots[gang]
-        slot.leaving = True
-        if self._board.is_free(gang) or slot.request is None:
-            await self._leave(gang)
-            return
-        slot.stopping = slot.request.attempt
-        async with self._changed:
-            self._changed.notify_all()
-
-    async def _leave(self, gang: str) -> None:
-        """Let a gang that has stopped go; what it ran is queued for another."""
-        decisions = self._board.gang_left(gang)
-        self._forget(self._slots[gang])
-        await self._carry(decisions)
-
-    def _spent_hours(self) -> float:
-        running = sum(time.monotonic() - slot.since for slot in self._slots.values() if slot.since)
-        return (self._gang_seconds + running) / 3600
 
     async def _carry(self, decisions: tuple[Decision, ...]) -> None:
         """Do what the board has decided; whoever waits looks again."""
@@ -621,29 +587,33 @@ class Dispatcher:
         self._metered = now
         self._training = sum(self._board.stage_of(gang) is not None for gang in self._slots)
 
-    async def _found(self, stages: tuple[Stage, ...]) -> tuple[dict[str, Done], list[str]]:
+    async def _found(self, stages: tuple[Stage, ...]) -> _Found:
         """What the store knows of those stages of a path that the board does not."""
+        self._mine.update(stage.digest for stage in stages)
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
         return await asyncio.to_thread(self._look_up, unknown)
 
-    def _look_up(self, digests: list[str]) -> tuple[dict[str, Done], list[str]]:
-        """What the store knows of these stages, and those of them whose weights it no longer has."""
-        stored: dict[str, Done] = {}
-        gone = []
+    def _look_up(self, digests: list[str]) -> _Found:
+        found = _Found()
         for digest in digests:
             manifest = self._store.find(digest)
-            kept = manifest.results if manifest is not None else self._store.results(digest)
+            results = manifest.results if manifest is not None else self._store.results(digest)
             if manifest is not None:
-                self._kept[digest] = Kept(digest=digest, size_bytes=manifest.size_bytes, seconds=kept.seconds)
-            elif kept is not None:
-                gone.append(digest)
+                found.kept.append(_kept(manifest))
+            elif results is not None:
+                found.gone.append(digest)
             if digest in self._store.damage:
                 self._notices.append(
                     f"stage {digest} was damaged ({self._store.damage.pop(digest)}); it is trained again where needed"
                 )
-            if kept is not None:
-                stored[digest] = kept.done()
-        return stored, gone
+            if results is not None:
+                found.stored[digest] = results.done()
+        return found
+
+    def _heed_found(self, found: _Found) -> tuple[dict[str, Done], list[str]]:
+        """What the board is told of it. Nothing may be awaited from here until it is told."""
+        self._hold(found.kept)
+        return found.stored, found.gone
 
     def _count(self, attempt: str, step: int) -> None:
         steps = step - self._last_step.get(attempt, 0)
@@ -660,9 +630,31 @@ class Dispatcher:
         return round(sum(steps for _, steps in list(self._recent)[1:]) / max(seconds, 1e-6), 2)
 
     def _tidy(self) -> None:
-        for start in range(1, self._begun + 1):
+        for start in range(1, self._roster.begun + 1):
             for gang in self._slots:
                 self._store.discard_scratch(f"{self._session}-{start}-{gang}")
+
+
+class _Rays:
+    """The cluster of a roster is Ray's."""
+
+    def __init__(self, kind: GangKind, post: Callable[[str, int], Post]) -> None:
+        self._kind, self._post = kind, post
+
+    def start(self, gang: str, number: int) -> ActorHandle:
+        return start_host(self._post(gang, number))
+
+    def end(self, host: ActorHandle) -> None:
+        ray.kill(host)
+
+    def end_start(self, host: ActorHandle) -> None:
+        ray.kill(host, no_restart=self._kind is not GangKind.REHEARSAL)
+
+    def machines(self) -> tuple[set[str], set[str]]:
+        return _machines()
+
+    def resources(self) -> list[dict[str, float]]:
+        return _resources()
 
 
 def _machines() -> tuple[set[str], set[str]]:
@@ -676,11 +668,9 @@ def _resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _last_words(error: Exception) -> str:
-    """The last exception that the text of an error tells of, all its lines in one."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
-    return " ".join(line.strip() for line in lines[first:])
+def _kept(manifest: Manifest) -> Kept:
+    size, seconds = manifest.size_bytes, manifest.results.seconds
+    return Kept(digest=manifest.stage.digest, size_bytes=size, seconds=seconds)
 
 
 def _after(request: Request | None, after: int) -> Request | None:
@@ -697,12 +687,14 @@ def start_dispatcher(
     may_grow: bool = False,
     storage_limit_bytes: float = math.inf,
     question: Question | None = None,
+    folder: str = "",
 ) -> ActorHandle:
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
     gangs fit is proved first, unless they are elastic or the cluster `may_grow`. `question` is what every machine must
-    have that a gang is to run on.
+    have that a gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what
+    these must not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -721,6 +713,7 @@ def start_dispatcher(
             runner or RUNNERS[gangs.kind],
             storage_limit_bytes,
             question,
+            folder,
         )
     )
     ray.get(handle.start.remote())

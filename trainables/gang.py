@@ -316,8 +316,9 @@ def _ended(
         checkpoints=tuple(outcome.checkpoints),
         admitted=lambda: mailbox.accepts(attempt),
     )
-    if manifest is None:
+    if manifest is None or manifest.attempt != attempt:
         store.discard(stage.digest, attempt)
+    if manifest is None:
         return None
     _clear(stage, attempt, mailbox, store)
     return Done(

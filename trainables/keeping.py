@@ -16,6 +16,15 @@ class Kept:
     """What it took to make, and so about what it would take to make again."""
 
 
+#: A gang may hold an output and three checkpoints, each of a model with an optimiser's two moments.
+_OUTPUTS_UNDER_WAY = 1 + 3 * 3
+
+
+def under_way_bytes(largest_output: int, largest_checkpoints: int) -> int:
+    """What one gang may come to hold beside what is kept, from the largest output and checkpoints seen so far."""
+    return max(_OUTPUTS_UNDER_WAY * largest_output, largest_output + largest_checkpoints)
+
+
 def evictions(kept: Iterable[Kept], *, needed: Collection[str], excess_bytes: float) -> tuple[str, ...]:
     """The outputs to delete so that `excess_bytes` are freed, or all that may go where that is not enough.
 

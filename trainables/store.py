@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -292,6 +293,7 @@ class Store:
         if not admitted():
             return None
         self._seal(f"stages/{digest}/manifest.json", manifest)
+        shutil.rmtree(self._cache / "work" / digest / attempt, ignore_errors=True)  # it is up
         return manifest
 
     def discard(self, digest: str, attempt: str) -> None:
@@ -299,6 +301,9 @@ class Store:
         shutil.rmtree(self._cache / "work" / digest / attempt, ignore_errors=True)
         if self._local:
             shutil.rmtree(self._local / "stages" / digest / attempt, ignore_errors=True)
+            return
+        with suppress(OSError):
+            self.filesystem.delete_dir(self._at(f"stages/{digest}/{attempt}"))
 
     def evict(self, digest: str) -> None:
         """Delete the weights of a finished stage; its scores and predictions stay. The manifest goes first."""

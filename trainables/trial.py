@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
 from typing import Any
 
 import ray
 from ray import tune
 
 from trainables.catalogue.task import Role
-from trainables.dispatcher import find_dispatcher
+from trainables.dispatcher import SIGN_SECONDS, find_dispatcher
 from trainables.gang import HEAD
+from trainables.processes import started_at
 from trainables.scores import Done, Event, Failed, Progress, event_from_json
 from trainables.stages import Stage, StageKind
+
+_log = logging.getLogger(__name__)
 
 
 class TransferTrial(tune.Trainable):
@@ -25,6 +31,8 @@ class TransferTrial(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take note of the path. It is submitted with the first step: Tune starts processes that it never steps."""
         self._begin(config)
+        self._ended = threading.Event()
+        threading.Thread(target=self._give_signs, name="signs of life", daemon=True).start()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Let go of the old trial and take up a new one in the same process."""
@@ -49,6 +57,7 @@ class TransferTrial(tune.Trainable):
 
     def cleanup(self) -> None:
         """Let go of the trial."""
+        self._ended.set()
         self._detach()
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
@@ -68,6 +77,17 @@ class TransferTrial(tune.Trainable):
         self._target = training[-1] if training else ""
         self._step, self._score, self._over = 0, 0.0, False
         self._ticket: int | None = None
+
+    def _give_signs(self) -> None:
+        """Tell the dispatcher that this process is not frozen, also while Tune asks for no step."""
+        me = (os.getpid(), started_at(os.getpid()))
+        while True:
+            try:
+                ray.get(self._dispatcher.lives.remote(*me))
+            except Exception as error:  # the dispatcher is gone or busy; the sweep ends without this thread, or goes on
+                _log.info("no sign of life could be given: %s", error)
+            if self._ended.wait(SIGN_SECONDS):
+                return
 
     def _heed(self, event: Event) -> None:
         if isinstance(event, Failed) or (isinstance(event, Done) and event.digest == self._last):

@@ -195,8 +195,10 @@ def test_a_terminal_shows_cells_best_score_and_what_each_trial_does():
     display.ended(_record("none", 0, State.FINISHED, score=0.6), PATH, ())
     display.stage_done(_record("nli", 0), 0, PATH, Done(digest=PATH[0].digest, steps_executed=40, reused=False))
     drawn = Screen(terminal=False)
+    display.counted({"executed": 3, "reused": 12, "queued": 1, "cancelled": 0, "duplicate": 0, "gangs": []})
     drawn.console.print(display.picture())
     display.close()
+    assert drawn.lines[-1] == "stages 3 executed, 12 reused, 1 queued, 0 cancelled, 0 duplicate"
     words = [line.split() for line in drawn.lines]
     assert ["none", "1/7", "0.600", "waits", "for", "a", "gang"] in words
     assert ["nli", "0/7", ".", "search", "0:", "waits", "for", "train", "lab_visual_nli"] in words

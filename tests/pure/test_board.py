@@ -273,6 +273,28 @@ def test_weights_that_were_deleted_are_made_again_only_where_a_stage_after_them_
     assert not any(isinstance(decision, Assign) for decision in again)
 
 
+def test_a_stage_whose_weights_are_being_deleted_is_handed_out_when_nothing_is_left_of_them():
+    path = chain(1, 2)
+    desk = board()
+    stored = {path[0].digest: done(path[0])}
+    desk.evicting(path[0].digest)
+    decisions = desk.submit("a", path, stored)
+    assert not any(isinstance(decision, Assign) for decision in decisions)
+    again = assigned(desk.evicted(path[0].digest))
+    assert again.stage == path[0]
+    decisions = desk.report("gang-0", again.attempt, done(path[0]))
+    assert assigned(decisions).stage == path[1] and desk.counts["remade"] == 1
+
+
+def test_what_was_found_of_a_stage_before_it_ended_here_is_not_believed_over_its_end():
+    path = chain(1, 2)
+    desk = board()
+    first = assigned(desk.submit("a", path, {}))
+    desk.report("gang-0", first.attempt, done(path[0]))
+    desk.submit("b", chain(1, 3), {path[0].digest: done(path[0])}, gone=[path[0].digest])
+    assert not desk.is_gone(path[0].digest)
+
+
 def test_what_an_open_trial_is_about_to_read_is_needed():
     path, other = chain(1, 2, 3), chain(1, 4)
     desk = board()

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 #: What may load a heavy library when it is imported, by package; every other file is pure.
 IMPURE = {
     "sweep": (
-        "across columns compare comparisons conduct crossed data_check event_files expected_gain export_hub "
+        "across clearing columns compare comparisons conduct crossed data_check event_files expected_gain export_hub "
         "findings launch ledger live lock meter mirrors outcomes patience per_language power provenance published "
         "record_definition roll_call rows selection selectors show statistics stop_request streamed study tables "
         "tensorboard tensorboard_pictures tensorboard_view tune_adapters"
@@ -21,7 +21,7 @@ IMPURE = {
         "batches counted halves images kept published raw reading rows schema sentence_files text_files tokens "
         "tower visual_files word_files"
     ),
-    "trainables": "dispatcher equipment gang places rehearsal store trial",
+    "trainables": "dispatcher equipment gang listing pins places rehearsal store trial",
     "trainables.lab": "examples lexicon render sentences templates twins world",
     "trainables.lab.lexicon": "arabic germanic grammar greek indic isolating romance slavic swahili turkish",
     "trainables.model": "encoder heads lora lora_folded processor reader vision",

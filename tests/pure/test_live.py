@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from sweep.live import FILE, Live, live_lines
+from sweep.live import COUNTS_FILE, FILE, STAGES, Live, live_lines
 from sweep.lock import held
 from sweep.results import Results
 from sweep.stopping import Stopping
@@ -25,6 +26,11 @@ SAID = {
     "waiting": [{"trial": "nli/search/3", "reason": "for a free gang, 1 stages ahead"}],
     "cells": {"none": "its next confirmation waits for a gang; searches go first"},
     "notices": ["gang-1: rank 0 got on with nothing for 31 s"],
+    "executed": 1234,
+    "reused": 5,
+    "queued": 2,
+    "cancelled": 1,
+    "duplicate": 0,
 }
 
 
@@ -51,11 +57,22 @@ def test_a_running_sweep_tells_another_terminal_its_gangs_rate_time_left_and_why
         assert "its gangs are starting, or it is about to end" in live_lines(results)
     assert f"process {os.getpid()} on " in said and " runs it, since " in said
     assert "1,200 of 4,800 optimiser steps, 12.0 steps/s, about 5 min left, until " in said
+    assert "\nin this run: stages 1,234 executed, 5 reused, 2 queued, 1 cancelled, 0 duplicate\n" in said
     assert "  gang-0: train lab_nli, step 40 of 240\n  gang-1: starts\n" in said
     assert "  nli/search/3 waits for a free gang, 1 stages ahead\n" in said
     assert "  none: its next confirmation waits for a gang; searches go first" in said
     assert "  note: gang-1: rank 0 got on with nothing for 31 s" in said
     assert live_lines(results) == "no process runs it now"
+    (tmp_path / "sweeps/fake" / COUNTS_FILE).write_text('{"gangs_started": 1, "executed": 7, "reused": 2}')
+    assert live_lines(results) == "no process runs it now; its last run to the end: stages 7 executed, 2 reused"
+
+
+def test_what_an_earlier_version_says_of_a_running_sweep_is_shown_without_its_stages(results, tmp_path):
+    filesystem, root = results.place
+    said = {name: value for name, value in SAID.items() if name not in STAGES}
+    with held(filesystem, root, "fake"):
+        (tmp_path / "sweeps/fake" / FILE).write_text(json.dumps(said | {"written": time.time()}))
+        assert "stages" not in live_lines(results).partition("\n")[2].replace("1 stages ahead", "")
 
 
 def test_a_status_that_is_old_says_so(results, tmp_path):

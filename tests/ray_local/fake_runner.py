@@ -6,11 +6,14 @@ It takes the place of `trainables.training.loop.run_stage` where a test is about
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
 from trainables import rehearsal
+from trainables.canonical import encode
 from trainables.gangs import Runner
+from trainables.stages import Training
 
 #: Long enough for a stage of a few hundred steps to be interrupted, short enough for a test.
 STEP_SECONDS = 0.01
@@ -29,6 +32,34 @@ def run_stage(stage: Any, *, ranks: Any, **given: Any) -> Any:
             given["checkpoints"].interval_steps = NEVER
     slow = any("slow" in task.name for task in stage.tasks)
     return rehearsal.run_stage(stage, ranks=None, **{**given, "step_seconds": STEP_SECONDS if slow else 0.0})
+
+
+#: What the output of a training stage weighs where weights are heavy; with an optimiser's state, three times so.
+HEAVY_BYTES = 100_000
+
+HEAVY = Runner(run="tests.ray_local.fake_runner:weigh", checkpoints="tests.ray_local.fake_runner:HeavyCheckpoints")
+
+
+class HeavyCheckpoints(rehearsal.JsonCheckpoints):
+    """Checkpoints of a model of that weight."""
+
+    def save(self, step: int, history: tuple[Any, ...]) -> None:
+        """Keep the state beside the position."""
+        text = json.dumps({"step": step, "history": encode(history)})
+
+        def write(folder: Path) -> None:
+            (folder / "rehearsal.json").write_text(text)
+            (folder / "state").write_bytes(bytes(3 * HEAVY_BYTES))
+
+        self._kept.save(step, write)
+
+
+def weigh(stage: Any, *, output: Path, **given: Any) -> Any:
+    """Rehearse a stage whose output is as heavy as weights are."""
+    outcome = rehearsal.run_stage(stage, output=output, **given)
+    if isinstance(stage.work, Training) and not outcome.was_cancelled:
+        (output / "weights").write_bytes(bytes(HEAVY_BYTES))
+    return outcome
 
 
 def fill_disk_once(stage: Any, *, output: Path, **given: Any) -> Any:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+import threading
+import time
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +19,13 @@ import pytest
 from sweep import launch, run
 from sweep.launch import Interrupted
 from sweep.lock import Hold
+from tests.ray_local.fake_runner import HEAVY, HEAVY_BYTES
 from tests.ray_local.stage_paths import path, training
 from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, everything, tables
 from tests.soak import VICTIMS, Victims, kill_until_done, renumbered, repeated, said_in, start
 from trainables.dispatcher import close, start_dispatcher
-from trainables.gangs import GangKind, Gangs, Runner
+from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.scores import Done, Failed
 from trainables.store import Store
 
@@ -75,14 +79,18 @@ def test_a_full_disk_pauses_a_stage_and_it_goes_on_when_there_is_room(cluster, t
 
 
 @pytest.mark.timeout(120)
-def test_a_budget_of_bytes_is_kept_by_making_stages_again_and_changes_no_table(cluster, tmp_path):
-    free = run(replace(SLOW, gangs=ONE), tmp_path / "free")
-    tight = run(replace(SLOW, gangs=ONE, storage_limit_bytes=1.0), tmp_path / "tight")
-    assert tables(tight, tmp_path / "a") == tables(free, tmp_path / "b")
-    assert counts(tight)["evicted"] > 0 and counts(tight)["remade"] > 0
-    assert counts(free)["remade"] == 0
-    manifests = len(list((tmp_path / "tight/stages").glob("*/manifest.json")))
-    assert manifests < len(list((tmp_path / "free/stages").glob("*/manifest.json")))
+def test_a_sweep_deletes_no_leaf_that_another_in_its_storage_keeps(cluster, tmp_path):
+    first = run(replace(SLOW, gangs=ONE, search=replace(SLOW.search, trials=1)), tmp_path)
+    other = run(replace(SLOW, name="other", gangs=ONE, search=replace(SLOW.search, trials=3)), tmp_path)
+    leads = [results.standing().leaders() for results in (first, other)]
+    overtaken = [cell for cell, record in leads[0].items() if leads[1][cell].target != record.target]
+    assert overtaken
+    store = Store(tmp_path)
+    for results in (first, other):
+        standing = results.standing()
+        leaves = [standing.leaders()[cell.name] for cell in standing.cells]
+        leaves += [record for cell in standing.cells for record in standing.confirmations(cell.name)]
+        assert all(store.find(record.target) is not None for record in leaves)
 
 
 @pytest.mark.timeout(60)
@@ -106,13 +114,96 @@ def test_a_sweep_stops_at_its_ceiling_of_node_hours_and_a_run_after_it_counts_on
     assert run(replace(SLOW, gangs=ONE), tmp_path).complete
 
 
+#: Ten outputs' worth for the gang at work, the best leaves of two cells and their confirmations, what is read and what
+#: has just been written, and a seventeenth for what is small.
+LIMIT_BYTES = 17 * HEAVY_BYTES
+
+LIMITED = replace(
+    SLOW,
+    search=replace(SLOW.search, trials=4, fan_out=1),
+    gangs=replace(ONE, rehearsal_step_seconds=0.01, checkpoint_interval_steps=10),
+    storage_limit_bytes=LIMIT_BYTES,
+)
+
+
+class HighWater:
+    """The most bytes that outputs and checkpoints took in a storage at any of many moments."""
+
+    def __init__(self, storage: Path) -> None:
+        self.bytes, self.moments = 0, 0
+        self._storage, self._ended = storage, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> HighWater:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.005):
+            # What is renamed while it is counted would count twice.
+            sizes = {}
+            for place, _, names in (*os.walk(self._storage / "stages"), *os.walk(self._storage / "inflight")):
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        seen = (Path(place) / name).stat()
+                        sizes[seen.st_ino] = seen.st_size
+            self.bytes, self.moments = max(self.bytes, sum(sizes.values())), self.moments + 1
+
+
+@pytest.mark.timeout(240)
+def test_a_budget_of_bytes_is_kept_at_every_moment_by_making_stages_again_and_changes_no_table(
+    cluster, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(RUNNERS, GangKind.REHEARSAL, HEAVY)
+    with HighWater(tmp_path / "free") as free:
+        without = run(replace(LIMITED, storage_limit_bytes=float("inf")), tmp_path / "free")
+    with HighWater(tmp_path / "tight") as tight:
+        within = run(LIMITED, tmp_path / "tight")
+    assert min(free.moments, tight.moments) > 100
+    assert tight.bytes <= LIMIT_BYTES < free.bytes
+    assert tables(within, tmp_path / "a") == tables(without, tmp_path / "b")
+    assert counts(within)["evicted"] > counts(without)["evicted"]
+
+
 # In processes of their own
 
+HEAVY_DEFINITION = """
+from tests.ray_local.fake_runner import HEAVY
+from tests.ray_local.test_lifecycle import LIMITED
+from trainables.gangs import RUNNERS, GangKind
+RUNNERS[GangKind.REHEARSAL] = HEAVY
+sweep = LIMITED
+"""
 
-@pytest.fixture(scope="module")
-def uninterrupted(cluster, tmp_path_factory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    return tables(run(replace(SLOW, gangs=ONE), folder / "storage"), folder / "tables")
+
+@pytest.mark.timeout(500)
+def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothing_is_left_over(tmp_path):
+    chance = random.Random(3)
+    with HighWater(tmp_path / "storage") as seen:
+        for victim in ("worker", "driver", "worker", "driver", ""):
+            process = start(tmp_path, HEAVY_DEFINITION)
+            victims = Victims(tmp_path, process)
+            stop = time.monotonic() + chance.uniform(6, 9)
+            while victim and process.poll() is None:
+                time.sleep(0.05)
+                if time.monotonic() > stop and (found := victims.find(victim)):
+                    os.kill(found[0], signal.SIGKILL)
+                    victim = "" if victim == "driver" else "driver"
+                    stop = time.monotonic() + chance.uniform(1, 3)
+            process.wait(timeout=200)
+    assert process.returncode == 0, said_in(tmp_path)
+    assert seen.moments > 100 and seen.bytes <= LIMIT_BYTES
+    for stage in (tmp_path / "storage/stages").iterdir():
+        attempts = [path.name for path in stage.iterdir() if path.is_dir()]
+        manifest = Store(tmp_path / "storage").find(stage.name)
+        assert attempts == ([manifest.attempt] if manifest else [])
+    assert not list((tmp_path / "storage").rglob("*.part")) and not list(
+        (tmp_path / "storage/inflight").rglob("step-*")
+    )
 
 
 @pytest.mark.timeout(400)

@@ -3,153 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
-from types import SimpleNamespace
 
 import pytest
 
+from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
-from trainables import dispatcher as module
-from trainables.dispatcher import HOST_STARTS, Dispatcher
-from trainables.gangs import RUNNERS, GangKind, Gangs
-from trainables.scores import Cancelled, Done, Failed, event_from_json, event_to_json
-from trainables.stages import Stage
-
-LONG = 1000
-
-
-class Machines:
-    """What Ray would say of the machines, and gangs that live on them."""
-
-    def __init__(self) -> None:
-        self.alive = {"a", "b"}
-        self.draining: set[str] = set()
-        self.lacking: set[str] = set()
-        self.hosts_die_after: int | None = None
-        """Stages after which a host dies."""
-        self.hosts: list[Host] = []
-        self.dispatcher: Dispatcher | None = None
-
-    def look(self) -> tuple[set[str], set[str]]:
-        return set(self.alive), set(self.draining)
-
-    def start(self, post) -> Host:
-        self.hosts.append(Host(self, post.gang))
-        return self.hosts[-1]
-
-    def room(self) -> str:
-        """A machine that is there, stays, and has no gang; empty where there is none."""
-        taken = {host.node for host in self.hosts if host.serving}
-        return min(self.alive - self.draining - taken, default="")
-
-
-class Host:
-    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped, and
-    takes its time to stop where it is `slow`.
-    """
-
-    def __init__(self, machines: Machines, gang: str) -> None:
-        self.machines, self.gang = machines, gang
-        self.node, self.serving, self.stops, self.slow = "", False, True, False
-        self.done: list[tuple[str, str]] = []
-        self.serve = SimpleNamespace(remote=self.run)
-
-    async def run(self) -> None:
-        while not (node := self.machines.room()):
-            await asyncio.sleep(0.005)
-        self.node, self.serving = node, True
-        try:
-            if self.machines.hosts_die_after is not None:
-                await self.short_life(self.machines.hosts_die_after)
-            while True:  # Ray Train starts the workers again, elsewhere, when their machine is lost
-                ended = await self.incarnate()
-                if ended:
-                    return
-                while not (node := self.machines.room()):
-                    await asyncio.sleep(0.005)
-                self.node = node
-        finally:
-            self.serving = False
-
-    async def incarnate(self) -> bool:
-        """Whether the dispatcher had no more for this start of the workers, rather than its machine being lost."""
-        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
-        if self.node in self.machines.lacking:
-            await desk.refuse(self.gang, incarnation, f"{self.node}: it must see the storage")
-            return True
-        while True:
-            asked = asyncio.ensure_future(desk.take(self.gang, incarnation, after, 0, 1, self.node))
-            if await self.lost(asked):
-                return False
-            request = asked.result()
-            if request is None:
-                return True
-            after = request.sequence
-            stage = Stage.from_json(request.stage)
-            self.done.append((self.node, request.attempt))
-            if stage.steps < LONG:
-                event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
-            else:
-                if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):
-                    return False
-                event = Cancelled(digest=stage.digest, steps_executed=1)
-                if not self.stops:  # the first time its last step was done before it heard that it was to stop
-                    self.stops = True
-                    event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
-            await desk.report(self.gang, request.attempt, event_to_json(event))
-
-    async def short_life(self, stages: int) -> None:
-        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
-        for _ in range(stages):
-            request = await desk.take(self.gang, incarnation, after, 0, 1, self.node)
-            event = Done(digest=Stage.from_json(request.stage).digest, steps_executed=1, reused=False, seconds=0.0)
-            await desk.report(self.gang, request.attempt, event_to_json(event))
-        raise RuntimeError("no machine could be had")
-
-    async def stopped(self, attempt: str) -> None:
-        await self.machines.dispatcher.cancelled(self.gang, attempt)
-        while self.slow:
-            await asyncio.sleep(0.002)
-
-    async def lost(self, waiting: asyncio.Future) -> bool:
-        """Wait for an answer, or for the machine to be lost."""
-        while not waiting.done():
-            if self.node not in self.machines.alive:
-                waiting.cancel()
-                return True
-            await asyncio.sleep(0.002)
-        return False
-
-
-@pytest.fixture
-def machines(monkeypatch):
-    made = Machines()
-    monkeypatch.setattr(module, "start_host", made.start)
-    monkeypatch.setattr(module, "_machines", made.look)
-    monkeypatch.setattr(module, "_resources", lambda: [{"CPU": 1.0} for _ in made.alive])
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
-    monkeypatch.setattr(module, "ray", me)
-    return made
-
-
-async def begun(machines: Machines, folder, **given) -> Dispatcher:
-    gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
-    machines.dispatcher = Dispatcher(gangs, str(folder / "store"), str(folder / "cache"), RUNNERS[gangs.kind])
-    await machines.dispatcher.start()
-    return machines.dispatcher
-
-
-async def until(holds, *, seconds: float = 10.0):
-    stop = asyncio.get_running_loop().time() + seconds
-    while not (found := holds()):
-        assert asyncio.get_running_loop().time() < stop
-        await asyncio.sleep(0.005)
-    return found
-
-
-def running(desk: Dispatcher) -> dict[str, str]:
-    return desk._board.running()
+from trainables.gangs import GangKind
+from trainables.roster import HOST_STARTS, last_words
+from trainables.scores import Done, Failed, event_from_json
 
 
 def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attempt_is_not_accepted(machines, tmp_path):
@@ -322,8 +183,8 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried
         ]
         await until(lambda: len(machines.hosts) == 2 and running(desk))
         machines.alive = {"a", "b"}
-        await until(lambda: len(desk._dead) == 1)
-        (gang,) = desk._dead
+        await until(lambda: len(desk._roster.dead) == 1)
+        (gang,) = desk._roster.dead
         status = await desk.status()
         assert {"gang": gang, "doing": "is not started again: b: it must see the storage"} in status["gangs"]
         assert status["notices"] == [f"{gang} cannot run on b: it must see the storage"]
@@ -346,7 +207,7 @@ def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host
                 machines.hosts_die_after = 0  # from the next host on
             ticket = await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed).to_json()])
             assert isinstance(event_from_json((await desk.next_events(f"trial-{seed}", ticket))[-1]), Done)
-        await until(lambda: desk._dead)
+        await until(lambda: desk._roster.dead)
         ticket = await desk.submit("last", [training("text_nli", "", seed=99).to_json()])
         event = event_from_json((await desk.next_events("last", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
@@ -362,7 +223,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
         await desk.submit("trial", [training("text_nli", "").to_json()])
         lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
-        await until(lambda: desk._lacking)
+        await until(lambda: desk._roster.lacking)
         status = await desk.status()
         assert status["waiting"][0]["reason"] == lacking
         assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
@@ -385,7 +246,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
     ],
 )
 def test_of_a_traceback_the_whole_of_its_last_exception_is_told(said, heard):
-    assert module._last_words(RuntimeError(said)) == heard
+    assert last_words(RuntimeError(said)) == heard
 
 
 def test_at_the_ceiling_the_sweep_stops_and_leaves_its_trials_open(machines, tmp_path):

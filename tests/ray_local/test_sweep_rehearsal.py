@@ -229,13 +229,6 @@ def kill_at(process: subprocess.Popen, folder: Path, count: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(cluster, tmp_path_factory) -> dict[str, bytes]:
-    """The tables of the slow sweep, from a run that was never killed and did not dawdle."""
-    folder = tmp_path_factory.mktemp("uninterrupted")
-    return tables(run(replace(SLOW, gangs=ONE), folder / "storage"), folder / "tables")
-
-
-@pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
     """The folder of a sweep that was killed three times and then ran to its end."""
     folder = tmp_path_factory.mktemp("killed")

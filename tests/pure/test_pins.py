@@ -1,0 +1,81 @@
+"""Claims about the file in which a sweep names what the others in its storage must not delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyarrow import fs
+
+from trainables.pins import FILE, NEEDED_SECONDS, RENEWED_SECONDS, PinFile, Pins, kept_from_others
+from trainables.store import Store
+
+
+def in_memory(folder: Path) -> Store:
+    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
+    memory.store.clear()
+    return Store("bucket", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
+
+
+def local(folder: Path) -> Store:
+    return Store(folder / "store", cache=folder / "cache")
+
+
+@pytest.fixture(params=[local, in_memory])
+def store(request, tmp_path) -> Store:
+    return request.param(tmp_path)
+
+
+def pins(**given) -> Pins:
+    return Pins(**{"session": "s", "written": 1000.0, "leaves": ("leaf",), "open": ("next",)} | given)
+
+
+def test_every_other_sweep_reads_what_one_has_written_and_the_next_run_of_that_one_too(store):
+    assert PinFile(store, "sweeps/mine").others() == {}
+    mine, other = PinFile(store, "sweeps/mine"), PinFile(store, "sweeps/other")
+    mine.write(pins())
+    other.write(pins(session="t", leaves=()))
+    assert other.others() == {"mine": pins()} and mine.others() == {"other": pins(session="t", leaves=())}
+    assert PinFile(store, "sweeps/mine").last == pins()
+    mine.write(pins(leaves=("better",)))
+    assert other.others()["mine"].leaves == ("better",)
+
+
+def test_a_file_that_says_the_same_is_written_again_only_to_show_that_its_sweep_runs(store):
+    mine, other = PinFile(store, "sweeps/mine"), PinFile(store, "sweeps/other")
+    for later, seen in ((0.0, 1000.0), (RENEWED_SECONDS - 1, 1000.0), (RENEWED_SECONDS, 1000.0 + RENEWED_SECONDS)):
+        mine.write(pins(written=1000.0 + later))
+        assert other.others()["mine"].written == seen
+
+
+def test_leaves_are_kept_for_good_and_what_open_trials_need_while_their_sweep_says_so():
+    assert kept_from_others([pins()], now=1000.0 + NEEDED_SECONDS - 1) == {"leaf", "next"}
+    assert kept_from_others([pins()], now=1000.0 + NEEDED_SECONDS) == {"leaf"}
+    assert kept_from_others([], now=0.0) == set()
+
+
+def test_a_damaged_file_keeps_nothing_and_says_so_and_the_others_still_count(tmp_path, caplog):
+    store = local(tmp_path)
+    PinFile(store, "sweeps/whole").write(pins())
+    torn = tmp_path / "store/sweeps/torn"
+    torn.mkdir()
+    (torn / FILE).write_text('{"session": "x"')
+    assert PinFile(store, "sweeps/mine").others() == {"whole": pins()}
+    assert f"sweeps/torn/{FILE} is damaged" in caplog.text
+
+
+def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch, caplog):
+    store = local(tmp_path)
+    mine = PinFile(store, "sweeps/mine")
+    mine.write(pins())
+
+    def full(data: bytes) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(mine, "_put", full)
+    mine.write(pins(leaves=()))
+    assert "could not be written: no room" in caplog.text
+    assert PinFile(store, "sweeps/other").others() == {"mine": pins()}
+    monkeypatch.undo()
+    mine.write(pins(leaves=()))
+    assert PinFile(store, "sweeps/other").others() == {"mine": pins(leaves=())}

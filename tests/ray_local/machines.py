@@ -1,0 +1,159 @@
+"""Gangs that are coroutines, on machines that come and go: for tests of the dispatcher that start no process."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from types import SimpleNamespace
+
+from trainables import dispatcher as module
+from trainables.dispatcher import Dispatcher
+from trainables.gangs import RUNNERS, GangKind, Gangs
+from trainables.scores import Cancelled, Done, event_to_json
+from trainables.stages import Stage
+
+LONG = 1000
+
+
+class Machines:
+    """What Ray would say of the machines, and gangs that live on them."""
+
+    def __init__(self) -> None:
+        self.alive = {"a", "b"}
+        self.draining: set[str] = set()
+        self.lacking: set[str] = set()
+        self.hosts_die_after: int | None = None
+        """Stages after which a host dies."""
+        self.hosts: list[Host] = []
+        self.dispatcher: Dispatcher | None = None
+
+    def look(self) -> tuple[set[str], set[str]]:
+        return set(self.alive), set(self.draining)
+
+    def start(self, post) -> Host:
+        self.hosts.append(Host(self, post.gang))
+        return self.hosts[-1]
+
+    def room(self) -> str:
+        """A machine that is there, stays, and has no gang; empty where there is none."""
+        taken = {host.node for host in self.hosts if host.serving}
+        return min(self.alive - self.draining - taken, default="")
+
+
+class Host:
+    """A gang on one machine. Stages of fewer than `LONG` steps it runs at once; it works on others until stopped, and
+    takes its time to stop where it is `slow`.
+    """
+
+    def __init__(self, machines: Machines, gang: str) -> None:
+        self.machines, self.gang = machines, gang
+        self.node, self.serving, self.stops, self.slow = "", False, True, False
+        self.done: list[tuple[str, str]] = []
+        self.serve = SimpleNamespace(remote=self.run)
+
+    async def run(self) -> None:
+        while not (node := self.machines.room()):
+            await asyncio.sleep(0.005)
+        self.node, self.serving = node, True
+        try:
+            if self.machines.hosts_die_after is not None:
+                await self.short_life(self.machines.hosts_die_after)
+            while True:  # Ray Train starts the workers again, elsewhere, when their machine is lost
+                ended = await self.incarnate()
+                if ended:
+                    return
+                while not (node := self.machines.room()):
+                    await asyncio.sleep(0.005)
+                self.node = node
+        finally:
+            self.serving = False
+
+    async def incarnate(self) -> bool:
+        """Whether the dispatcher had no more for this start of the workers, rather than its machine being lost."""
+        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        if self.node in self.machines.lacking:
+            await desk.refuse(self.gang, incarnation, f"{self.node}: it must see the storage")
+            return True
+        while True:
+            asked = asyncio.ensure_future(desk.take(self.gang, incarnation, after, 0, 1, self.node))
+            if await self.lost(asked):
+                return False
+            request = asked.result()
+            if request is None:
+                return True
+            after = request.sequence
+            stage = Stage.from_json(request.stage)
+            self.done.append((self.node, request.attempt))
+            if stage.steps < LONG:
+                event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
+            else:
+                if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):
+                    return False
+                event = Cancelled(digest=stage.digest, steps_executed=1)
+                if not self.stops:  # the first time its last step was done before it heard that it was to stop
+                    self.stops = True
+                    event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
+            await desk.report(self.gang, request.attempt, event_to_json(event))
+
+    async def short_life(self, stages: int) -> None:
+        desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
+        for _ in range(stages):
+            request = await desk.take(self.gang, incarnation, after, 0, 1, self.node)
+            event = Done(digest=Stage.from_json(request.stage).digest, steps_executed=1, reused=False, seconds=0.0)
+            await desk.report(self.gang, request.attempt, event_to_json(event))
+        raise RuntimeError("no machine could be had")
+
+    async def stopped(self, attempt: str) -> None:
+        await self.machines.dispatcher.cancelled(self.gang, attempt)
+        while self.slow:
+            await asyncio.sleep(0.002)
+
+    async def lost(self, waiting: asyncio.Future) -> bool:
+        """Wait for an answer, or for the machine to be lost."""
+        while not waiting.done():
+            if self.node not in self.machines.alive:
+                waiting.cancel()
+                return True
+            await asyncio.sleep(0.002)
+        return False
+
+
+def placed(monkeypatch) -> Machines:
+    """The machines of one test."""
+    made = Machines()
+    monkeypatch.setattr(module, "start_host", made.start)
+    monkeypatch.setattr(module, "_machines", made.look)
+    monkeypatch.setattr(module, "_resources", lambda: [{"CPU": 1.0} for _ in made.alive])
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
+    monkeypatch.setattr(module, "ray", me)
+    return made
+
+
+async def begun(
+    machines: Machines, folder, *, storage_limit_bytes: float = math.inf, sweep: str = "", **given
+) -> Dispatcher:
+    gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
+    machines.dispatcher = Dispatcher(
+        gangs,
+        str(folder / "store"),
+        str(folder / "cache"),
+        RUNNERS[gangs.kind],
+        storage_limit_bytes,
+        folder=f"sweeps/{sweep}" if sweep else "",
+    )
+    await machines.dispatcher.start()
+    return machines.dispatcher
+
+
+async def until(holds, *, seconds: float = 10.0):
+    stop = asyncio.get_running_loop().time() + seconds
+    while not (found := holds()):
+        assert asyncio.get_running_loop().time() < stop
+        await asyncio.sleep(0.005)
+    return found
+
+
+def running(desk: Dispatcher) -> dict[str, str]:
+    return desk._board.running()

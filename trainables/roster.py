@@ -1,0 +1,327 @@
+"""The gangs of a running sweep: which starts, works, leaves or is lost, as machines come and go; starts none itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from trainables.board import Board, Decision
+from trainables.gangs import Gangs
+
+if TYPE_CHECKING:
+    from trainables.gang import Request
+
+_log = logging.getLogger(__name__)
+
+#: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
+#: uncounted.
+HOST_STARTS = 3
+
+#: Why a gang ended whose machine is gone.
+LOST_MACHINE = "its machine was lost"
+
+#: How the text of a traceback begins to tell of an exception.
+_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
+
+
+class Cluster(Protocol):
+    """What a roster asks of whatever runs processes on machines."""
+
+    def start(self, gang: str, number: int) -> Any:
+        """The host of a gang, with a `serve` to wait for; `number` differs between all starts."""
+        ...
+
+    def end(self, host: Any) -> None:
+        """End a host by force, for good."""
+        ...
+
+    def end_start(self, host: Any) -> None:
+        """End this start of a host by force; a host that starts itself again does."""
+        ...
+
+    def machines(self) -> tuple[set[str], set[str]]:
+        """The ids of the machines that live, and of those that were told to go."""
+        ...
+
+    def resources(self) -> list[dict[str, float]]:
+        """What each machine that lives has, whoever uses it."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Slot:
+    """The dispatcher's end of one gang's mailbox."""
+
+    host: Any = None
+    incarnation: str = ""
+    past: set[str] = field(default_factory=set)
+    request: Request | None = None
+    sequence: int = 0
+    stopping: str = ""
+    """The attempt that is to stop."""
+    unfit: str = ""
+    """Why the gang said it was about to end."""
+    of_machine: bool = False
+    """Whether any of its ranks said that a disk or a storage was to blame."""
+    worked: bool = False
+    """Whether it has got on with a stage since its host was started."""
+    refused: str = ""
+    """What a machine lacks on which it was to run."""
+    processes: dict[int, int] = field(default_factory=dict)
+    """The process id of each rank."""
+    heard: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """By rank, when it last gave a sign of life, and how long it had then got on with nothing."""
+    nodes: set[str] = field(default_factory=set)
+    """The machines of its ranks."""
+    leaving: bool = False
+    """Whether it is to end in good order as soon as it has stopped what it runs."""
+    since: float = 0.0
+    """When it became ready; 0.0 while it is not."""
+    idle_since: float = 0.0
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while one rank of a new start makes it known for all of them."""
+
+
+class Roster:
+    """Keeps as many gangs running as there are to be, and tells the board of each that comes or goes.
+
+    What the board decides then, `carry` carries out. `give_up` is called with a reason when there will be no gang any
+    more, `say` with what whoever watches should know, and `left` with the request of a gang that will not answer it.
+    """
+
+    def __init__(
+        self,
+        gangs: Gangs,
+        board: Board,
+        cluster: Cluster,
+        *,
+        carry: Callable[[tuple[Decision, ...]], Awaitable[None]],
+        give_up: Callable[[str], Awaitable[None]],
+        say: Callable[[str], None],
+        left: Callable[[Request], None],
+    ) -> None:
+        self._gangs, self._board, self._cluster = gangs, board, cluster
+        self._carry, self._give_up, self._say, self._left = carry, give_up, say, left
+        self.slots = {name: Slot() for name in gangs.names}
+        self.dead: dict[str, str] = {}
+        """Gangs that are not started again, and why."""
+        self.lacking = ""
+        """What the machines that are there lack for a gang to start."""
+        self.begun = 0
+        """Hosts started so far."""
+        self.restarted = 0
+        self.closing = False
+        """From when on a gang that has ended is not started again."""
+        self._serving: dict[str, asyncio.Task[None]] = {}
+        self._gang_seconds = 0.0
+
+    # Coming
+
+    def begin(self) -> None:
+        """Ask for all gangs, or for none yet if they are elastic."""
+        if not self._gangs.elastic:
+            for gang in self.slots:
+                self._begin(gang)
+
+    def _begin(self, gang: str) -> None:
+        """Ask for the machines of a gang."""
+        self.slots[gang].leaving = False
+        self._serving[gang] = asyncio.create_task(self._keep(gang))
+
+    async def _keep(self, gang: str) -> None:
+        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
+        slot = self.slots[gang]
+        reason, deaths = "", 0
+        while deaths < HOST_STARTS:
+            self.begun += 1
+            slot.worked = False
+            slot.host = self._cluster.start(gang, self.begun)
+            try:
+                await slot.host.serve.remote()
+                reason = "its host ended by itself"
+            except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
+                reason = last_words(error)
+            if self.closing:
+                return
+            if slot.refused:
+                reason = slot.refused
+                self._say(f"{gang} cannot run on {reason}")
+                break
+            if slot.leaving:
+                self._cluster.end(slot.host)
+                slot.host = None
+                if self._gangs.elastic:
+                    return  # asked for again when work waits
+                slot.leaving = False
+                continue
+            deaths = 1 if slot.worked else deaths + 1
+            _log.warning("%s was lost: %s", gang, reason)
+            await self._carry(self._part(slot, gang, slot.unfit or reason))
+        self.dead[gang] = reason
+        if len(self.dead) == len(self.slots):
+            await self._give_up(f"no gang could be kept running; the last reason: {reason}")
+
+    async def join(self, gang: str, incarnation: str) -> None:
+        """A gang has started, or Ray has started it again after its workers died."""
+        slot = self.slots[gang]
+        decisions: list[Decision] = []
+        machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
+        if slot.incarnation:
+            self.restarted += 1
+            reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
+            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
+        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
+        slot.since = slot.idle_since = time.monotonic()
+        await self._carry((*decisions, *self._board.gang_ready(gang)))
+
+    # Going
+
+    def _part(self, slot: Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
+        """Listen no more to the present processes of a gang, which are lost."""
+        self._forget(slot)
+        return self._board.gang_lost(gang, reason, of_machine=of_machine)
+
+    def _forget(self, slot: Slot) -> None:
+        if slot.request is not None:
+            self._left(slot.request)
+        slot.past.add(slot.incarnation)
+        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
+        slot.processes, slot.heard, slot.nodes = {}, {}, set()
+        if slot.since:
+            self._gang_seconds += time.monotonic() - slot.since
+        slot.since = 0.0
+
+    async def ask_to_leave(self, gang: str) -> None:
+        """Have a gang stop what it runs, with a checkpoint, and end; at once where it runs nothing."""
+        slot = self.slots[gang]
+        slot.leaving = True
+        if self._board.is_free(gang) or slot.request is None:
+            await self.leave(gang)
+            return
+        slot.stopping = slot.request.attempt
+        await self._carry(())
+
+    async def leave(self, gang: str) -> None:
+        """Let a gang that has stopped go; what it ran is queued for another."""
+        decisions = self._board.gang_left(gang)
+        self._forget(self.slots[gang])
+        await self._carry(decisions)
+
+    async def close(self, seconds: float) -> None:
+        """Wait until all gangs have ended, by force after so many seconds."""
+        self.closing = True
+        tasks = list(self._serving.values())
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=seconds)
+            for task in left:
+                task.cancel()
+        for slot in self.slots.values():
+            if slot.host is not None:
+                self._cluster.end(slot.host)
+
+    # Signs of life
+
+    def end_silent(self, patience_seconds: float) -> None:
+        """End the host of a gang of which a rank gives no sign of life: not even its thread that should."""
+        now = time.monotonic()
+        for gang, slot in self.slots.items():
+            silent = [rank for rank, (when, _) in slot.heard.items() if now - when > patience_seconds]
+            if silent and slot.incarnation and slot.host is not None:
+                slot.unfit = f"rank {silent[0]} gave no sign of life for {patience_seconds:.0f} s, and was ended"
+                self._say(f"{gang}: {slot.unfit}")
+                slot.heard = {}
+                self._cluster.end_start(slot.host)
+
+    def excuse(self, seconds: float) -> None:
+        """Nobody could be heard for so long, and that was not their fault."""
+        now = time.monotonic()
+        for slot in self.slots.values():
+            slot.heard = {rank: (min(now, when + seconds), idle) for rank, (when, idle) in slot.heard.items()}
+
+    # Machines that come and go
+
+    async def look(self) -> None:
+        """See what has become of the machines.
+
+        Raises:
+            Exception: whatever the cluster raises where it cannot be asked.
+        """
+        await self._heed(*await asyncio.to_thread(self._cluster.machines))
+        self.lacking = self._gangs.waits_for(await asyncio.to_thread(self._cluster.resources))
+
+    async def _is_lost(self, nodes: set[str]) -> bool:
+        """Whether a machine of these is known to be gone."""
+        nodes = set(nodes)
+        try:
+            alive, _ = await asyncio.to_thread(self._cluster.machines)
+        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
+            _log.warning("the machines could not be looked at: %s", error)
+            return False
+        return bool(nodes - alive)
+
+    async def _heed(self, alive: set[str], draining: set[str]) -> None:
+        """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
+        for gang, slot in self.slots.items():
+            if slot.incarnation and slot.nodes - alive:
+                self.restarted += 1
+                await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
+            elif slot.incarnation and slot.nodes & draining and not slot.leaving:
+                await self.ask_to_leave(gang)
+        await self._fit_to_work()
+        if self.spent_hours() >= self._gangs.gang_hours:
+            await self._give_up(
+                f"the gangs have spent the {self._gangs.gang_hours:g} gang-hours that the definition allows"
+            )
+
+    async def _fit_to_work(self) -> None:
+        """Ask for gangs where work waits, and let go of those that have had none for a while."""
+        if not self._gangs.elastic:
+            return
+        now = time.monotonic()
+        starting = sum(not slot.incarnation and self._is_serving(gang) for gang, slot in self.slots.items())
+        wanted = self._board.queued() - starting
+        for gang, slot in self.slots.items():
+            if gang in self.dead:
+                continue
+            if not self._is_serving(gang) and wanted > 0:
+                self._begin(gang)
+                wanted -= 1
+            elif not self._board.is_free(gang):
+                slot.idle_since = now
+            elif not slot.leaving and now - slot.idle_since > self._gangs.idle_seconds:
+                await self.ask_to_leave(gang)
+
+    def _is_serving(self, gang: str) -> bool:
+        task = self._serving.get(gang)
+        return task is not None and not task.done()
+
+    # What is going on
+
+    def serving(self) -> int:
+        """How many gangs have been asked for and have not ended."""
+        return sum(self._is_serving(gang) for gang in self.slots)
+
+    def spent_hours(self) -> float:
+        """Hours that gangs have been ready, all together."""
+        running = sum(time.monotonic() - slot.since for slot in self.slots.values() if slot.since)
+        return (self._gang_seconds + running) / 3600
+
+    def waits(self, gang: str) -> str:
+        """Why a gang is not there; empty where it is."""
+        if gang in self.dead:
+            return f"is not started again: {self.dead[gang]}"
+        if not self.slots[gang].incarnation:
+            return f"waits {self.lacking}" if self.lacking else "starts"
+        return ""
+
+
+def last_words(error: Exception) -> str:
+    """The last exception that the text of an error tells of, all its lines in one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = max((number for number, line in enumerate(lines) if _NAMED.match(line)), default=len(lines) - 1)
+    return " ".join(line.strip() for line in lines[first:])
