@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import gc
 import importlib
 import logging
 import os
-import re
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ from ray.actor import ActorHandle
 
 from trainables import pulse
 from trainables.equipment import Question, answer
-from trainables.faults import Invalid
+from trainables.errors import is_full, is_unfit, spoken
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
@@ -31,12 +28,6 @@ from trainables.stages import Stage
 from trainables.store import Absent, Store
 
 _log = logging.getLogger(__name__)
-
-#: Names of exceptions after which a process must not go on: its memory or its GPU is in an unknown state.
-UNFIT = frozenset({"MemoryError", "OutOfMemory", "OutOfMemoryError", "AcceleratorError"})
-
-#: Where an object lies in memory, as Python writes it: another place in every run.
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 #: How often a gang that waits for room on the disk looks again.
 ROOM_SECONDS = 5.0
@@ -217,7 +208,7 @@ def _run(
     leads = ranks is None or ranks.rank == 0
     try:
         # Rank 0 chooses where all ranks go on from: a process that was cut off may write while they look.
-        _together(ranks, lambda: store.choose_inflight(stage.digest, attempt) if leads else None)
+        _together(ranks, lambda: store.under_way.choose(stage.digest, attempt) if leads else None)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
         kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
         checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
@@ -252,8 +243,8 @@ def _run(
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
     """The parent's files, the directory for the output and that of checkpoints. The output is rank 0's to write."""
     parent = store.fetch(stage.parent) if stage.parent else None
-    store.fetch_inflight(stage.digest, attempt)
-    inflight = store.inflight(stage.digest)
+    store.under_way.fetch(stage.digest, attempt)
+    inflight = store.under_way.folder(stage.digest)
     return parent, store.workspace(stage.digest, attempt) if leads else inflight / "unused", inflight
 
 
@@ -290,7 +281,7 @@ class SentCheckpoints:
 
     def _send(self, step: int) -> None:
         try:
-            self._store.keep_inflight(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
+            self._store.under_way.keep(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
         except OSError as error:
             _log.warning("the checkpoint of stage %s at step %d was not sent: %s", self._digest, step, error)
 
@@ -334,7 +325,7 @@ def _ended(
 def _clear(stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> None:
     """Delete the checkpoints of a stage that needs none any more; not those of another attempt that has it now."""
     if mailbox.accepts(attempt):
-        store.clear_inflight(stage.digest)
+        store.under_way.clear(stage.digest)
 
 
 def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, leads: bool) -> None:
@@ -376,47 +367,13 @@ def _await_room(
         store.discard(stage.digest, attempt)
         mailbox.notice(f"the disk is full, and {what} waits for room ({spoken(error)})")
     room = False
-    while leads and not (room := store.has_room()) and not stopped():  # the other ranks wait in the next line
+    while leads and not (room := store.files.has_room()) and not stopped():  # the other ranks wait in the next line
         time.sleep(ROOM_SECONDS)
     agreed = room if ranks is None else ranks.any(room)
     pulse.beat()
     if agreed and leads:
         mailbox.notice(f"{what} goes on from its last checkpoint")
     return agreed
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Whether a disk without room, or a spent quota, is behind an error; libraries keep that in their texts alone."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in ("No space left on device", "Disk quota exceeded")):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def is_unfit(error: BaseException) -> bool:
-    """Whether the process that raised this must not go on: out of memory, a CUDA error, or ranks that disagree."""
-    if getattr(error, "alone", False):
-        return True
-    causes = (error, error.__cause__) if error.__cause__ is not None else (error,)
-    return any(type(cause).__name__ in UNFIT or "CUDA error" in str(cause) for cause in causes)
-
-
-def spoken(error: BaseException) -> str:
-    """The error in one line, the same in every run, with the innermost place it comes from.
-
-    What a value was refused for says itself where to look.
-    """
-    if isinstance(error, Invalid):
-        return " ".join(f"{error.what} cannot be used: {'; '.join(error.faults)}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    text = _ADDRESS.sub("", " ".join(f"{type(error).__name__}: {error}".split()))
-    if not frames:
-        return text
-    last = frames[-1]
-    return f"{text} (in {last.name}, {Path(last.filename).name}:{last.lineno})"
 
 
 def _together(ranks: Any, work: Callable[[], Any]) -> Any:

@@ -213,17 +213,17 @@ def test_a_checkpoint_sent_to_s3_is_what_the_next_machine_goes_on_from(server, t
     place = uri(*server, "inflight")
     one, two = Store(place, cache=tmp_path / "one"), Store(place, cache=tmp_path / "two")
     for step in (10, 20):
-        (one.inflight("d1") / "state").write_text(f"step {step}")
-        one.keep_inflight("d1", step)
-    two.choose_inflight("d1", "a-2")
-    (one.inflight("d1") / "state").write_text("step 5")
-    one.keep_inflight("d1", 5)  # cut off and late: it neither hides nor deletes the one of more steps
-    two.fetch_inflight("d1", "a-2")
-    assert (two.inflight("d1") / "state").read_text() == "step 20"
-    two.clear_inflight("d1")
-    two.choose_inflight("d1", "a-3")
-    two.fetch_inflight("d1", "a-3")
-    assert list(two.inflight("d1").iterdir()) == []
+        (one.under_way.folder("d1") / "state").write_text(f"step {step}")
+        one.under_way.keep("d1", step)
+    two.under_way.choose("d1", "a-2")
+    (one.under_way.folder("d1") / "state").write_text("step 5")
+    one.under_way.keep("d1", 5)  # cut off and late: it neither hides nor deletes the one of more steps
+    two.under_way.fetch("d1", "a-2")
+    assert (two.under_way.folder("d1") / "state").read_text() == "step 20"
+    two.under_way.clear("d1")
+    two.under_way.choose("d1", "a-3")
+    two.under_way.fetch("d1", "a-3")
+    assert list(two.under_way.folder("d1").iterdir()) == []
 
 
 def test_a_ledger_on_s3_reads_back_in_order(server):

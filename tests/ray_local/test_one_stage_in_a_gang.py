@@ -11,8 +11,9 @@ import pytest
 from tests.ray_local.stage_paths import training
 from tests.torch_cpu import tiny
 from trainables.catalogue.task import Task
+from trainables.errors import spoken
 from trainables.faults import Invalid
-from trainables.gang import Post, Request, Unfit, _run, serve, spoken, trainer
+from trainables.gang import Post, Request, Unfit, _run, serve, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Event, Failed, Progress
 from trainables.stages import Stage
@@ -49,11 +50,11 @@ class Box:
 def run(stage: Stage, box: Box, folder: Path) -> set[str]:
     """Run a stage of which another attempt has kept a checkpoint; the names of the checkpoints that are left."""
     store = Store(folder / "store", cache=folder / "cache")
-    (store.inflight(stage.digest) / "of-another").mkdir()
+    (store.under_way.folder(stage.digest) / "of-another").mkdir()
     gangs = Gangs(kind=GangKind.REHEARSAL, checkpoint_interval_steps=1000)
     request = Request(sequence=0, stage=stage.to_json(), attempt="mine")
     _run(request, box, store=store, cache=None, gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
-    return {path.name for path in store.inflight(stage.digest).glob("of-*")}
+    return {path.name for path in store.under_way.folder(stage.digest).glob("of-*")}
 
 
 ENDS = {
