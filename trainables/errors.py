@@ -12,6 +12,12 @@ from trainables.faults import Invalid
 #: Names of exceptions after which a process must not go on: its memory or its GPU is in an unknown state.
 UNFIT = frozenset({"MemoryError", "OutOfMemory", "OutOfMemoryError", "AcceleratorError"})
 
+#: What a disk without room says, and a spent quota.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+#: The same in texts: a rank hears of another's error in no other form, and libraries pass it on so.
+_FULL = re.compile(rf"No space left on device|Disk quota exceeded|\[[Ee]rrno ({'|'.join(map(str, FULL))})\]")
+
 #: Where an object lies in memory, as Python writes it: another place in every run.
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -19,9 +25,9 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def is_full(error: BaseException | None) -> bool:
     """Whether a disk without room, or a spent quota, is behind an error; libraries keep that in their texts alone."""
     while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        if getattr(error, "errno", None) in FULL:
             return True
-        if any(words in str(error) for words in ("No space left on device", "Disk quota exceeded")):
+        if _FULL.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -23,14 +23,12 @@ from trainables.equipment import Question, answer
 from trainables.errors import is_full, is_unfit, spoken
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
+from trainables.room import LEAST_BYTES, Asked, await_room, least_needed, size_of
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
 from trainables.stages import Stage
 from trainables.store import Absent, Store
 
 _log = logging.getLogger(__name__)
-
-#: How often a gang that waits for room on the disk looks again.
-ROOM_SECONDS = 5.0
 
 #: How often Ray Train looks at its workers. Its default of 2 s would be paid at every start of a gang.
 HEALTH_CHECK_INTERVAL_SECONDS = "0.25"
@@ -204,6 +202,32 @@ def _run(
     ranks: Any,
 ) -> None:
     stage, attempt = Stage.from_json(request.stage), request.attempt
+    leads = ranks is None or ranks.rank == 0
+    asked = Asked()
+    try:
+        while full := _tried(stage, attempt, mailbox, store, cache, gangs, runner, ranks):
+            if not _await_room(full, asked, stage, attempt, mailbox, store, ranks):
+                mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
+                break
+            if leads:
+                mailbox.notice(f"{stage.kind} {stage.digest} goes on from its last checkpoint")
+    except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
+        _answer(error, stage, attempt, mailbox, store, leads)
+        return
+    mailbox.settle()
+
+
+def _tried(
+    stage: Stage,
+    attempt: str,
+    mailbox: Mailbox,
+    store: Store,
+    cache: Path | None,
+    gangs: Gangs,
+    runner: Runner,
+    ranks: Any,
+) -> str:
+    """Run a stage to its end; where a disk was full before that, the error, in words: it holds a whole model."""
     started = time.monotonic()
     leads = ranks is None or ranks.rank == 0
     try:
@@ -225,19 +249,14 @@ def _run(
         )
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
-        event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
-    except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
+    except Exception as error:
         if is_full(error):
-            if _await_room(error, stage, attempt, mailbox, store, ranks, leads):
-                _run(request, mailbox, store=store, cache=cache, gangs=gangs, runner=runner, ranks=ranks)
-            elif leads:
-                mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
-            return
-        _answer(error, stage, attempt, mailbox, store, leads)
-        return
+            return spoken(error)
+        raise
+    event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
     if event is not None:
         mailbox.report(attempt, event)
-    mailbox.settle()
+    return ""
 
 
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
@@ -290,36 +309,60 @@ def _ended(
     stage: Stage, attempt: str, outcome: Any, output: Path, started: float, store: Store, mailbox: Mailbox
 ) -> Event | None:
     """Commit what the stage put out, and the event that says so; None where the commit was not accepted."""
-    if outcome.was_cancelled:
-        store.discard(stage.digest, attempt)
-        if not mailbox.wanted(stage.digest):
-            _clear(stage, attempt, mailbox, store)
-        return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
-    seconds = time.monotonic() - started
-    manifest = store.commit(
-        stage,
-        output,
-        attempt,
-        steps=stage.steps,
-        seconds=seconds,
-        history=tuple(outcome.history),
-        scores=tuple(outcome.scores),
-        checkpoints=tuple(outcome.checkpoints),
-        admitted=lambda: mailbox.accepts(attempt),
-    )
-    if manifest is None:
-        store.discard(stage.digest, attempt)
-        return None
-    _clear(stage, attempt, mailbox, store)
-    return Done(
-        digest=stage.digest,
-        steps_executed=outcome.steps_executed,
-        reused=False,
-        seconds=seconds,
-        history=tuple(outcome.history),
-        scores=tuple(outcome.scores),
-        duplicate=manifest.attempt != attempt,
-    )
+    asked = Asked()
+    while not outcome.was_cancelled:
+        seconds = time.monotonic() - started
+        try:
+            manifest = store.commit(
+                stage,
+                output,
+                attempt,
+                steps=stage.steps,
+                seconds=seconds,
+                history=tuple(outcome.history),
+                scores=tuple(outcome.scores),
+                checkpoints=tuple(outcome.checkpoints),
+                admitted=lambda: mailbox.accepts(attempt),
+            )
+        except Exception as error:
+            if not is_full(error):
+                raise
+            full = spoken(error)
+            if _await_room_to_commit(full, asked, stage, attempt, mailbox, store):
+                continue
+            break
+        if manifest is None:
+            store.discard(stage.digest, attempt)
+            return None
+        _clear(stage, attempt, mailbox, store)
+        return Done(
+            digest=stage.digest,
+            steps_executed=outcome.steps_executed,
+            reused=False,
+            seconds=seconds,
+            history=tuple(outcome.history),
+            scores=tuple(outcome.scores),
+            duplicate=manifest.attempt != attempt,
+        )
+    store.discard(stage.digest, attempt)
+    if not mailbox.wanted(stage.digest):
+        _clear(stage, attempt, mailbox, store)
+    return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
+
+
+def _await_room_to_commit(full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> bool:
+    """Wait with what is trained in hand, on rank 0 alone: the others have done their part and wait for the next stage.
+
+    What is written anew is a remote filesystem's to hold, or as small as scores and predictions.
+    """
+    needed, pause = asked.again(LEAST_BYTES, "")
+    what = f"the output of {stage.kind} {stage.digest}"
+    mailbox.notice(_waits(what, needed, pause, full))
+    stopped = mailbox.watch(attempt)
+    went = await_room(lambda: store.has_room(needed, leads=True), stopped, ranks=None, pause_seconds=pause)
+    if went:
+        mailbox.notice(f"{what} is put in the store again")
+    return went
 
 
 def _clear(stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> None:
@@ -354,26 +397,32 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
 
 
 def _await_room(
-    error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any, leads: bool
+    full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any
 ) -> bool:
-    """Wait until the store can be written again; False where the attempt is to stop before that.
+    """Wait with all ranks until what the stage writes next has room; False where the attempt is to stop before that.
 
     What the attempt has left half-written goes first.
     """
-    stopped = mailbox.watch(attempt)
-    pulse.rest()
-    what = f"{stage.kind} {stage.digest}"
+    leads = ranks is None or ranks.rank == 0
+    checkpoint = store.under_way.newest(stage.digest)
+    least = least_needed(
+        trains=bool(stage.steps),
+        checkpoint_bytes=size_of(checkpoint) if checkpoint else 0,
+        parent_bytes=store.size_bytes(stage.parent) if stage.parent else 0,
+        written_bytes=size_of(store.output(stage.digest, attempt)) if leads else 0,
+    )
+    needed, pause = asked.again(least, checkpoint.name if checkpoint else "")
     if leads:
         store.discard(stage.digest, attempt)
-        mailbox.notice(f"the disk is full, and {what} waits for room ({spoken(error)})")
-    room = False
-    while leads and not (room := store.files.has_room()) and not stopped():  # the other ranks wait in the next line
-        time.sleep(ROOM_SECONDS)
-    agreed = room if ranks is None else ranks.any(room)
-    pulse.beat()
-    if agreed and leads:
-        mailbox.notice(f"{what} goes on from its last checkpoint")
-    return agreed
+        mailbox.notice(_waits(f"{stage.kind} {stage.digest}", needed, pause, full))
+    return await_room(
+        lambda: store.has_room(needed, leads=leads), mailbox.watch(attempt), ranks=ranks, pause_seconds=pause
+    )
+
+
+def _waits(what: str, needed: int, pause: float, full: str) -> str:
+    longer = f", and at least {pause:.0f} s" if pause else ""
+    return f"the disk is full, and {what} waits for {needed / 1e6:,.0f} MB of room{longer} ({full})"
 
 
 def _together(ranks: Any, work: Callable[[], Any]) -> Any:

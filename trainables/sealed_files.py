@@ -17,6 +17,7 @@ from pyarrow import fs
 from trainables.canonical import canonical, encode
 from trainables.on_disk import settle, sha256_of
 from trainables.places import upload
+from trainables.room import LEAST_BYTES, fits
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +25,6 @@ _log = logging.getLogger(__name__)
 _RENAMING = frozenset({"local", "subtree", "hdfs"})
 
 _CHUNK = 1 << 20
-
-#: A disk on which less than this fits counts as full.
-_PROBE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +103,13 @@ class SealedFiles:
                 with target.open("wb") as outgoing:
                     shutil.copyfileobj(incoming, outgoing, _CHUNK)
 
-    def has_room(self) -> bool:
-        """Whether a few megabytes can be written."""
+    def has_room(self, needed_bytes: int) -> bool:
+        """Whether so many bytes can be written; of a remote filesystem, which cannot tell, whether a few megabytes."""
+        if self.local:
+            return fits(self.local, needed_bytes)
         probe = self.at(f"probe-{uuid.uuid4().hex}")
         try:
-            self.write(probe, bytes(_PROBE_BYTES))
+            self.write(probe, bytes(LEAST_BYTES))
         except OSError:
             return False
         finally:

@@ -19,6 +19,7 @@ from pyarrow import fs
 from trainables.canonical import decode
 from trainables.faults import Invalid
 from trainables.places import local, patient, place_of
+from trainables.room import LEAST_BYTES, fits
 from trainables.scores import CheckpointScores, Done, Progress, Score
 from trainables.sealed_files import SealedFiles, StoredFile, described, differing
 from trainables.stages import Stage
@@ -122,6 +123,26 @@ class Store:
         if written != b"probe":
             raise Invalid("the store", [f"{self.uri!r} must give back what was written, got {written!r}"])
 
+    def has_room(self, needed_bytes: int, *, leads: bool) -> bool:
+        """Whether this process can write so many bytes, of a stage that it leads or takes part in.
+
+        What is shared is asked by whoever leads alone. The disk of the cache is this machine's: with a remote store it
+        holds all that a stage reads and writes, else rows of data, a few megabytes at least.
+        """
+        here = LEAST_BYTES if self.is_shared else needed_bytes
+        try:
+            return fits(self._cache, here) and (not leads or self.files.has_room(needed_bytes))
+        except OSError:
+            return False
+
+    def size_bytes(self, digest: str) -> int:
+        """What the weights of a stage take; 0 where they are not there or cannot be looked at."""
+        try:
+            manifest = self.find(digest)
+        except OSError:
+            return 0
+        return manifest.size_bytes if manifest else 0
+
     @property
     def filesystem(self) -> fs.FileSystem:
         """The filesystem that the root is on."""
@@ -205,10 +226,14 @@ class Store:
 
     # Putting in
 
-    def workspace(self, digest: str, attempt: str) -> Path:
-        """An empty local directory for an attempt to write its output to; committed from there without a copy."""
+    def output(self, digest: str, attempt: str) -> Path:
+        """The local directory that an attempt writes its output to."""
         place = self.files.local / "stages" if self.files.local else self._cache / "work"
-        directory = place / digest / attempt
+        return place / digest / attempt
+
+    def workspace(self, digest: str, attempt: str) -> Path:
+        """That directory, empty; committed from there without a copy."""
+        directory = self.output(digest, attempt)
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
         return directory

@@ -42,6 +42,11 @@ class UnderWay:
             else self._cache / "inflight" / f"{digest}.{os.getpid()}"
         )
 
+    def newest(self, digest: str) -> Path | None:
+        """The newest checkpoint of a stage on this machine."""
+        here = (path for path in self._place(digest).glob("*") if not path.name.startswith("."))
+        return max(here, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def clear(self, digest: str) -> None:
         """Delete the checkpoints of a stage that is finished."""
         shutil.rmtree(self._place(digest), ignore_errors=True)
@@ -54,8 +59,8 @@ class UnderWay:
         `admitted` is asked when its files are up; when it says no, it does not count and those before it stay.
         """
         folder = self.folder(digest)
-        here = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        newest = max(here, key=lambda path: path.stat().st_mtime_ns)
+        newest = self.newest(digest)
+        assert newest is not None  # whoever sends has just written it
         files = [newest] if newest.is_file() else [path for path in sorted(newest.rglob("*")) if path.is_file()]
         name = f"{step:09d}-{uuid.uuid4().hex[:8]}"
         for path in files:

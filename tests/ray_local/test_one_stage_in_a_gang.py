@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pure.box import Box
 from tests.ray_local.stage_paths import training
 from tests.torch_cpu import tiny
 from trainables.catalogue.task import Task
@@ -19,32 +20,6 @@ from trainables.scores import Cancelled, Done, Event, Failed, Progress
 from trainables.stages import Stage
 from trainables.store import Store
 from trainables.training.ranks import RankFailed, Ranks
-
-
-class Box:
-    """A mailbox whose dispatcher has given the stage to another attempt, or has not."""
-
-    def __init__(self, *, accepting: bool, stopping: bool = False) -> None:
-        self.accepting, self.stopping = accepting, stopping
-        self.events: list[Event] = []
-
-    def accepts(self, attempt: str) -> bool:
-        return self.accepting
-
-    def holds(self, attempt: str) -> bool:
-        return self.accepting
-
-    def wanted(self, digest: str) -> bool:
-        return False
-
-    def watch(self, attempt: str) -> Callable[[], bool]:
-        return lambda: self.stopping
-
-    def report(self, attempt: str, event: Event) -> None:
-        self.events.append(event)
-
-    def settle(self) -> None:
-        pass
 
 
 def run(stage: Stage, box: Box, folder: Path) -> set[str]:
