@@ -231,8 +231,8 @@ def _tried(
     started = time.monotonic()
     leads = ranks is None or ranks.rank == 0
     try:
-        # Rank 0 chooses where all ranks go on from: a process that was cut off may write while they look.
-        _together(ranks, lambda: store.under_way.choose(stage.digest, attempt) if leads else None)
+        if not store.is_shared:
+            _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
         kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
         checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
@@ -259,10 +259,31 @@ def _tried(
     return ""
 
 
+def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> None:
+    """Bring the checkpoint to go on from to this machine: the newest that every rank finds whole, or none.
+
+    Whoever finds one damaged says so; all ranks then try the one before.
+    """
+    leads = ranks is None or ranks.rank == 0
+    under_way, digest = store.under_way, stage.digest
+    _together(ranks, lambda: under_way.offer(digest, attempt) if leads else None)
+    for name in _together(ranks, lambda: under_way.offered(digest, attempt)):
+        fault = _together(ranks, lambda name=name: under_way.fetch(digest, name))
+        if fault:
+            mailbox.notice(
+                f"the checkpoint {name} of {stage.kind} {digest} is damaged ({fault.text}); falling back to the one "
+                "before, or to the start where there is none"
+            )
+        if not (bool(fault) if ranks is None else ranks.any(bool(fault))):
+            return
+        if leads and fault and fault.of_content:
+            under_way.drop(digest, name)
+    under_way.empty(digest)
+
+
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
     """The parent's files, the directory for the output and that of checkpoints. The output is rank 0's to write."""
     parent = store.fetch(stage.parent) if stage.parent else None
-    store.under_way.fetch(stage.digest, attempt)
     inflight = store.under_way.folder(stage.digest)
     return parent, store.workspace(stage.digest, attempt) if leads else inflight / "unused", inflight
 

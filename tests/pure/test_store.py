@@ -124,17 +124,6 @@ def test_a_commit_whose_attempt_is_over_before_the_manifest_does_not_make_the_st
     assert commit(store, attempt="two-1") is not None
 
 
-@pytest.mark.parametrize("place", [subtree, in_memory])
-def test_a_checkpoint_that_is_late_neither_counts_nor_takes_the_place_of_others(place, tmp_path):
-    store = place(tmp_path)
-    for step, admitted in ((10, True), (20, False)):
-        (store.under_way.folder("d1") / "state").write_text(f"step {step}")
-        store.under_way.keep("d1", step, admitted=lambda admitted=admitted: admitted)
-    store.under_way.choose("d1", "next")
-    store.under_way.fetch("d1", "next")
-    assert (store.under_way.folder("d1") / "state").read_text() == "step 10"
-
-
 def test_scores_outlive_the_weights(store):
     commit(store)
     store.filesystem.delete_dir(store.files.at(f"stages/{STAGE.digest}"))
