@@ -25,6 +25,7 @@ from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
 from trainables.room import LEAST_BYTES, Asked, await_room, least_needed, size_of
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
+from trainables.sent_checkpoints import SentCheckpoints, spacing_steps
 from trainables.stages import Stage
 from trainables.store import Absent, Store
 
@@ -234,8 +235,7 @@ def _tried(
         if not store.is_shared:
             _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
-        kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
-        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
+        checkpoints = _checkpoints(stage, attempt, mailbox, store, gangs, runner, inflight)
         outcome = _named(runner.run)(
             stage,
             parent=parent,
@@ -288,42 +288,21 @@ def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path
     return parent, store.workspace(stage.digest, attempt) if leads else inflight / "unused", inflight
 
 
-class SentCheckpoints:
-    """Checkpoints that also go to a remote filesystem, where the next machine finds them; on rank 0.
-
-    Sending goes on beside the training, one at a time. A checkpoint that cannot be sent costs steps, not the stage.
-    One that arrives when the stage has long been given to another attempt does not count.
-    """
-
-    def __init__(self, kept: Any, store: Store, digest: str, attempt: str, mailbox: Mailbox) -> None:
-        self._kept = kept
-        self._store = store
-        self._digest = digest
-        self._attempt = attempt
-        self._mailbox = mailbox
-        self._sending: threading.Thread | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept, name)
-
-    def save(self, step: int, *what: Any) -> None:
-        """Save here once the one before is sent, then send it."""
-        self.settle()
-        self._kept.save(step, *what)
-        self._sending = threading.Thread(target=self._send, args=(step,), daemon=True)
-        self._sending.start()
-
-    def settle(self) -> None:
-        """Wait until the last one is sent."""
-        if self._sending is not None:
-            self._sending.join()
-            self._sending = None
-
-    def _send(self, step: int) -> None:
-        try:
-            self._store.under_way.keep(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
-        except OSError as error:
-            _log.warning("the checkpoint of stage %s at step %d was not sent: %s", self._digest, step, error)
+def _checkpoints(
+    stage: Stage, attempt: str, mailbox: Mailbox, store: Store, gangs: Gangs, runner: Runner, folder: Path
+) -> Any:
+    """What keeps the running state of the stage: in a folder that all machines see, or by sending it where they do."""
+    every = gangs.checkpoint_interval_steps
+    if store.is_shared:
+        return _named(runner.checkpoints)(folder, interval_steps=every)
+    return SentCheckpoints(
+        _named(runner.checkpoints)(folder, interval_steps=spacing_steps(every)),
+        store.under_way,
+        stage.digest,
+        interval_steps=every,
+        admitted=lambda: mailbox.holds(attempt),
+        tell=mailbox.notice,
+    )
 
 
 def _ended(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyarrow import fs
@@ -16,6 +17,7 @@ from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.rehearsal import JsonCheckpoints
 from trainables.scores import Done
 from trainables.store import Store
+from trainables.under_way import UnderWay
 
 STAGE = training("text_nli", "", steps=30)
 
@@ -41,10 +43,10 @@ def damage(checkpoint: Path) -> None:
     state.write_text("{}")
 
 
-def run_alone(folder: Path, box: Box) -> int:
+def run_alone(folder: Path, box: Box, *, interval_steps: int = 1000) -> int:
     """The steps that a gang of one rank executes to the end of the stage."""
     request = Request(sequence=0, stage=STAGE.to_json(), attempt="mine")
-    gangs = Gangs(kind=GangKind.REHEARSAL)
+    gangs = Gangs(kind=GangKind.REHEARSAL, checkpoint_interval_steps=interval_steps)
     _run(request, box, store=remote(folder), cache=None, gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
     done = box.events[-1]
     assert isinstance(done, Done)
@@ -109,3 +111,16 @@ def test_ranks_begin_anew_together_where_no_checkpoint_is_whole(sent, tmp_path):
     found, boxes = on_both(tmp_path)
     assert found == [[], []]
     assert [len(box.notices) for box in boxes] == [2, 2]
+
+
+def test_a_stage_on_an_object_store_is_sent_twice_in_an_interval(tmp_path, monkeypatch):
+    steps: list[int] = []
+    keep = UnderWay.keep
+
+    def kept(self: UnderWay, digest: str, step: int, **given: Any) -> None:
+        steps.append(step)
+        keep(self, digest, step, **given)
+
+    monkeypatch.setattr(UnderWay, "keep", kept)
+    assert run_alone(tmp_path, Box(accepting=True), interval_steps=10) == 30
+    assert steps == [5, 10, 15, 20, 25, 30]
