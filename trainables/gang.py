@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import gc
 import importlib
 import logging
 import os
-import re
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,23 +20,16 @@ from ray.actor import ActorHandle
 
 from trainables import pulse
 from trainables.equipment import Question, answer
-from trainables.faults import Invalid
+from trainables.errors import is_full, is_unfit, spoken
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
+from trainables.room import LEAST_BYTES, Asked, await_room, least_needed, size_of
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
+from trainables.sent_checkpoints import SentCheckpoints, spacing_steps
 from trainables.stages import Stage
 from trainables.store import Absent, Store
 
 _log = logging.getLogger(__name__)
-
-#: Names of exceptions after which a process must not go on: its memory or its GPU is in an unknown state.
-UNFIT = frozenset({"MemoryError", "OutOfMemory", "OutOfMemoryError", "AcceleratorError"})
-
-#: Where an object lies in memory, as Python writes it: another place in every run.
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-
-#: How often a gang that waits for room on the disk looks again.
-ROOM_SECONDS = 5.0
 
 #: How often Ray Train looks at its workers. Its default of 2 s would be paid at every start of a gang.
 HEALTH_CHECK_INTERVAL_SECONDS = "0.25"
@@ -213,14 +203,39 @@ def _run(
     ranks: Any,
 ) -> None:
     stage, attempt = Stage.from_json(request.stage), request.attempt
+    leads = ranks is None or ranks.rank == 0
+    asked = Asked()
+    try:
+        while full := _tried(stage, attempt, mailbox, store, cache, gangs, runner, ranks):
+            if not _await_room(full, asked, stage, attempt, mailbox, store, ranks):
+                mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
+                break
+            if leads:
+                mailbox.notice(f"{stage.kind} {stage.digest} goes on from its last checkpoint")
+    except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
+        _answer(error, stage, attempt, mailbox, store, leads)
+        return
+    mailbox.settle()
+
+
+def _tried(
+    stage: Stage,
+    attempt: str,
+    mailbox: Mailbox,
+    store: Store,
+    cache: Path | None,
+    gangs: Gangs,
+    runner: Runner,
+    ranks: Any,
+) -> str:
+    """Run a stage to its end; where a disk was full before that, the error, in words: it holds a whole model."""
     started = time.monotonic()
     leads = ranks is None or ranks.rank == 0
     try:
-        # Rank 0 chooses where all ranks go on from: a process that was cut off may write while they look.
-        _together(ranks, lambda: store.choose_inflight(stage.digest, attempt) if leads else None)
+        if not store.is_shared:
+            _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
-        kept = _named(runner.checkpoints)(inflight, interval_steps=gangs.checkpoint_interval_steps)
-        checkpoints = kept if store.is_shared else SentCheckpoints(kept, store, stage.digest, attempt, mailbox)
+        checkpoints = _checkpoints(stage, attempt, mailbox, store, gangs, runner, inflight)
         outcome = _named(runner.run)(
             stage,
             parent=parent,
@@ -234,108 +249,127 @@ def _run(
         )
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
-        event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
-    except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
+    except Exception as error:
         if is_full(error):
-            if _await_room(error, stage, attempt, mailbox, store, ranks, leads):
-                _run(request, mailbox, store=store, cache=cache, gangs=gangs, runner=runner, ranks=ranks)
-            elif leads:
-                mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
-            return
-        _answer(error, stage, attempt, mailbox, store, leads)
-        return
+            return spoken(error)
+        raise
+    event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
     if event is not None:
         mailbox.report(attempt, event)
-    mailbox.settle()
+    return ""
+
+
+def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> None:
+    """Bring the checkpoint to go on from to this machine: the newest that every rank finds whole, or none.
+
+    Whoever finds one damaged says so; all ranks then try the one before.
+    """
+    leads = ranks is None or ranks.rank == 0
+    under_way, digest = store.under_way, stage.digest
+    _together(ranks, lambda: under_way.offer(digest, attempt) if leads else None)
+    for name in _together(ranks, lambda: under_way.offered(digest, attempt)):
+        fault = _together(ranks, lambda name=name: under_way.fetch(digest, name))
+        if fault:
+            mailbox.notice(
+                f"the checkpoint {name} of {stage.kind} {digest} is damaged ({fault.text}); falling back to the one "
+                "before, or to the start where there is none"
+            )
+        if not (bool(fault) if ranks is None else ranks.any(bool(fault))):
+            return
+        if leads and fault and fault.of_content:
+            under_way.drop(digest, name)
+    under_way.empty(digest)
 
 
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
     """The parent's files, the directory for the output and that of checkpoints. The output is rank 0's to write."""
     parent = store.fetch(stage.parent) if stage.parent else None
-    store.fetch_inflight(stage.digest, attempt)
-    inflight = store.inflight(stage.digest)
+    inflight = store.under_way.folder(stage.digest)
     return parent, store.workspace(stage.digest, attempt) if leads else inflight / "unused", inflight
 
 
-class SentCheckpoints:
-    """Checkpoints that also go to a remote filesystem, where the next machine finds them; on rank 0.
-
-    Sending goes on beside the training, one at a time. A checkpoint that cannot be sent costs steps, not the stage.
-    One that arrives when the stage has long been given to another attempt does not count.
-    """
-
-    def __init__(self, kept: Any, store: Store, digest: str, attempt: str, mailbox: Mailbox) -> None:
-        self._kept = kept
-        self._store = store
-        self._digest = digest
-        self._attempt = attempt
-        self._mailbox = mailbox
-        self._sending: threading.Thread | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept, name)
-
-    def save(self, step: int, *what: Any) -> None:
-        """Save here once the one before is sent, then send it."""
-        self.settle()
-        self._kept.save(step, *what)
-        self._sending = threading.Thread(target=self._send, args=(step,), daemon=True)
-        self._sending.start()
-
-    def settle(self) -> None:
-        """Wait until the last one is sent."""
-        if self._sending is not None:
-            self._sending.join()
-            self._sending = None
-
-    def _send(self, step: int) -> None:
-        try:
-            self._store.keep_inflight(self._digest, step, admitted=lambda: self._mailbox.holds(self._attempt))
-        except OSError as error:
-            _log.warning("the checkpoint of stage %s at step %d was not sent: %s", self._digest, step, error)
+def _checkpoints(
+    stage: Stage, attempt: str, mailbox: Mailbox, store: Store, gangs: Gangs, runner: Runner, folder: Path
+) -> Any:
+    """What keeps the running state of the stage: in a folder that all machines see, or by sending it where they do."""
+    every = gangs.checkpoint_interval_steps
+    if store.is_shared:
+        return _named(runner.checkpoints)(folder, interval_steps=every)
+    return SentCheckpoints(
+        _named(runner.checkpoints)(folder, interval_steps=spacing_steps(every)),
+        store.under_way,
+        stage.digest,
+        interval_steps=every,
+        admitted=lambda: mailbox.holds(attempt),
+        tell=mailbox.notice,
+    )
 
 
 def _ended(
     stage: Stage, attempt: str, outcome: Any, output: Path, started: float, store: Store, mailbox: Mailbox
 ) -> Event | None:
     """Commit what the stage put out, and the event that says so; None where the commit was not accepted."""
-    if outcome.was_cancelled:
-        store.discard(stage.digest, attempt)
-        if not mailbox.wanted(stage.digest):
-            _clear(stage, attempt, mailbox, store)
-        return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
-    seconds = time.monotonic() - started
-    manifest = store.commit(
-        stage,
-        output,
-        attempt,
-        steps=stage.steps,
-        seconds=seconds,
-        history=tuple(outcome.history),
-        scores=tuple(outcome.scores),
-        checkpoints=tuple(outcome.checkpoints),
-        admitted=lambda: mailbox.accepts(attempt),
-    )
-    if manifest is None or manifest.attempt != attempt:
-        store.discard(stage.digest, attempt)
-    if manifest is None:
-        return None
-    _clear(stage, attempt, mailbox, store)
-    return Done(
-        digest=stage.digest,
-        steps_executed=outcome.steps_executed,
-        reused=False,
-        seconds=seconds,
-        history=tuple(outcome.history),
-        scores=tuple(outcome.scores),
-        duplicate=manifest.attempt != attempt,
-    )
+    asked = Asked()
+    while not outcome.was_cancelled:
+        seconds = time.monotonic() - started
+        try:
+            manifest = store.commit(
+                stage,
+                output,
+                attempt,
+                steps=stage.steps,
+                seconds=seconds,
+                history=tuple(outcome.history),
+                scores=tuple(outcome.scores),
+                checkpoints=tuple(outcome.checkpoints),
+                admitted=lambda: mailbox.accepts(attempt),
+            )
+        except Exception as error:
+            if not is_full(error):
+                raise
+            full = spoken(error)
+            if _await_room_to_commit(full, asked, stage, attempt, mailbox, store):
+                continue
+            break
+        if manifest is None or manifest.attempt != attempt:
+            store.discard(stage.digest, attempt)
+        if manifest is None:
+            return None
+        _clear(stage, attempt, mailbox, store)
+        return Done(
+            digest=stage.digest,
+            steps_executed=outcome.steps_executed,
+            reused=False,
+            seconds=seconds,
+            history=tuple(outcome.history),
+            scores=tuple(outcome.scores),
+            duplicate=manifest.attempt != attempt,
+        )
+    store.discard(stage.digest, attempt)
+    if not mailbox.wanted(stage.digest):
+        _clear(stage, attempt, mailbox, store)
+    return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
+
+
+def _await_room_to_commit(full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> bool:
+    """Wait with what is trained in hand, on rank 0 alone: the others have done their part and wait for the next stage.
+
+    What is written anew is a remote filesystem's to hold, or as small as scores and predictions.
+    """
+    needed, pause = asked.again(LEAST_BYTES, "")
+    what = f"the output of {stage.kind} {stage.digest}"
+    mailbox.notice(_waits(what, needed, pause, full))
+    stopped = mailbox.watch(attempt)
+    went = await_room(lambda: store.has_room(needed, leads=True), stopped, ranks=None, pause_seconds=pause)
+    if went:
+        mailbox.notice(f"{what} is put in the store again")
+    return went
 
 
 def _clear(stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> None:
     """Delete the checkpoints of a stage that needs none any more; not those of another attempt that has it now."""
     if mailbox.accepts(attempt):
-        store.clear_inflight(stage.digest)
+        store.under_way.clear(stage.digest)
 
 
 def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, leads: bool) -> None:
@@ -364,60 +398,32 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
 
 
 def _await_room(
-    error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any, leads: bool
+    full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any
 ) -> bool:
-    """Wait until the store can be written again; False where the attempt is to stop before that.
+    """Wait with all ranks until what the stage writes next has room; False where the attempt is to stop before that.
 
     What the attempt has left half-written goes first.
     """
-    stopped = mailbox.watch(attempt)
-    pulse.rest()
-    what = f"{stage.kind} {stage.digest}"
+    leads = ranks is None or ranks.rank == 0
+    checkpoint = store.under_way.newest(stage.digest)
+    least = least_needed(
+        trains=bool(stage.steps),
+        checkpoint_bytes=size_of(checkpoint) if checkpoint else 0,
+        parent_bytes=store.size_bytes(stage.parent) if stage.parent else 0,
+        written_bytes=size_of(store.output(stage.digest, attempt)) if leads else 0,
+    )
+    needed, pause = asked.again(least, checkpoint.name if checkpoint else "")
     if leads:
         store.discard(stage.digest, attempt)
-        mailbox.notice(f"the disk is full, and {what} waits for room ({spoken(error)})")
-    room = False
-    while leads and not (room := store.has_room()) and not stopped():  # the other ranks wait in the next line
-        time.sleep(ROOM_SECONDS)
-    agreed = room if ranks is None else ranks.any(room)
-    pulse.beat()
-    if agreed and leads:
-        mailbox.notice(f"{what} goes on from its last checkpoint")
-    return agreed
+        mailbox.notice(_waits(f"{stage.kind} {stage.digest}", needed, pause, full))
+    return await_room(
+        lambda: store.has_room(needed, leads=leads), mailbox.watch(attempt), ranks=ranks, pause_seconds=pause
+    )
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether a disk without room, or a spent quota, is behind an error; libraries keep that in their texts alone."""
-    while error is not None:
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            return True
-        if any(words in str(error) for words in ("No space left on device", "Disk quota exceeded")):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def is_unfit(error: BaseException) -> bool:
-    """Whether the process that raised this must not go on: out of memory, a CUDA error, or ranks that disagree."""
-    if getattr(error, "alone", False):
-        return True
-    causes = (error, error.__cause__) if error.__cause__ is not None else (error,)
-    return any(type(cause).__name__ in UNFIT or "CUDA error" in str(cause) for cause in causes)
-
-
-def spoken(error: BaseException) -> str:
-    """The error in one line, the same in every run, with the innermost place it comes from.
-
-    What a value was refused for says itself where to look.
-    """
-    if isinstance(error, Invalid):
-        return " ".join(f"{error.what} cannot be used: {'; '.join(error.faults)}".split())
-    frames = traceback.extract_tb(error.__traceback__)
-    text = _ADDRESS.sub("", " ".join(f"{type(error).__name__}: {error}".split()))
-    if not frames:
-        return text
-    last = frames[-1]
-    return f"{text} (in {last.name}, {Path(last.filename).name}:{last.lineno})"
+def _waits(what: str, needed: int, pause: float, full: str) -> str:
+    longer = f", and at least {pause:.0f} s" if pause else ""
+    return f"the disk is full, and {what} waits for {needed / 1e6:,.0f} MB of room{longer} ({full})"
 
 
 def _together(ranks: Any, work: Callable[[], Any]) -> Any:

@@ -75,7 +75,10 @@ class Gangs:
     """The same for machines, the head's and idle ones too, counted while the sweep runs on them: a machine that starts,
     or stands after the sweep has ended, costs as much and is not counted."""
     checkpoint_interval_steps: int = 200
-    """A stage that is interrupted repeats at most this many steps."""
+    """A stage that is interrupted repeats at most this many steps.
+
+    On an object store, where the newest checkpoint may be on its way, one is written twice as often for that.
+    """
     patience_seconds: float = 1800.0
     """A worker that gets on with nothing for longer, no step, no batch and no file, hangs and is started anew."""
     kind: GangKind = GangKind.TRAIN

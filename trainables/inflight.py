@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
+
+from trainables.on_disk import settle, sha256_of
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class LocalCheckpoints:
             write(aside)
             _seal(aside)
             aside.rename(self.directory / f"step-{step:09d}-{name}")
-            _settle(self.directory)
+            settle(self.directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         for old in self._newest_first()[KEPT:]:
@@ -103,11 +103,11 @@ class NoCheckpoints:
 def _seal(folder: Path) -> None:
     """Write down what every file of a folder hashes to, and bring all of it to the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     seal = folder / SEAL
     seal.write_text(json.dumps(hashes, sort_keys=True))
     for path in (*files, seal, folder):
-        _settle(path)
+        settle(path)
 
 
 def _fault(folder: Path) -> str:
@@ -115,22 +115,8 @@ def _fault(folder: Path) -> str:
     try:
         hashes = json.loads((folder / SEAL).read_text())
         for name, expected in hashes.items():
-            if _sha256(folder / name) != expected:
+            if sha256_of(folder / name) != expected:
                 return f"{name} has another sha256 than when it was written"
     except (OSError, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _settle(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -211,19 +211,20 @@ def test_a_damaged_object_is_absent_and_run_again(server, tmp_path):
 
 def test_a_checkpoint_sent_to_s3_is_what_the_next_machine_goes_on_from(server, tmp_path):
     place = uri(*server, "inflight")
-    one, two = Store(place, cache=tmp_path / "one"), Store(place, cache=tmp_path / "two")
+    one, two = Store(place, cache=tmp_path / "one").under_way, Store(place, cache=tmp_path / "two").under_way
     for step in (10, 20):
-        (one.inflight("d1") / "state").write_text(f"step {step}")
-        one.keep_inflight("d1", step)
-    two.choose_inflight("d1", "a-2")
-    (one.inflight("d1") / "state").write_text("step 5")
-    one.keep_inflight("d1", 5)  # cut off and late: it neither hides nor deletes the one of more steps
-    two.fetch_inflight("d1", "a-2")
-    assert (two.inflight("d1") / "state").read_text() == "step 20"
-    two.clear_inflight("d1")
-    two.choose_inflight("d1", "a-3")
-    two.fetch_inflight("d1", "a-3")
-    assert list(two.inflight("d1").iterdir()) == []
+        (one.folder("d1") / "state").write_text(f"step {step}")
+        one.keep("d1", step)
+    two.offer("d1", "a-2")
+    (one.folder("d1") / "state").write_text("step 5")
+    one.keep("d1", 5)  # cut off and late: it neither hides nor deletes the one of more steps
+    newest, before = two.offered("d1", "a-2")
+    for name, step in ((newest, 20), (before, 10)):
+        assert two.fetch("d1", name) is None
+        assert (two.folder("d1") / "state").read_text() == f"step {step}"
+    two.clear("d1")
+    two.offer("d1", "a-3")
+    assert two.offered("d1", "a-3") == () and list(two.folder("d1").iterdir()) == []
 
 
 def test_a_ledger_on_s3_reads_back_in_order(server):

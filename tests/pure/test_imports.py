@@ -21,7 +21,7 @@ IMPURE = {
         "batches counted halves images kept published raw reading rows schema sentence_files text_files tokens "
         "tower visual_files word_files"
     ),
-    "trainables": "dispatcher equipment gang listing pins places rehearsal store trial",
+    "trainables": ("dispatcher equipment gang listing pins places rehearsal sealed_files store trial under_way"),
     "trainables.lab": "examples lexicon render sentences templates twins world",
     "trainables.lab.lexicon": "arabic germanic grammar greek indic isolating romance slavic swahili turkish",
     "trainables.model": "encoder heads lora lora_folded processor reader vision",

@@ -21,6 +21,7 @@ from tests.ray_local.stage_paths import path
 from trainables.catalogue.task import Role
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score
+from trainables.sealed_files import SealedFiles
 from trainables.store import PREDICTIONS, Absent, Manifest, Store
 
 STAGES = path()
@@ -123,20 +124,9 @@ def test_a_commit_whose_attempt_is_over_before_the_manifest_does_not_make_the_st
     assert commit(store, attempt="two-1") is not None
 
 
-@pytest.mark.parametrize("place", [subtree, in_memory])
-def test_a_checkpoint_that_is_late_neither_counts_nor_takes_the_place_of_others(place, tmp_path):
-    store = place(tmp_path)
-    for step, admitted in ((10, True), (20, False)):
-        (store.inflight("d1") / "state").write_text(f"step {step}")
-        store.keep_inflight("d1", step, admitted=lambda admitted=admitted: admitted)
-    store.choose_inflight("d1", "next")
-    store.fetch_inflight("d1", "next")
-    assert (store.inflight("d1") / "state").read_text() == "step 10"
-
-
 def test_scores_outlive_the_weights(store):
     commit(store)
-    store.filesystem.delete_dir(store._at(f"stages/{STAGE.digest}"))
+    store.filesystem.delete_dir(store.files.at(f"stages/{STAGE.digest}"))
     assert store.find(STAGE.digest) is None
     assert store.scores(STAGE.digest) == (SCORE,)
     assert store.predictions(STAGE.digest) == PREDICTED
@@ -169,7 +159,7 @@ def test_a_damaged_download_is_refused_and_then_absent(tmp_path, make):
     store = make(tmp_path)
     manifest = commit(store)
     with store.filesystem.open_output_stream(
-        store._at(f"stages/{STAGE.digest}/{manifest.attempt}/model.safetensors")
+        store.files.at(f"stages/{STAGE.digest}/{manifest.attempt}/model.safetensors")
     ) as stream:
         stream.write(b"weighty")
     with pytest.raises(Absent, match="was damaged"):
@@ -232,10 +222,10 @@ def test_nothing_that_lies_in_a_store_is_executed_when_it_is_read(tmp_path, name
 def test_a_manifest_of_another_version_is_absent_with_a_warning(tmp_path, caplog):
     store = local(tmp_path)
     manifest = commit(store)
-    store._seal(f"stages/{STAGE.digest}/manifest.json", {"type": "Manifest", "colour": "red"})
+    store.files.seal(f"stages/{STAGE.digest}/manifest.json", {"type": "Manifest", "colour": "red"})
     assert store.find(STAGE.digest) is None
     assert "does not fit this version" in caplog.text
-    store._seal(f"stages/{STAGES[1].digest}/manifest.json", manifest)
+    store.files.seal(f"stages/{STAGES[1].digest}/manifest.json", manifest)
     assert store.find(STAGES[1].digest) is None
     assert "names stage" in caplog.text
 
@@ -244,31 +234,37 @@ class Crash(Exception):
     """The process ends here."""
 
 
-class Crashing(Store):
-    """A store whose process ends before, or in the middle of, its n-th write."""
+class Crashing(SealedFiles):
+    """Files whose process ends before, or in the middle of, its n-th write."""
 
     def __init__(self, folder: Path, *, writes: int, torn: bool) -> None:
-        filesystem = fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem())
-        super().__init__("inside", cache=folder / "cache", filesystem=filesystem)
+        super().__init__(fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem()), "inside")
         self.left, self.torn = writes, torn
 
     def _count(self, path: str, data: bytes) -> None:
         if self.left == 0:
             if self.torn:
                 # An object store or a network disk that keeps half of what it was given.
-                self._fs.create_dir(path.rsplit("/", 1)[0], recursive=True)
-                with self._fs.open_output_stream(path) as stream:
+                self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
+                with self.filesystem.open_output_stream(path) as stream:
                     stream.write(data[: len(data) // 2])
             raise Crash
         self.left -= 1
 
-    def _write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes) -> None:
         self._count(path, data)
-        super()._write(path, data)
+        super().write(path, data)
 
-    def _copy(self, source: Path, path: str) -> None:
+    def copy(self, source: Path, path: str) -> None:
         self._count(path, source.read_bytes())
-        super()._copy(source, path)
+        super().copy(source, path)
+
+
+def crashing(folder: Path, *, writes: int, torn: bool) -> Store:
+    files = Crashing(folder, writes=writes, torn=torn)
+    store = Store("inside", cache=folder / "cache", filesystem=files.filesystem)
+    store.files = files
+    return store
 
 
 @of_examples(0.8)
@@ -279,7 +275,7 @@ def test_a_crash_between_or_in_any_two_writes_leaves_the_stage_absent_or_complet
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             try:
-                commit(Crashing(folder, writes=writes, torn=torn))
+                commit(crashing(folder, writes=writes, torn=torn))
                 survived = True
             except Crash:
                 survived = False
@@ -303,12 +299,12 @@ def test_a_place_that_cannot_be_written_or_named_is_refused(tmp_path):
 
 
 def test_checkpoints_under_way_are_kept_apart_and_cleared(store):
-    directory = store.inflight(STAGE.digest)
+    directory = store.under_way.folder(STAGE.digest)
     (directory / "state").write_text("")
-    assert store.inflight(STAGE.digest) == directory
+    assert store.under_way.folder(STAGE.digest) == directory
     assert (directory / "state").exists()
-    store.clear_inflight(STAGE.digest)
-    assert list(store.inflight(STAGE.digest).iterdir()) == []
+    store.under_way.clear(STAGE.digest)
+    assert list(store.under_way.folder(STAGE.digest).iterdir()) == []
 
 
 def test_what_an_attempt_wrote_can_be_discarded(store):

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.pure.box import Box
 from tests.ray_local.stage_paths import training
 from tests.torch_cpu import tiny
 from trainables.catalogue.task import Task
+from trainables.errors import spoken
 from trainables.faults import Invalid
-from trainables.gang import Post, Request, Unfit, _run, serve, spoken, trainer
+from trainables.gang import Post, Request, Unfit, _run, serve, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Event, Failed, Progress
 from trainables.stages import Stage
@@ -20,40 +22,14 @@ from trainables.store import Store
 from trainables.training.ranks import RankFailed, Ranks
 
 
-class Box:
-    """A mailbox whose dispatcher has given the stage to another attempt, or has not."""
-
-    def __init__(self, *, accepting: bool, stopping: bool = False) -> None:
-        self.accepting, self.stopping = accepting, stopping
-        self.events: list[Event] = []
-
-    def accepts(self, attempt: str) -> bool:
-        return self.accepting
-
-    def holds(self, attempt: str) -> bool:
-        return self.accepting
-
-    def wanted(self, digest: str) -> bool:
-        return False
-
-    def watch(self, attempt: str) -> Callable[[], bool]:
-        return lambda: self.stopping
-
-    def report(self, attempt: str, event: Event) -> None:
-        self.events.append(event)
-
-    def settle(self) -> None:
-        pass
-
-
 def run(stage: Stage, box: Box, folder: Path) -> set[str]:
     """Run a stage of which another attempt has kept a checkpoint; the names of the checkpoints that are left."""
     store = Store(folder / "store", cache=folder / "cache")
-    (store.inflight(stage.digest) / "of-another").mkdir()
+    (store.under_way.folder(stage.digest) / "of-another").mkdir()
     gangs = Gangs(kind=GangKind.REHEARSAL, checkpoint_interval_steps=1000)
     request = Request(sequence=0, stage=stage.to_json(), attempt="mine")
     _run(request, box, store=store, cache=None, gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
-    return {path.name for path in store.inflight(stage.digest).glob("of-*")}
+    return {path.name for path in store.under_way.folder(stage.digest).glob("of-*")}
 
 
 ENDS = {

@@ -80,7 +80,7 @@ def test_a_killed_worker_resumes_to_the_bits_that_the_loop_alone_makes(cluster, 
         stages = real_path(seed=1)
         ticket = ray.get(handle.submit.remote("killed", [stage.to_json() for stage in stages]))
         stop = time.monotonic() + 90
-        while not any(store.inflight(stages[0].digest).glob("step-*")) and time.monotonic() < stop:
+        while not any(store.under_way.folder(stages[0].digest).glob("step-*")) and time.monotonic() < stop:
             time.sleep(0.02)
         os.kill(ray.get(handle.status.remote())["processes"]["gang-0"][0], signal.SIGKILL)
         events = until_end(handle, "killed", ticket, stages)
@@ -107,7 +107,7 @@ def test_a_gang_of_two_ranks_outlives_a_lost_rank_and_a_stage_that_fails(cluster
         stage = on_two(real_path(seed=2)[0])
         ticket = ray.get(handle.submit.remote("killed", [stage.to_json()]))
         stop = time.monotonic() + 180
-        while not any(store.inflight(stage.digest).glob("step-*")) and time.monotonic() < stop:
+        while not any(store.under_way.folder(stage.digest).glob("step-*")) and time.monotonic() < stop:
             time.sleep(0.02)
         os.kill(ray.get(handle.status.remote())["processes"]["gang-0"][1], signal.SIGKILL)
         (last,) = until_end(handle, "killed", ticket, (stage,))[-1:]

@@ -1,0 +1,22 @@
+"""What a file on a local disk hashes to, and bringing it there for good; knows no format."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def settle(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk, or a power cut could leave a name without content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
