@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from search_spaces.domains import Choice, Domain, Integers, Range, Simplex
@@ -14,7 +14,7 @@ from trainables.faults import Invalid, nearest, refuse
 from trainables.settings import Settings
 
 #: Settings that a search may vary: those that change no stage's cost, so that every trial of a cell costs the same.
-#: Those of `lora` mean something only in a stage that trains adapters.
+#: Those of `lora` mean something only in a stage that trains adapters, and are searched there alone.
 SEARCHABLE = (
     *("clip_norm", "dropout", "learning_rate", "masked_share", "warmup_steps", "weight_decay"),
     *("lora.alpha", "lora.dropout", "lora.rank"),
@@ -27,8 +27,8 @@ class Space:
     """What the search may vary.
 
     `intermediate` and `target` map a setting's name to its domain; `shares` bounds the mixing weights of cells that
-    mix tasks. A cell has only the parameters that mean something in it. A cell that `overrides` names has the whole
-    space stated there instead.
+    mix tasks. A cell has only the parameters that mean something in it: shares where it mixes tasks, `lora.rank` where
+    the stage trains adapters. A cell that `overrides` names has the whole space stated there instead.
 
     Raises:
         Invalid: naming every setting that is unknown or cannot be searched.
@@ -65,29 +65,32 @@ class Space:
         """The space of a cell: its own where it is named in `overrides`."""
         return self.overrides.get(cell.name, self)
 
-    def parameters(self, cell: Cell) -> dict[str, Domain]:
-        """Name → domain of the numbers drawn for one trial of the cell, in a fixed order.
+    def parameters(self, cell: Cell, intermediate: Settings | None, target: Settings) -> dict[str, Domain]:
+        """Name → domain of the numbers drawn for one trial of the cell from these settings, in a fixed order.
 
         A share is drawn as a number of the open unit interval; `values` turns the draws into shares.
         """
         mine = self.of(cell)
         found: dict[str, Domain] = {}
         if cell.intermediates:
-            found |= {f"intermediate.{name}": mine.intermediate[name] for name in sorted(mine.intermediate)}
+            found |= {
+                f"intermediate.{name}": mine.intermediate[name]
+                for name in sorted(_meant(mine.intermediate, intermediate))
+            }
         if cell.searches_shares:
             found |= {f"share.{task.name}": Range(LOWEST_DRAW, HIGHEST_DRAW) for task in cell.intermediates}
-        return found | {f"target.{name}": mine.target[name] for name in sorted(mine.target)}
+        return found | {f"target.{name}": mine.target[name] for name in sorted(_meant(mine.target, target))}
 
     def extent(self, cell: Cell, intermediate: Settings | None, target: Settings) -> Extent:
         """What the search of a cell covers, from the settings that it starts from."""
         stages = {"intermediate": intermediate if cell.intermediates else None, "target": target}
-        domains = {name: domain for name, domain in self.parameters(cell).items() if not name.startswith("share.")}
+        parameters = self.parameters(cell, intermediate, target)
+        domains = {name: domain for name, domain in parameters.items() if not name.startswith("share.")}
         defaults = {
             f"{where}.{name}": setting_of(settings, name)
             for where, settings in stages.items()
             if settings is not None
-            for name in SEARCHABLE
-            if settings.lora is not None or not name.startswith("lora.")
+            for name in _meant(SEARCHABLE, settings)
         }
         return Extent(
             domains=domains,
@@ -99,7 +102,7 @@ class Space:
         """The draws of trial 0: the settings as they stand, and even shares."""
         stages = {"intermediate": intermediate, "target": target}
         draws: dict[str, float] = {}
-        for name in self.parameters(cell):
+        for name in self.parameters(cell, intermediate, target):
             where, _, setting = name.partition(".")
             settings = stages.get(where)
             draws[name] = EVEN_DRAW if settings is None else setting_of(settings, setting)
@@ -120,27 +123,19 @@ class Space:
         mine = self.of(cell)
         stages = {"target": target} | ({"intermediate": intermediate} if cell.intermediates and intermediate else {})
         for where, settings in stages.items():
-            meaningful = list(mine.adapter_faults(where, settings))
-            yield from meaningful
-            if not meaningful:
-                yield from mine.default_faults(where, settings)
-                yield from mine.end_faults(where, settings)
+            yield from mine.default_faults(where, settings)
+            yield from mine.end_faults(where, settings)
         if cell.searches_shares:
             yield from mine.shares.faults_for(len(cell.intermediates))
-
-    def adapter_faults(self, where: str, settings: Settings) -> Iterator[str]:
-        """Settings of adapters that are searched in a stage that trains none."""
-        for name in getattr(self, where):
-            if name.startswith("lora.") and settings.lora is None:
-                yield f"{where}[{name!r}] needs adapters: give the {where} settings lora=LoRA(), or drop it"
 
     def end_faults(self, where: str, settings: Settings) -> Iterator[str]:
         """Why a trial could be impossible: an end of a domain that the settings refuse.
 
         What the settings allow is an interval for each name that can be searched, so the ends speak for all between.
         """
-        for name, domain in getattr(self, where).items():
-            for value in _ends(domain):
+        domains = getattr(self, where)
+        for name in _meant(domains, settings):
+            for value in _ends(domains[name]):
                 try:
                     with_setting(settings, name, value)
                 except Invalid as error:
@@ -148,13 +143,19 @@ class Space:
 
     def default_faults(self, where: str, settings: Settings) -> Iterator[str]:
         """Why the settings cannot be trial 0: a default outside the domain it is searched in."""
-        for name, domain in getattr(self, where).items():
+        domains = getattr(self, where)
+        for name in _meant(domains, settings):
             value = setting_of(settings, name)
-            if value not in domain:
+            if value not in domains[name]:
                 yield (
-                    f"{where} settings are the first trial, so {name} must lie in {domain}, got {value!r}; "
+                    f"{where} settings are the first trial, so {name} must lie in {domains[name]}, got {value!r}; "
                     "widen the domain or change the setting"
                 )
+
+
+def _meant(names: Iterable[str], settings: Settings | None) -> list[str]:
+    """Those of the names that mean something in a stage of these settings: adapters must be there to have a rank."""
+    return [name for name in names if not name.startswith("lora.") or (settings and settings.lora)]
 
 
 def _domain_faults(where: str, name: str, domain: Domain) -> Iterator[str]:

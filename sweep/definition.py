@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from search_spaces.domains import Domain
 from search_spaces.space import Space
 from search_spaces.transfer_grid import Cell, CellRole
 from sweep.search import Budget, Hyperband, Search, SuccessiveHalving, Wilcoxon
@@ -303,6 +304,10 @@ class Sweep:
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""
         return cell.intermediate_settings or self.intermediate_settings
+
+    def parameters(self, cell: Cell) -> dict[str, Domain]:
+        """What is searched in a cell: name → domain of the numbers drawn for one trial, in a fixed order."""
+        return self.space.parameters(cell, self.settings_before(cell), self.target_settings)
 
     @property
     def matched_steps(self) -> int:

@@ -46,7 +46,7 @@ def choose(
     scored = [record for record in before.values() if _score(record) is not None]
     if number < how.first or len(scored) < _LEAST:
         return Chosen(intermediate=setting_of_group(sweep, cell, before, number, how.fan_out))
-    domains = sweep.space.parameters(cell)
+    domains = sweep.parameters(cell)
     random = np.random.default_rng(seed)
     best = max(scored, key=lambda record: (_score(record), -record.key.number)).draws
     trained = {tuple(sorted(setting.items())): setting for setting in (used_again(sweep, cell, one) for one in scored)}

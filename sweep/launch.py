@@ -285,8 +285,23 @@ def _conduct(
         ray.init(log_to_driver=False, logging_level="ERROR")
     elif mine:
         start_local_ray(cpus=processors(), gpus=graphics_processors())
+    dispatcher = None
+
+    def stop(reason: str) -> None:
+        conductor.broken = conductor.broken or reason
+        if dispatcher is not None:
+            ray.get(dispatcher.pause.remote(reason))
+
+    def ask_to_stop(reason: str = "the sweep was stopped") -> None:
+        display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
+        stop(reason)
+
     try:
-        with posed(sweep, storage) as question, tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch:
+        with (
+            posed(sweep, storage) as question,
+            tempfile.TemporaryDirectory(prefix="transfer-sweep-") as scratch,
+            Stopping(ask_to_stop) as stopping,  # before any gang can have begun a stage
+        ):
             call_roll(sweep, question)
             every, still_open = conductor.stages()
             foreseen = conductor.foreseen()
@@ -316,14 +331,6 @@ def _conduct(
 
             meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
 
-            def stop(reason: str) -> None:
-                conductor.broken = conductor.broken or reason
-                ray.get(dispatcher.pause.remote(reason))
-
-            def ask_to_stop(reason: str = "the sweep was stopped") -> None:
-                display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
-                stop(reason)
-
             def ask() -> dict[str, Any]:
                 said = ray.get(dispatcher.status.remote(), timeout=10)
                 machines = sum(node["Alive"] for node in ray.nodes())
@@ -338,25 +345,26 @@ def _conduct(
                 return said | display.pace() | {"cells": conductor.waits(), "stopping": conductor.broken}
 
             request = StopRequest(store.filesystem, store.root, sweep.name)
-            with Stopping(ask_to_stop) as stopping:
 
-                def heed() -> None:
-                    if not stopping.asked and request.has_come():
-                        stopping.ask_once()
+            def heed() -> None:
+                if not stopping.asked and request.has_come():
+                    stopping.ask_once()
 
-                live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
-                try:
-                    hold.when_lost(stop)
-                    ended = -1
-                    while not conductor.broken and ended < (ended := conductor.ended()):
-                        _tune(conductor, name, scratch, mirrors)
-                    return ray.get(dispatcher.status.remote())
-                finally:
-                    hold.when_lost(None)
-                    live.close()
-                    meter.keep()
-                    request.take_away()
-                    close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
+            live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
+            try:
+                if conductor.broken:
+                    stop(conductor.broken)  # it was asked for before there was a dispatcher to hear it
+                hold.when_lost(stop)
+                ended = -1
+                while not conductor.broken and ended < (ended := conductor.ended()):
+                    _tune(conductor, name, scratch, mirrors)
+                return ray.get(dispatcher.status.remote())
+            finally:
+                hold.when_lost(None)
+                live.close()
+                meter.keep()
+                request.take_away()
+                close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
     finally:
         if mine:
             _end(ray.shutdown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -31,6 +32,10 @@ LOST_SECONDS = 0.75 * LEASE_SECONDS
 
 #: An object store may show an overwritten file late; whoever finds another's name after this has lost the race.
 SETTLING_SECONDS = 2.0
+
+
+#: Whoever looks at a lock of a disk keeps it for microseconds; one that is still kept after this is another run's.
+LOOKED_AT_SECONDS = 2.0
 
 
 class Hold:
@@ -80,22 +85,28 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] 
     if not isinstance(filesystem, pafs.LocalFileSystem):
         said = read_json(filesystem, f"{folder}/lease.json")
         return said if said and said["expires"] > time.time() else None
-    if filesystem.get_file_info(f"{folder}/lock").type == pafs.FileType.NotFound:
-        return None
-    lock = FileLock(f"{folder}/lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    if _is_locked(Path(folder, "lock")):
         return read_json(filesystem, f"{folder}/lock.json") or _me()
-    lock.release()
     return None
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process runs the sweep whose lock this is. Many may look at once: none of them is taken for one."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 @contextmanager
 def _locked(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hold]:
     lock = FileLock(f"{folder}/lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=LOOKED_AT_SECONDS)
     except Timeout:
         raise _refused(name, read_json(filesystem, f"{folder}/lock.json")) from None
     try:

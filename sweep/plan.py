@@ -105,7 +105,7 @@ def plan(sweep: Sweep) -> Plan:
         cells.append(
             CellPlan(
                 cell=cell,
-                parameters=tuple(sweep.space.parameters(cell)),
+                parameters=tuple(sweep.parameters(cell)),
                 search_trials=sum(trial.key.phase is Phase.SEARCH for trial in mine),
                 confirmation_trials=sum(trial.key.phase is Phase.CONFIRMATION for trial in mine),
                 steps=sum(stage.steps for stage in new.values()),
@@ -160,7 +160,7 @@ def _named(
     stages before the intermediate one, and all stages of a cell where nothing is searched. Otherwise an intermediate
     stage is shared by the trials of its setting, and whatever is trained after it belongs to one trial alone.
     """
-    if not sweep.space.parameters(cell):
+    if not sweep.parameters(cell):
         stages = tuple((stage.digest, stage) for stage in path)
         return PlannedTrial(key=TrialKey(cell=cell.name, phase=phase, number=number), seed=seed, stages=stages)
     target = max(0, target_place(path))

@@ -45,6 +45,7 @@ def plan_text(plan: Plan) -> str:
         *_ceiling(gangs),
         f"cost     about {duration(plan.seconds)} of training, a rough estimate from parameters and tokens",
     ]
+    lines += _unsearched(plan)
     lines += uncounted_lines([plan])
     if limits(sweep):
         lines.append(f"budget   {_budget(plan)}")
@@ -86,7 +87,7 @@ def _search(plan: Plan) -> str:
     search = plan.sweep.search
     used: dict[str, list[str]] = {}
     for cell in plan.cells:
-        domains = plan.sweep.space.parameters(cell.cell).values()
+        domains = plan.sweep.parameters(cell.cell).values()
         used.setdefault(sampler_for(search, cell.cell, domains).name, []).append(cell.cell.name)
     by_most = sorted(used, key=lambda name: -len(used[name]))
     words = [by_most[0], *(f"{name} in {', '.join(used[name])}" for name in by_most[1:])]
@@ -95,6 +96,19 @@ def _search(plan: Plan) -> str:
     elif any(cell.cell.intermediates for cell in plan.cells):
         words.append(f"each intermediate setting serves {search.fan_out} trial{'s' * (search.fan_out > 1)}")
     return "; ".join(words)
+
+
+def _unsearched(plan: Plan) -> list[str]:
+    """What the space says of adapters that no stage trains."""
+    spaces = (plan.sweep.space, *plan.sweep.space.overrides.values())
+    stated = {f"intermediate.{name}" for space in spaces for name in space.intermediate}
+    stated |= {f"target.{name}" for space in spaces for name in space.target}
+    searched = {name for cell in plan.cells for name in cell.parameters}
+    return [
+        f"note     {name} is searched in no cell: no stage that it speaks of trains adapters"
+        for name in sorted(stated - searched)
+        if ".lora." in name
+    ]
 
 
 def _budget(plan: Plan) -> str:

@@ -37,7 +37,7 @@ def used_again(sweep: Sweep, cell: Cell, record: TrialRecord) -> dict[str, float
 
     The space may have been edited since: an option dropped, a parameter added, shares bounded otherwise.
     """
-    domains = {name: d for name, d in sweep.space.parameters(cell).items() if not name.startswith("target.")}
+    domains = {name: d for name, d in sweep.parameters(cell).items() if not name.startswith("target.")}
     draws = intermediate(record.draws)
     if domains.keys() != draws.keys() or not all(draws[name] in domain for name, domain in domains.items()):
         return {}
@@ -82,7 +82,7 @@ def grid_points(sweep: Sweep, cell: Cell, sampler: Grid) -> tuple[dict[str, floa
     mine, default = sweep.space.of(cell), default_draws(sweep, cell)
     seed = seed_of(sweep, cell, 0)
     steps = mixture_steps(sweep, cell)
-    points = grid.points(mine.parameters(cell), mine.shares, sampler.points, steps, group=fan_out, seed=seed)
+    points = grid.points(sweep.parameters(cell), mine.shares, sampler.points, steps, group=fan_out, seed=seed)
     first = effective(sweep, cell, mine.values(cell, default))
     return tuple(point for point in points if effective(sweep, cell, mine.values(cell, point)) != first)
 
@@ -94,7 +94,7 @@ def search_trials(sweep: Sweep, cell: Cell) -> int:
         return sweep.search.trials
     mine = sweep.space.of(cell)
     steps, wanted = mixture_steps(sweep, cell), sweep.search.trials
-    if grid.size(mine.parameters(cell), mine.shares, sampler.points, steps, enough=wanted) >= wanted:
+    if grid.size(sweep.parameters(cell), mine.shares, sampler.points, steps, enough=wanted) >= wanted:
         return wanted
     return min(sweep.search.trials, 1 + len(grid_points(sweep, cell, sampler)))
 

@@ -95,7 +95,7 @@ def described(
 ) -> dict[str, Any]:
     """What a reader needs of a definition without this package."""
     test = sweep.target.split("test")
-    parameters = {name for cell in sweep.cells for name in sweep.space.parameters(cell)}
+    parameters = {name for cell in sweep.cells for name in sweep.parameters(cell)}
     return {
         "name": sweep.name,
         "target": sweep.target.name,

@@ -146,7 +146,7 @@ def importances(standing: Standing, sweep: Sweep) -> pa.Table:
     """
     rows = []
     for cell in sweep.cells:
-        parameters = sweep.space.parameters(cell)
+        parameters = sweep.parameters(cell)
         trials = [r for r in _search(standing, cell.name) if r.state is State.FINISHED and r.score is not None]
         row = {"sweep": standing.sweep, "cell": cell.name, "trials": len(trials)}
         reason = f"needs {LEAST_TRIALS} finished trials, got {len(trials)}" if len(trials) < LEAST_TRIALS else ""

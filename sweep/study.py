@@ -70,7 +70,7 @@ def propose(
     before = _search_trials(cell, records, below=number)
     if number == 0:
         return _proposal(sweep, cell, default_draws(sweep, cell))
-    sampler = sampler_for(sweep.search, cell, sweep.space.parameters(cell).values())
+    sampler = sampler_for(sweep.search, cell, sweep.parameters(cell).values())
     if isinstance(sampler, Grid):
         return _proposal(sweep, cell, next_of_grid(sweep, cell, sampler, before.values()))
     tried = {record.stages[-1] for record in before.values() if record.stages}
@@ -103,7 +103,7 @@ def _proposal(sweep: Sweep, cell: Cell, draws: dict[str, float]) -> Proposal:
 def _drawn(
     sweep: Sweep, cell: Cell, number: int, before: Mapping[int, TrialRecord], sampler: Sampler, again: int, left: float
 ) -> Proposal:
-    domains = sweep.space.parameters(cell)
+    domains = sweep.parameters(cell)
     seed = seed_of(sweep, cell, number, again)
     fan_out = sweep.search.fan_out
     fixed: dict[str, float] = {}
@@ -124,7 +124,7 @@ def _told(sweep: Sweep, cell: Cell, record: TrialRecord) -> TrialRecord:
 
     With K tasks there are K draws for K - 1 freedoms; told as they were drawn, their differences would be learned.
     """
-    domains = sweep.space.parameters(cell)
+    domains = sweep.parameters(cell)
     if not cell.searches_shares or not domains.keys() <= record.draws.keys():
         return record
     values = sweep.space.values(cell, record.draws)
@@ -276,7 +276,7 @@ def finished_study(sweep: Sweep, cell: Cell, records: Iterable[TrialRecord]) -> 
     """
     distributions = {
         name: FloatDistribution(0.0, 1.0) if name.startswith("share.") else _distribution(domain)
-        for name, domain in sweep.space.parameters(cell).items()
+        for name, domain in sweep.parameters(cell).items()
     }
     with _quiet():
         study = _study((), {}, RandomDraws())

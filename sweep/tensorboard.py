@@ -226,7 +226,7 @@ def _ranges(sweep: Sweep) -> dict[str, tuple[float, float]]:
     """The lowest and highest value of everything that a trial's values can hold; shares count as values, not draws."""
     ranges = {f"share.{task.name}": (0.0, 1.0) for cell in sweep.cells for task in cell.intermediates}
     for cell in sweep.cells:
-        for name, domain in sweep.space.parameters(cell).items():
+        for name, domain in sweep.parameters(cell).items():
             ends = domain.options if isinstance(domain, Choice) else (domain.low, domain.high)
             ranges.setdefault(name, (min(ends), max(ends)))
     return ranges

@@ -44,7 +44,7 @@ def untried(
 
     None where the space holds no other, or the `left` steps do not pay for another setting.
     """
-    domains, shares = sweep.space.parameters(cell), sweep.space.of(cell).shares
+    domains, shares = sweep.parameters(cell), sweep.space.of(cell).shares
     seed = str(seed_of(sweep, cell, number))
     for fixed in _settings(sweep, cell, number, before, left):
         free = {name: domain for name, domain in domains.items() if name not in fixed}

@@ -53,9 +53,7 @@ def test_a_mixture_stands_in_its_study_with_shares_and_its_draws_beside_them(tmp
     fake.write(str(tmp_path), name="mixed")
     ledger = Ledger(pafs.LocalFileSystem(), str(tmp_path), "mixed").open()
     sweep = small_sweep(name="mixed", cells=(BASELINE, MIXED))
-    draws = {name: 0.25 if "share" in name else 1e-3 for name in sweep.space.parameters(MIXED)} | {
-        "share.lab_qqp": 0.0625
-    }
+    draws = {name: 0.25 if "share" in name else 1e-3 for name in sweep.parameters(MIXED)} | {"share.lab_qqp": 0.0625}
     trial = fake.trial(TrialKey(cell=MIXED.name, phase=Phase.SEARCH, number=0), score=0.5, ending=What.FINISHED)
     trial[0].payload.update(draws=draws, values=sweep.space.values(MIXED, draws))
     for entry in trial:

@@ -232,7 +232,7 @@ def _searched(sweep, cell, score_of, power=lambda number: 1.0) -> list[dict]:
     for number in range(60):
         draws = {
             name: float(10 ** random.uniform(-4, -2) if name.endswith("rate") else random.uniform(0.001, 0.999))
-            for name in sweep.space.parameters(cell)
+            for name in sweep.parameters(cell)
         }
         draws |= {name: draw ** power(number) for name, draw in draws.items() if name.startswith("share.")}
         values = sweep.space.values(cell, draws)

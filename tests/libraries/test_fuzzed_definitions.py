@@ -19,6 +19,7 @@ from sweep.search import (
     Budget,
     CmaEs,
     ExpectedGain,
+    GaussianProcess,
     Grid,
     Hyperband,
     Median,
@@ -35,6 +36,7 @@ from tests.pure.small_sweep import BASELINE, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
 from trainables.faults import Invalid
 from trainables.gangs import GangKind, Gangs
+from trainables.selectors import Selector
 from trainables.settings import LoRA
 
 ODD = st.sampled_from([None, "x", -1, 0, math.nan, math.inf, True, (), 1.5])
@@ -43,10 +45,10 @@ SHARE = st.floats(0, 1)
 NUMBER = st.one_of(st.floats(1e-6, 0.5), SMALL, ODD)
 
 
-def built(kind, *arguments, **named):
+def built(made, /, *arguments, **named):
     """A value, or its refusal told as a mark that the definition cannot be written."""
     return st.tuples(st.tuples(*arguments), st.fixed_dictionaries({}, optional=named)).map(
-        lambda given: _made(kind, *given)
+        lambda given: _made(made, *given)
     )
 
 
@@ -84,6 +86,8 @@ SPACES = st.one_of(
 SAMPLERS = st.one_of(
     built(Tpe, startup_trials=SMALL),
     built(CmaEs, startup_trials=SMALL),
+    # Fitted after three trials at the earliest, which is all that is asked of it here: fitting it loads torch.
+    built(GaussianProcess, startup_trials=st.one_of(st.integers(3, 9), ODD.filter(lambda odd: odd is not True))),
     st.just(RandomDraws()),
     built(Grid, points=st.integers(1, 3)),
     ODD,
@@ -96,14 +100,18 @@ PRUNERS = st.one_of(
     built(Wilcoxon, p=SHARE),
     ODD,
 )
-SEARCHES = built(
-    Search,
-    trials=st.integers(0, 5),
-    fan_out=st.one_of(SMALL, built(ExpectedGain, settings=SMALL, fan_out=SMALL), ODD),
-    seed=st.one_of(SMALL, ODD),
-    sampler=SAMPLERS,
-    pruner=PRUNERS,
-) | st.integers(1, 5).map(lambda trials: Search(trials=trials))
+SEARCHES = st.one_of(
+    built(
+        Search,
+        trials=st.integers(0, 5),
+        fan_out=st.one_of(SMALL, built(ExpectedGain, settings=SMALL, fan_out=SMALL), ODD),
+        seed=st.one_of(SMALL, ODD),
+        sampler=SAMPLERS,
+        pruner=PRUNERS,
+    ),
+    built(Search, trials=st.integers(1, 5), sampler=SAMPLERS),
+    built(Search, trials=st.integers(1, 5), pruner=PRUNERS),
+)
 TASKS = st.lists(st.sampled_from([lab.NLI, lab.QQP, lab.SQUAD, lab.VISUAL_NLI]), max_size=3).map(tuple)
 CELLS = st.lists(
     st.one_of(
@@ -127,37 +135,60 @@ STAGE_SETTINGS = st.builds(
     st.floats(1e-5, 0.1),
     st.sampled_from([None, LoRA()]),
 )
-ANYTHING = st.fixed_dictionaries(
-    {"gangs": st.just(Gangs(kind=GangKind.REHEARSAL))},
-    optional={
-        "cells": CELLS,
-        "space": SPACES,
-        "search": SEARCHES,
-        "budget": st.one_of(
-            built(Budget, optimiser_steps=st.floats(1, 5000), wall_clock_hours=NUMBER, gpu_hours=NUMBER), ODD
-        ),
-        "target_settings": STAGE_SETTINGS,
-        "intermediate_settings": STAGE_SETTINGS,
-        "pretrain": st.none(),
-        "align_images": st.none(),
-        "align_after_intermediate": st.booleans(),
-        "confirmation_seeds": st.one_of(st.lists(SMALL, max_size=3).map(tuple), ODD),
-    },
+REHEARSAL = Gangs(kind=GangKind.REHEARSAL)
+GANGS = st.one_of(
+    built(
+        Gangs,
+        kind=st.one_of(st.sampled_from(GangKind), ODD),
+        count=st.one_of(st.integers(1, 4), ODD),
+        workers=st.one_of(st.sampled_from((1, 2, 3, 8)), ODD),
+        threads=st.one_of(SMALL, ODD),
+        gpus_per_worker=st.one_of(st.sampled_from((0, 0.5, 1, 1.5, 2)), ODD),
+        cpus_per_worker=NUMBER,
+        accelerator=st.one_of(st.just("L4"), ODD),
+        elastic=st.one_of(st.booleans(), ODD),
+        idle_seconds=NUMBER,
+        gang_hours=NUMBER,
+        node_hours=NUMBER,
+        checkpoint_interval_steps=st.one_of(SMALL, ODD),
+        patience_seconds=NUMBER,
+        rehearsal_step_seconds=NUMBER,
+    ),
+    built(Gangs, workers=st.sampled_from((1, 2, 3)), gpus_per_worker=st.sampled_from((0, 1))),
+    ODD,
 )
+FIELDS = {
+    "gangs": GANGS,
+    "cells": CELLS,
+    "space": SPACES,
+    "search": SEARCHES,
+    "budget": st.one_of(
+        built(Budget, optimiser_steps=st.floats(1, 5000), wall_clock_hours=NUMBER, gpu_hours=NUMBER), ODD
+    ),
+    "target_settings": STAGE_SETTINGS,
+    "intermediate_settings": STAGE_SETTINGS,
+    "pretrain": st.none(),
+    "align_images": st.none(),
+    "align_after_intermediate": st.booleans(),
+    "confirmation_seeds": st.one_of(st.lists(SMALL, max_size=3).map(tuple), ODD),
+    "selector": st.one_of(st.sampled_from(Selector), st.just("oracle"), ODD),
+    "checkpoints": st.one_of(SMALL, ODD),
+    "retrieval_layer": st.one_of(SMALL, ODD),
+    "storage_limit_bytes": st.one_of(st.floats(1, 1e12), NUMBER),
+}
+
+SAMPLED = (Tpe(), GaussianProcess(startup_trials=3), CmaEs(), Grid(points=2), RandomDraws())
+SOUND = {
+    "gangs": st.just(REHEARSAL),
+    "search": st.builds(Search, trials=st.integers(1, 4), sampler=st.sampled_from(SAMPLED)),
+    "selector": st.sampled_from([selector for selector in Selector if selector is not Selector.ORACLE]),
+    "checkpoints": st.integers(1, 4),
+    "storage_limit_bytes": st.floats(1, 1e12),
+}
 
 #: A few fields at a time are odd: with all of them, next to nothing would plan.
-DEFINITIONS = st.builds(
-    lambda given, names: {name: given[name] for name in names if name in given} | {"gangs": given["gangs"]},
-    ANYTHING,
-    st.sets(
-        st.sampled_from(
-            (
-                *("cells", "space", "search", "budget", "target_settings", "intermediate_settings", "pretrain"),
-                *("align_images", "align_after_intermediate", "confirmation_seeds"),
-            )
-        ),
-        max_size=4,
-    ),
+DEFINITIONS = st.sets(st.sampled_from(sorted(FIELDS)), max_size=4).flatmap(
+    lambda names: st.fixed_dictionaries(SOUND | {name: FIELDS[name] for name in sorted(names)})
 )
 
 reached = {"planned": 0, "refused": 0}

@@ -110,7 +110,7 @@ def test_every_sampler_and_pruner_gives_the_same_trials_for_any_number_of_gangs(
 def test_every_draw_lies_in_its_domain_and_comes_back_from_json_as_it_was(name, cell):
     sweep = sweep_of(**SEARCHES[name])
     for entry in history(sweep, cell, search_trials(sweep, cell), peak):
-        for parameter, domain in SPACE.parameters(cell).items():
+        for parameter, domain in sweep.parameters(cell).items():
             assert entry.draws[parameter] in domain, parameter
         assert isinstance(entry.draws["target.warmup_steps"], int)
         back = json.loads(json.dumps(entry.draws))
@@ -347,10 +347,30 @@ def test_wilcoxon_stops_a_trial_that_is_below_the_best_at_every_step():
 
 def test_a_rank_is_searched_only_where_adapters_are_trained():
     space = Space(target={"lora.rank": Integers(4, 32), "lora.alpha": LogRange(8.0, 64.0)})
-    with pytest.raises(ValueError, match=r"needs adapters: give the target settings lora=LoRA"):
-        sweep_of(space)
+    assert default_draws(small_sweep(space=space), BASELINE) == {}
     adapted = small_sweep(space=space, target_settings=replace(SETTINGS, lora=LoRA()))
     assert default_draws(adapted, BASELINE) == {"target.lora.alpha": 32.0, "target.lora.rank": 16}
     conductor, _ = conducted(replace(adapted, cells=(BASELINE,)))
     ranks = {record.values["target.lora.rank"] for record in conductor.records.values()}
     assert len(ranks) > 1 and all(isinstance(rank, int) for rank in ranks)
+
+
+def test_of_cells_that_share_a_space_each_has_the_rank_of_its_own_adapters():
+    ranks = {"lora.rank": Choice((4, 8, 16)), "dropout": Range(0.0, 0.5)}
+    adapting = Cell(name="adapting", intermediates=(lab.NLI,), intermediate_settings=replace(SETTINGS, lora=LoRA()))
+    sweep = small_sweep(cells=(BASELINE, ALONE, adapting), space=Space(intermediate=ranks, target=ranks))
+    assert {cell.name: list(sweep.parameters(cell)) for cell in sweep.cells} == {
+        "none": ["target.dropout"],
+        "nli": ["intermediate.dropout", "target.dropout"],
+        "adapting": ["intermediate.dropout", "intermediate.lora.rank", "target.dropout"],
+    }
+    conductor, _ = conducted(sweep)
+    assert conductor.complete()
+    values = {key.cell: record.values for key, record in conductor.records.items()}
+    assert [cell for cell in values if "intermediate.lora.rank" in values[cell]] == ["adapting"]
+    said = plan_text(plan(sweep))
+    assert "target.lora.rank is searched in no cell: no stage that it speaks of trains adapters" in said
+    assert "intermediate.lora.rank is searched in no cell" not in said
+    wrong = replace(adapting, intermediate_settings=replace(SETTINGS, lora=LoRA(rank=5)))
+    with pytest.raises(ValueError, match=r"intermediate settings are the first trial, so lora.rank must lie in"):
+        small_sweep(cells=(BASELINE, wrong), space=Space(intermediate=ranks))

@@ -334,7 +334,7 @@ def test_an_override_of_no_cell_is_refused_and_one_of_a_cell_is_searched_there_a
     )
     own = Space(target={"dropout": Range(0.0, 0.3)})
     sweep = small_sweep(space=Space(target={"learning_rate": LogRange(1e-4, 1e-2)}, overrides={"nli": own}))
-    assert {cell.name: list(sweep.space.parameters(cell)) for cell in sweep.cells[:2]} == {
+    assert {cell.name: list(sweep.parameters(cell)) for cell in sweep.cells[:2]} == {
         "none": ["target.learning_rate"], "nli": ["target.dropout"],
     }  # fmt: skip
     (wrong,) = faults_of(space=Space(overrides={"nli": Space(target={"learning_rate": LogRange(1e-5, 1e-4)})}))

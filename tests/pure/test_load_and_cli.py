@@ -515,3 +515,12 @@ def test_an_error_of_our_own_is_not_told_as_if_a_user_could_mend_it(monkeypatch)
     monkeypatch.setattr(sys.modules["sweep.plan"], "plan", lambda sweep: {}["x"])
     with pytest.raises(KeyError):
         main(["plan", "lab"])
+
+
+def test_ctrl_c_before_a_sweep_has_begun_is_a_line_too(monkeypatch, capsys):
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sweep.cli.load", interrupted)
+    assert main(["run", "lab"]) == 130
+    assert capsys.readouterr().err == "sweep: stopped\n"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,7 +32,8 @@ with held(pafs.LocalFileSystem(), sys.argv[1], "mine"):
 
 
 @pytest.fixture
-def place(tmp_path) -> tuple[pafs.FileSystem, str]:
+def place(tmp_path, monkeypatch) -> tuple[pafs.FileSystem, str]:
+    monkeypatch.setattr(lock, "LOOKED_AT_SECONDS", 0.2)
     (tmp_path / "sweeps/mine").mkdir(parents=True)
     return pafs.LocalFileSystem(), str(tmp_path)
 
@@ -66,6 +69,18 @@ def test_a_second_run_in_the_same_process_is_refused_too(place):
     with held(*place, "mine"), pytest.raises(Invalid, match="wait for that one or stop it"):
         with held(*place, "mine"):
             pass
+
+
+def test_whoever_looks_at_a_lock_is_not_taken_for_a_run_and_refuses_none(place, monkeypatch):
+    monkeypatch.setattr(lock, "LOOKED_AT_SECONDS", 60.0)
+    with held(*place, "mine"):
+        pass
+    with Path(place[1], "sweeps/mine/lock").open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert holder(*place, "mine") is None, "another looks at the same moment"
+        threading.Timer(0.3, looking.close).start()
+        with held(*place, "mine"):
+            assert holder(*place, "mine")["process"] == os.getpid()
 
 
 def test_on_an_object_store_a_lease_refuses_others_until_it_runs_out(remote):

@@ -257,7 +257,9 @@ def test_every_published_bound_is_one_that_fine_tuning_can_use():
         space = Space(intermediate=domains, target=domains)
         assert list(space.end_faults("target", settings)) == []
         assert list(space.default_faults("target", settings)) == []
-    assert grid.size(Space(target=published.INTERMEDIATE_GRID).parameters(BASELINE), Simplex(), 2, 0) == 10
+    assert (
+        grid.size(Space(target=published.INTERMEDIATE_GRID).parameters(BASELINE, None, settings), Simplex(), 2, 0) == 10
+    )
 
 
 # Shares as they are drawn
@@ -305,11 +307,11 @@ def test_a_minimum_that_leaves_no_room_is_refused():
 def test_each_cell_has_only_the_parameters_that_mean_something_in_it():
     intermediate = ["intermediate.learning_rate", "intermediate.weight_decay"]
     shares = ["share.lab_nli", "share.lab_qqp"]
-    assert list(SPACE.parameters(BASELINE)) == ["target.dropout"]
-    assert list(SPACE.parameters(ALONE)) == [*intermediate, "target.dropout"]
-    assert list(SPACE.parameters(FIXED)) == [*intermediate, "target.dropout"]
-    assert list(SPACE.parameters(MIXED)) == [*intermediate, *shares, "target.dropout"]
-    assert SPACE.parameters(MIXED)["share.lab_nli"] == Range(LOWEST_DRAW, HIGHEST_DRAW)
+    assert list(SPACE.parameters(BASELINE, SETTINGS, SETTINGS)) == ["target.dropout"]
+    assert list(SPACE.parameters(ALONE, SETTINGS, SETTINGS)) == [*intermediate, "target.dropout"]
+    assert list(SPACE.parameters(FIXED, SETTINGS, SETTINGS)) == [*intermediate, "target.dropout"]
+    assert list(SPACE.parameters(MIXED, SETTINGS, SETTINGS)) == [*intermediate, *shares, "target.dropout"]
+    assert SPACE.parameters(MIXED, SETTINGS, SETTINGS)["share.lab_nli"] == Range(LOWEST_DRAW, HIGHEST_DRAW)
     assert 0 < LOWEST_DRAW < EVEN_DRAW < HIGHEST_DRAW < 1
 
 
