@@ -19,6 +19,7 @@ from sweep.presets import SUITES
 from trainables.faults import refuse
 
 if TYPE_CHECKING:
+    from sweep.held import Held
     from sweep.stage_times import Measured
 
 
@@ -223,8 +224,9 @@ def add_simulation(command: argparse.ArgumentParser) -> None:
     )
 
 
-def simulation(plan: Plan, options: argparse.Namespace) -> str:
-    """The plan, replayed on the cluster that the options describe."""
+def simulation(plan: Plan, options: argparse.Namespace, held: Held | None = None) -> str:
+    """The plan, or what a storage leaves of it, replayed on the cluster that the options describe."""
+    from sweep.held import Held
     from sweep.simulate import Described, simulate, simulated_text
     from sweep.stage_times import Measured
 
@@ -246,7 +248,9 @@ def simulation(plan: Plan, options: argparse.Namespace) -> str:
         price_per_node_hour=options.price_per_node_hour,
     )
     seconds_of = times.seconds_of(lambda stage: estimated_seconds(stage, given or 0.0))
-    return simulated_text(plan, described, simulate(plan, described, seconds_of, pruned=times.pruned))
+    there = held or Held()
+    simulated = simulate(plan, described, seconds_of, pruned=times.pruned, done=there.done, ended=there.ended)
+    return simulated_text(plan, described, simulated)
 
 
 def _measured(planned: Plan, storage: str) -> Measured:
