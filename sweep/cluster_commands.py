@@ -213,7 +213,7 @@ def add_simulation(command: argparse.ArgumentParser) -> None:
         ("stage-overhead", float, None, "seconds between two stages (default: 0.2, or --measured's median)"),
         ("checkpoint", float, 120.0, "seconds between two checkpoints"),
         ("losses-per-node-hour", float, 0.0, "how often a machine is lost"),
-        ("price-per-node-hour", float, 0.0, "in any currency"),
+        ("price-per-node-hour", float, None, "in any currency (default: the definition's)"),
     ):
         stated = "" if default is None else " (default: %(default)s)"
         group.add_argument(f"--{name}", type=kind, default=default, help=text + stated)
@@ -245,7 +245,7 @@ def simulation(plan: Plan, options: argparse.Namespace, held: Held | None = None
         stage_overhead_seconds=_first(options.stage_overhead, times.between_seconds, usual.stage_overhead_seconds),
         checkpoint_seconds=options.checkpoint,
         losses_per_node_hour=options.losses_per_node_hour,
-        price_per_node_hour=options.price_per_node_hour,
+        price_per_node_hour=_first(options.price_per_node_hour, plan.sweep.gangs.price_per_node_hour),
     )
     seconds_of = times.seconds_of(lambda stage: estimated_seconds(stage, given or 0.0))
     there = held or Held()

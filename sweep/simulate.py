@@ -389,10 +389,12 @@ def _ceilings(plan: Plan, described: Described, simulated: Simulated) -> list[st
     """Whether what the definition allows is enough for this."""
     gangs, price = plan.sweep.gangs, described.price_per_node_hour
     head = simulated.makespan_seconds / 3600
+    cost = (simulated.node_hours + head) * gangs.price_per_node_hour
     lines = []
     for what, ceiling, needed in (
         ("gang-hours", gangs.gang_hours, simulated.node_hours * described.gangs_per_node),
         ("node-hours with the head's", gangs.node_hours, simulated.node_hours + head),
+        (f"of money, the head's too, of which {cost:,.2f} are needed", gangs.price, cost),
     ):
         if math.isfinite(ceiling):
             costs = f" ({ceiling * price:,.2f} at {price:g} each)" if price and what.startswith("node") else ""

@@ -30,6 +30,20 @@ def test_gangs_fit_exactly_where_their_workers_do(count, workers, cpus):
     assert (Gangs(count=count, workers=workers).fits(cpus=cpus, gpus=0) == ()) is (count * workers <= cpus)
 
 
+def test_a_ceiling_of_money_needs_the_price_of_a_machine():
+    assert Gangs(price=100.0, price_per_node_hour=2.5).price == 100.0
+    with pytest.raises(
+        Invalid, match=r"price_per_node_hour must be above 0 where a price is the ceiling \(100\), got 0"
+    ):
+        Gangs(price=100.0)
+    with pytest.raises(Invalid, match="price must be a number above 0, got 0"):
+        Gangs(price=0.0, price_per_node_hour=2.5)
+    with pytest.raises(Invalid, match="price_per_node_hour must be a finite number of at least 0, got -1"):
+        Gangs(price_per_node_hour=-1)
+    with pytest.raises(Invalid, match="price must be a number above 0, got '5'"):
+        Gangs(price="5")
+
+
 def test_a_rehearsal_fits_anywhere():
     assert Gangs(kind=GangKind.REHEARSAL, count=100).fits(cpus=0, gpus=0) == ()
 

@@ -167,9 +167,35 @@ def test_ceilings_are_printed_with_their_price_and_whether_they_are_enough():
     assert "ceiling      0.5 node-hours with the head's (1.50 at 3 each), not enough" in said
 
 
+def test_a_ceiling_of_money_is_printed_with_what_is_needed_of_it():
+    planned = plan(small_sweep(gangs=Gangs(count=2, price=10.0, price_per_node_hour=2.0)))
+    assert (
+        "ceiling  a price of 10 for all machines while it runs, at 2 an hour, over all runs; at it the sweep stops"
+        in plan_text(planned)
+    )
+    hour = simulate(planned, replace(INSTANT, nodes=2), lambda stage: 3600.0 / PLANNED.stages)
+    said = simulated_text(planned, INSTANT, hour)
+    needed = (hour.node_hours + hour.makespan_seconds / 3600) * 2.0
+    assert f"ceiling      10 of money, the head's too, of which {needed:,.2f} are needed, enough" in said
+    long = simulate(planned, replace(INSTANT, nodes=2), lambda stage: 3600.0)
+    assert "are needed, not enough: the sweep would stop with trials left open" in simulated_text(
+        planned, INSTANT, long
+    )
+
+
 def test_the_plan_command_prints_the_answer_with_its_assumptions(capsys):
     words = ["--simulate", "--nodes", "4", "--price-per-node-hour", "1.5", "--losses-per-node-hour", "0.1"]
     assert main(["plan", "lab", *words]) == 0
     said = capsys.readouterr().out
     for word in ("makespan", "utilisation", "reuse", "node-hours", "losses", *ASSUMPTIONS):
         assert word in said
+
+
+def test_the_price_of_the_definition_is_taken_where_none_is_given(capsys, tmp_path):
+    (tmp_path / "priced.py").write_text(
+        "from tests.pure.small_sweep import small_sweep\nfrom sweep import Gangs\n"
+        "sweep = small_sweep(gangs=Gangs(price_per_node_hour=7.0))\n"
+    )
+    for words, price in (((), 7), (("--price-per-node-hour", "3"), 3)):
+        assert main(["plan", str(tmp_path / "priced.py"), "--simulate", *words]) == 0
+        assert f" at {price} each" in capsys.readouterr().out
