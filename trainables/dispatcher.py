@@ -53,6 +53,9 @@ PATIENT_SECONDS = 300.0
 #: How often machines are looked at: gone ones, those about to go, and gangs without work.
 LOOK_SECONDS = 2.0
 
+#: How long work may wait for machines before that is said; to rent one takes a few minutes.
+LACKING_SECONDS = 60.0
+
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
 
@@ -141,6 +144,9 @@ class Dispatcher:
         self._begun = 0
         self._lacking = ""
         """What the machines that are there lack for a gang to start."""
+        self._lacking_since = 0.0
+        self._room = math.inf
+        """How many gangs have room on the machines that are there."""
         self._gang_seconds = 0.0
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -423,13 +429,23 @@ class Dispatcher:
         if gang in self._dead:
             return f"is not started again: {self._dead[gang]}"
         if not slot.incarnation:
-            return f"waits {self._lacking}" if self._lacking else "starts"
+            return self._starting(gang)
         stage = self._board.stage_of(gang)
         if stage is None:
             return "waits for a stage that is ready"
         step = self._last_step.get(slot.request.attempt, 0) if slot.request else 0
         words = f"{stage.kind} {'+'.join(task.name for task in stage.tasks)}"
         return f"{words}, step {step} of {stage.steps}" if stage.steps else words
+
+    def _starting(self, gang: str) -> str:
+        """In words, why a gang is not ready."""
+        if not self._is_serving(gang):
+            return "is not needed: no work waits for it"
+        if self._lacking:
+            return f"waits {self._lacking}"
+        if sum(bool(slot.incarnation) for slot in self._slots.values()) >= self._room:
+            return f"waits for machines: those that are there have room for {self._room:g} such gangs, which run"
+        return "starts"
 
     async def _watch(self) -> None:
         """End the host of a gang of which a rank gives no sign of life: not even its thread that should."""
@@ -528,10 +544,23 @@ class Dispatcher:
             try:
                 alive, draining = await asyncio.to_thread(_machines)
                 await self._heed(alive, draining)
-                self._lacking = self._gangs.waits_for(await asyncio.to_thread(_resources))
+                self._see_room(await asyncio.to_thread(_resources))
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _see_room(self, machines: list[dict[str, float]]) -> None:
+        """Take note of what the machines lack for a gang, and say so once it has kept work waiting for a while."""
+        before, self._lacking = self._lacking, self._gangs.waits_for(machines)
+        self._room = self._gangs.room_for_gangs(machines)
+        if self._lacking != before or not self._board.queued():
+            self._lacking_since = time.monotonic()
+        elif self._lacking and time.monotonic() - self._lacking_since >= LACKING_SECONDS:
+            self._lacking_since = math.inf  # once
+            self._notices.append(
+                f"work waits {self._lacking}. Where no autoscaler rents them, start machines that have it, or stop and "
+                "use smaller workers"
+            )
 
     async def _is_lost(self, nodes: set[str]) -> bool:
         """Whether a machine of these is known to be gone."""

@@ -144,6 +144,12 @@ class Gangs:
             min((int(one.get(name, 0) / each + 1e-9) for name, each in asked.items()), default=0) for one in machines
         )
 
+    def room_for_gangs(self, machines: Iterable[Mapping[str, float]]) -> float:
+        """How many gangs have room on machines that hold nothing else; infinity for those that ask for nothing."""
+        if self.kind is GangKind.REHEARSAL or not self.asks:
+            return math.inf
+        return self.room(machines) // self.workers
+
     def waits_for(self, machines: Sequence[Mapping[str, float]]) -> str:
         """In words, what one gang asks for that these machines have not; empty where it has room."""
         if self.kind is GangKind.REHEARSAL or not self.asks or (room := self.room(machines)) >= self.workers:

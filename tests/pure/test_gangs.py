@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -81,5 +83,7 @@ def test_a_gang_asks_for_the_accelerator_that_it_names_on_every_machine_and_take
         "8 CPU, 8 GPU)"
     )
     assert gangs.waits_for([right, right]) == ""
+    assert (gangs.room_for_gangs([other, right]), gangs.room_for_gangs([right] * 5)) == (0, 2)
+    assert Gangs(kind=GangKind.REHEARSAL).room_for_gangs([]) == Gangs(cpus_per_worker=0).room_for_gangs([]) == math.inf
     assert Gangs(gpus_per_worker=0.5).asks == {"CPU": 1.0, "GPU": 0.5}
     assert Gangs(cpus_per_worker=0.0).waits_for([]) == Gangs(kind=GangKind.REHEARSAL).waits_for([]) == ""
