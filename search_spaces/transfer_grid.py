@@ -88,6 +88,9 @@ class Cell:
             one = getattr(self, name)
             if one is not None:
                 yield from _no_tasks(name, [one])
+        pairs = self.shares if isinstance(self.shares, tuple) else (None,)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+            yield f"shares must be pairs of a task's name and its share, got {self.shares!r}; write ((name, share), …)"
 
     def _share_faults(self, names: Sequence[str]) -> Iterator[str]:
         stated = [name for name, _ in self.shares]
@@ -131,6 +134,7 @@ def transfer_grid(
     Raises:
         Invalid: naming everything that is no task.
     """
+    refuse("the grid", _list_faults(tasks=tasks, mixtures=mixtures, controls=controls))
     tasks, mixtures, controls = list(tasks), list(mixtures), list(controls)
     refuse("the grid", _grid_faults(tasks, mixtures, controls))
     cells = [Cell(name="none", role=CellRole.BASELINE)]
@@ -151,6 +155,13 @@ def transfer_grid(
     if hypothesis_only:
         cells.append(Cell(name="hypothesis_only", role=CellRole.HYPOTHESIS_ONLY))
     return tuple(cells)
+
+
+def _list_faults(**given: object) -> Iterator[str]:
+    """What is one where several are wanted."""
+    for name, several in given.items():
+        if isinstance(several, str) or not isinstance(several, Iterable):
+            yield f"{name} must be a sequence, got {several!r}; put it in (…,)"
 
 
 def _grid_faults(tasks: list[Task], mixtures: list[Sequence[Task]], controls: list[Task]) -> Iterator[str]:

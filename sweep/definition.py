@@ -238,7 +238,8 @@ class Sweep:
             if settings and settings.batch_size % (workers * settings.accumulation_steps):
                 yield (
                     f"{name}: batch_size must be a multiple of workers × accumulation_steps "
-                    f"({workers} × {settings.accumulation_steps}), got {settings.batch_size}"
+                    f"({workers} × {settings.accumulation_steps}), got {settings.batch_size}; change it "
+                    "or the workers of a gang"
                 )
 
     def _searched_faults(self) -> Iterator[str]:

@@ -256,7 +256,8 @@ def _writers(conductor: Conductor, store: Store, place: str, display: Display) -
     logdir = f"{store.root}/sweeps/{sweep.name}/tensorboard"
     text = definition_text(results.stated(), power_text(sweep))
     try:
-        writer = SweepWriter(logdir, sweep, conductor.records.values(), filesystem=store.filesystem, text=text)
+        records = conductor.records.values()
+        writer = SweepWriter(logdir, sweep, records, filesystem=store.filesystem, text=text, scores_of=store.scores)
     except OSError as error:
         display.say(f"this run writes nothing for TensorBoard: {error}")
         return ()

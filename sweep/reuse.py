@@ -51,7 +51,11 @@ def reuse_text(results: Results) -> str:
         return ""
     sweep = results.definition()
     planned = plan(sweep) if sweep is not None else None
-    words = f"; the plan says {planned.reuse_factor:.2f}, at most {planned.reuse_bound:.2f}" if planned else ""
+    words = ""
+    if planned is not None:
+        words = f"; the plan, in which nothing is pruned, says {planned.reuse_factor:.2f}"
+        if planned.reuse_bound > planned.reuse_factor:
+            words += f", at most {planned.reuse_bound:.2f}"
     return (
         f"reuse: {found.different:,} optimiser steps in place of {found.asked:,}, {found.factor:.2f} times as many if "
         f"no stage were shared{words}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,9 @@ class SweepWriter:
     Steps run on along a trial's path: those of the target follow those of the intermediate stage. A search trial is
     one session of the HParams page, named by its folder; taken up again after a kill, it goes on in a second file of
     the same folder and stays one session. One that had ended when the kill came gets its end from the next writer, out
-    of `records`. TensorBoard knows no pruned session: a pruned trial ends as a success, with the step in the metric
-    `pruned_at_step`. A trial that is still open has the status "unknown".
+    of `records`, and a confirmation its scores, by `scores_of` its evaluation. TensorBoard knows no pruned session: a
+    pruned trial ends as a success, with the step in the metric `pruned_at_step`. A trial that is still open has the
+    status "unknown".
 
     TensorBoard shows only those hyperparameters that the experiment declares, or else those of the first run alone.
     So all values that any trial of any cell can have are declared before the first. When an edited definition changes
@@ -64,17 +65,22 @@ class SweepWriter:
         *,
         filesystem: pafs.FileSystem | None = None,
         text: str = "",
+        scores_of: Callable[[str], Sequence[Score] | None] = lambda digest: None,
     ) -> None:
         self._files = EventFiles(filesystem or pafs.LocalFileSystem(), str(logdir))
         self._target = sweep.target.name
         self._kept_per_cell = max(1, RUNS // max(1, len(sweep.cells)))
         self._kept: dict[str, list[tuple[bool, float, int]]] = {}
         self._best: dict[str, float] = {}
-        searched = [one for one in records if one.key.phase is Phase.SEARCH and one.state is not State.OPEN]
+        ended = [one for one in records if one.state is not State.OPEN]
+        searched = [one for one in ended if one.key.phase is Phase.SEARCH]
         for record in searched:
             self._rank(record)
         for record in searched:
             self._make_up_for(record)
+        for record in ended:
+            if record.evaluation:
+                self._confirm_late(record, scores_of(record.evaluation) or ())
         self._files.put_once(f"{WHOLE}/{EXPERIMENT}", experiment([cell.name for cell in sweep.cells], _ranges(sweep)))
         if text:
             self._files.add(WHOLE, text_summary("definition", text))
@@ -118,20 +124,34 @@ class SweepWriter:
         if key.phase is Phase.SEARCH:
             for summary in session_end(record):
                 self._files.add(run, summary, last)
-        found = [score for score in scores if score.value is not None and score.role is Role.REPORT]
-        for score in found:
-            self._files.add(run, scalar(f"lang/{score.language}/{score.metric}", score.value or 0.0), last)
-        self._files.close(run)
         if key.phase is Phase.SEARCH:
+            self._files.close(run)
             self._searched(record)
-        elif found:
-            values = [score.value or 0.0 for score in found if score.metric == found[0].metric]
-            self._files.add(WHOLE, scalar(f"confirmed/{key.cell}", sum(values) / len(values)), record.seed)
+        else:
+            self._confirmed(record, scores, last)
+            self._files.close(run)
         self._files.flush(WHOLE)
 
     def close(self) -> None:
         """Close the folders of the trials that are still open; they go on when the sweep does."""
         self._files.close_all()
+
+    def _confirmed(self, record: TrialRecord, scores: Iterable[Score], step: int) -> None:
+        """The scores of each language, and their mean as a point of the whole sweep's run."""
+        found = _reported(scores)
+        for score in found:
+            self._files.add(run_name(record.key), scalar(_tag(score), score.value or 0.0), step)
+        if found:
+            values = [score.value or 0.0 for score in found if score.metric == found[0].metric]
+            point = scalar(f"confirmed/{record.key.cell}", sum(values) / len(values))
+            self._files.add(WHOLE, point, record.seed)
+
+    def _confirm_late(self, record: TrialRecord, scores: Sequence[Score]) -> None:
+        """Write the scores of a confirmation that an earlier process recorded and was killed before they were shown."""
+        run, found = run_name(record.key), _reported(scores)
+        if found and not self._files.holds(run, _tag(found[-1])):
+            self._confirmed(record, scores, sum(stage["steps"] for stage in record.stage_runs))
+            self._files.close(run)
 
     def _make_up_for(self, record: TrialRecord) -> None:
         """Write the end of a search trial that an earlier process recorded and was killed before it was shown."""
@@ -188,6 +208,14 @@ def last_score(record: TrialRecord) -> float | None:
     if record.score is not None:
         return record.score
     return record.scored[-1][1] if record.scored and record.state is State.PRUNED else None
+
+
+def _reported(scores: Iterable[Score]) -> list[Score]:
+    return [score for score in scores if score.value is not None and score.role is Role.REPORT]
+
+
+def _tag(score: Score) -> str:
+    return f"lang/{score.language}/{score.metric}"
 
 
 def _offset(path: Sequence[Stage], place: int) -> int:

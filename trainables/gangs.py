@@ -190,6 +190,11 @@ class Gangs:
                     f"there must be {what} for every worker: {self.count} gangs × {self.workers} workers × {each:g} = "
                     f"{needed:g}, got {available:g}; {advice}"
                 )
+        if self.threads > max(1, cpus):
+            faults.append(
+                f"threads must be at most the {cpus:g} processors that are there, got {self.threads}: more only "
+                "wait for one another; use fewer"
+            )
         return tuple(faults)
 
 

@@ -39,6 +39,11 @@ STEPS, WARM, RUNS = 120, 20, 3
 #: Development rows of (3): a hundredth is fifteen of them.
 DEV = 1500
 
+#: Steps of (3), at the learning rate of the twins' benchmark. The demo stops at 160, in the middle of the rise: a seed
+#: that rises twenty steps later, in whichever precision, then scores lower by a fifth, and five pairs say nothing.
+LEARNED_STEPS = 800
+LEARNED_RATE = 1e-3
+
 ENCODER = Encoder(
     name="bench",
     text=SmallEncoder(
@@ -193,6 +198,8 @@ def accuracy(folder: Path) -> bool:
     """
     demo = lab()
     assert demo.pretrain is not None and demo.intermediate_settings is not None
+    learned = replace(demo.intermediate_settings, learning_rate=LEARNED_RATE, maximum_steps=LEARNED_STEPS)
+    learned = replace(learned, warmup_steps=LEARNED_STEPS // 10, evaluation_interval_steps=LEARNED_STEPS // 2)
     nli = replace(LAB_NLI, splits=tuple(replace(s, rows=DEV) if s.name == "dev" else s for s in LAB_NLI.splits))
 
     def of(kind: StageKind, task: Task, settings: Settings, precision: str, seed: int, parent: str) -> Stage:
@@ -200,20 +207,20 @@ def accuracy(folder: Path) -> bool:
         one = replace(stage(precision, seed=seed), kind=kind, work=work)
         return replace(one, encoder=demo.encoder, parent=parent)
 
-    print(f"(3) text inference of the lab, {DEV} development rows: accuracy in bfloat16 minus in float32, five seeds")
+    print(f"(3) text inference of the lab, {LEARNED_STEPS} steps, {DEV} development rows, five seeds: accuracy")
     root = of(StageKind.PRETRAIN, demo.pretrain.task, demo.pretrain.settings, "float32", 0, "")
     run_stage(root, parent=None, output=folder / "root")
     gaps = []
     for seed in range(1, 6):
         found = {}
         for precision in ("float32", "bfloat16"):
-            one = of(StageKind.TRAIN, nli, demo.intermediate_settings, precision, seed, root.digest)
+            one = of(StageKind.TRAIN, nli, learned, precision, seed, root.digest)
             outcome = run_stage(one, parent=folder / "root", output=folder / f"{precision}-{seed}")
             found[precision] = outcome.history[-1].scores[0].value
         gaps.append(found["bfloat16"] - found["float32"])
         print(f"    seed {seed}: {found}", flush=True)
     gap, apart = statistics.mean(gaps), statistics.stdev(gaps)
-    print(f"    mean gap {gap:+.4f}, standard deviation {apart:.4f}   (must be at least -0.01)")
+    print(f"    bfloat16 minus float32: mean {gap:+.4f}, standard deviation {apart:.4f}   (must be at least -0.01)")
     return gap >= -0.01
 
 

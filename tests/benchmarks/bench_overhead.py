@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ.setdefault("RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS", "0")
 
@@ -72,18 +73,22 @@ def tiny_sweep() -> Sweep:
 def ours(storage: Path) -> tuple[list[float], list[float], int]:
     """Seconds between the ends of consecutive trials, seconds of their last stage in the gang, and trials pruned."""
     from sweep.launch import run
-    from sweep.records import Phase, State
+    from sweep.ledger import Ledger
+    from sweep.records import Happening, Phase, State, What
 
-    results = run(tiny_sweep(), storage)
-    ledger = storage / "sweeps" / results.name / "ledger"
-    ends = sorted(
-        path.stat().st_mtime
-        for end in (State.FINISHED, State.PRUNED)
-        for path in ledger.glob(f"*.{Phase.SEARCH}.*.{end}.*.parquet")
-    )
+    ends: list[float] = []
+    record = Ledger.record
+
+    def noting(ledger: Ledger, happening: Happening) -> None:
+        record(ledger, happening)
+        if happening.trial.phase is Phase.SEARCH and happening.what in (What.FINISHED, What.PRUNED):
+            ends.append(time.monotonic())
+
+    with patch.object(Ledger, "record", noting):
+        results = run(tiny_sweep(), storage)
     records = [record for record in results.standing().records.values() if record.key.phase is Phase.SEARCH]
     if len(ends) != 2 * TRIALS or not results.complete:
-        raise SystemExit(f"all {2 * TRIALS} trials must end finished or pruned, got {len(ends)}: {records}")
+        raise SystemExit(f"all {2 * TRIALS} trials must end finished or pruned, got {len(ends)}")
     between = [after - before for before, after in pairwise(ends)][WARM:]
     stages = [record.stage_runs[-1]["seconds"] for record in records if record.state is State.FINISHED]
     return between, stages, sum(record.state is State.PRUNED for record in records)

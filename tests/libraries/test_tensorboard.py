@@ -240,6 +240,23 @@ def test_a_confirmation_shows_the_accuracy_of_each_language(ask):
     assert {f"lang/{language}/accuracy" for language in fake.LANGUAGES} <= set(tags)
 
 
+def test_a_confirmation_that_a_kill_kept_from_being_shown_is_shown_by_the_next_writer_once(tmp_path):
+    writer = _writer(tmp_path)
+    writer.started(_record("nli", 0, NLI, phase=Phase.CONFIRMATION), PATH)
+    writer.close()
+    ended = _record("nli", 0, NLI, State.FINISHED, score=0.7, phase=Phase.CONFIRMATION, evaluation="kept")
+    kept = {"kept": fake.scores_of(fake.answers("nli", 2, 1))}
+    files = EventFiles(pafs.LocalFileSystem(), str(tmp_path))
+    assert not files.holds("nli/confirmation-0", "lang/")
+    for _ in range(2):
+        SweepWriter(tmp_path, _sweep(), [ended], scores_of=kept.get).close()
+        shown = [path.read_bytes() for path in (tmp_path / "nli" / "confirmation-0").iterdir()]
+        for language in fake.LANGUAGES:
+            assert sum(f"lang/{language}/accuracy".encode() in data for data in shown) == 1
+    points = [b"confirmed/nli" in path.read_bytes() for path in (tmp_path / WHOLE).iterdir()]
+    assert sum(points) == 1
+
+
 def test_a_trial_taken_up_again_goes_on_in_its_own_run(ask):
     rows = ask("scalars/scalars?run=nli%2Fsearch-1&tag=loss")
     assert [row[1] for row in rows] == [20, 40]

@@ -27,6 +27,12 @@ def test_the_arithmetic_is_printed_when_gangs_do_not_fit():
     )
 
 
+def test_more_threads_than_processors_do_not_fit():
+    assert Gangs(threads=2).fits(cpus=2, gpus=0) == ()
+    (fault,) = Gangs(threads=64).fits(cpus=2, gpus=0)
+    assert "threads must be at most the 2 processors that are there, got 64" in fault
+
+
 @given(count=st.integers(1, 20), workers=st.integers(1, 8), cpus=st.integers(0, 64))
 def test_gangs_fit_exactly_where_their_workers_do(count, workers, cpus):
     assert (Gangs(count=count, workers=workers).fits(cpus=cpus, gpus=0) == ()) is (count * workers <= cpus)

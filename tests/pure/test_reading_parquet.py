@@ -1,5 +1,7 @@
 import io
+import struct
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -94,6 +96,11 @@ def test_all_faults_are_told_at_once(task):
         ("dev", {"label": [0.0, 1.0, 2.0, 0.0]}, "column 'label' must hold int64 or strings, got double"),
         ("dev", {"id": [1, 2, 3, 4]}, "column 'id' must hold strings, got int64"),
         ("dev", {"image": ["a", "b", "c", "d"]}, "column 'image' must be binary or struct<bytes, path>, got string"),
+        (
+            "dev",
+            {"image": [{"bytes": png(number) if number else None, "path": "x.png"} for number in (0, 1, 2, 3)]},
+            "must hold the bytes of every image, got 1 rows without (id dev-100)",
+        ),
         ("dev", {"hypothesis": ["a", None, "c", "d"]}, "column 'hypothesis' must have no empty value, got 1"),
         ("dev", {"id": ["a", "a", "b", "c"]}, "ids must differ within 'en', got 1 repeated"),
         ("dev", {"id": ["train-0", "b", "c", "d"]}, "must share no id, got 1 in both (train-0)"),
@@ -132,6 +139,16 @@ def test_a_corrupt_image_is_refused_when_it_is_read(task):
     with pytest.raises(Invalid, match="split 'dev', id 'dev-102'") as refused:
         read(task, "dev", None, None)
     assert task.source.dev in str(refused.value)
+
+
+def test_an_image_whose_header_claims_a_huge_size_is_refused_by_name(task):
+    made = columns("dev")
+    data = made["image"][2]["bytes"]
+    size = struct.pack(">II", 60_000, 60_000) + data[24:29]
+    made["image"][2]["bytes"] = data[:16] + size + struct.pack(">I", crc32(b"IHDR" + size)) + data[33:]
+    rewrite(task, "dev", image=made["image"])
+    with pytest.raises(Invalid, match=r"more than .* pixels.* split 'dev', id 'dev-102'"):
+        read(task, "dev", None, None)
 
 
 def test_files_that_changed_since_they_were_planned_are_refused(task):

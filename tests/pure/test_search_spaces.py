@@ -476,6 +476,15 @@ def test_shares_divided_by_their_sum_make_a_cell(shares):
         ),
         (lambda: Cell(name="a", intermediates=lab.NLI), ["intermediates must be a tuple of tasks, got Task("]),
         (lambda: Cell(name="a", align_words="words"), ["align_words must be Task values, got 'words'; use task('wor"]),
+        (lambda: transfer_grid("lab_nli"), ["tasks must be a sequence, got 'lab_nli'; put it in (…,)"]),
+        (lambda: transfer_grid(lab.NLI), ["tasks must be a sequence, got Task("]),
+        *(
+            (
+                lambda shares=shares: Cell(name="a", intermediates=(lab.NLI, lab.QQP), shares=shares),
+                [f"shares must be pairs of a task's name and its share, got {shares!r}"],
+            )
+            for shares in ({"lab_nli": 0.5, "lab_qqp": 0.5}, (0.5, 0.5))
+        ),
         (lambda: Cell(name="a", learned_from=3), ["learned_from must be Task values, got 3; give a task"]),
     ],
 )

@@ -214,9 +214,13 @@ def opened(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as raw:
             image = raw.convert("RGBA" if "transparency" in raw.info or raw.mode in ("RGBA", "LA") else "RGB")
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         # In words of our own: Pillow names the object that it read from by its address, another one in every run.
-        fault = "of no format that is known" if isinstance(error, UnidentifiedImageError) else "cut short or damaged"
+        fault = "cut short or damaged"
+        if isinstance(error, UnidentifiedImageError):
+            fault = "of no format that is known"
+        elif isinstance(error, Image.DecompressionBombError):
+            fault = f"with more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, as a damaged one may claim"
         raise Invalid(
             "the images", [f"every image must be a whole PNG or JPEG, got one that is not ({fault})"]
         ) from error

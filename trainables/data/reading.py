@@ -210,6 +210,13 @@ def _parquet_table(task: Task, split: Split) -> tuple[pa.Table | None, list[str]
     if faults:
         return None, faults
     table = table.set_column(table.schema.get_field_index("image"), "image", _images(table["image"]))
+    without = table["id"].filter(pc.is_null(pc.struct_field(table["image"], "bytes"))).to_pylist()
+    if without:
+        named = ", ".join(str(item) for item in without[:_SHOWN])
+        return None, [
+            f"{where}: column 'image' must hold the bytes of every image, got {len(without)} rows without "
+            f"(id {named}); store the bytes, a path beside them is not read"
+        ]
     for name in ("id", "language", "hypothesis"):
         place = table.schema.get_field_index(name)
         table = table.set_column(place, name, table[name].cast(pa.string()))
@@ -232,20 +239,19 @@ def _images(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _refuse_broken_images(table: pa.Table, path: str, split: str) -> None:
-    """Raise where an image is no image, so that it is found before the first step."""
-    good: set[bytes] = set()
+    """Raise where an image is no image, so that it is found before the first step; each image is told once."""
+    seen: set[bytes] = set()
     faults = []
     for item, data in zip(table["id"].to_pylist(), image_bytes(table["image"]), strict=True):
         key = sha256(data).digest()
-        if key in good:
+        if key in seen:
             continue
+        seen.add(key)
         try:
             opened(data)
         except Invalid as broken:
             where = f"in {path}, split {split!r}, id {item!r}; replace or drop that row"
             faults += [f"{fault} {where}" for fault in broken.faults]
-        else:
-            good.add(key)
     refuse("the images", faults)
 
 
