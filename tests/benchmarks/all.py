@@ -1,7 +1,7 @@
 """The benchmarks that take minutes at most and need no GPU, one after another; measures nothing itself.
 
-Of `bench_scale` it runs the ledger alone; `bench_loop --part 3` (accuracy in bfloat16), `bench_twins`, `bench_seed_sets`
-and `bench_hosts` are run by name.
+Of `bench_scale` it runs the ledger alone; `bench_loop --part 3` (accuracy in bfloat16), `bench_twins`,
+`bench_seed_sets` and `bench_hosts` are run by name.
 
     python -m tests.benchmarks.all          # about twenty minutes
 
