@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.cluster_commands import (
@@ -26,6 +27,8 @@ from sweep.suite import Suite
 from trainables.faults import Invalid, NotThere
 
 if TYPE_CHECKING:
+    from sweep.held import Held
+    from sweep.plan import Plan
     from sweep.results import Results
 
 DEFAULT_STORAGE = "sweeps"
@@ -85,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     plan = _command(commands, "plan", _plan, "print cells, trials, stages and cost; start nothing")
     plan.set_defaults(together=_plan_together)
     plan.epilog = (
-        "It looks at no storage: what an earlier sweep left in --storage is counted as if it were yet to be run."
+        "All is counted as if it were yet to be run; a last line says what --storage holds of it already, and "
+        "--simulate replays what is left."
     )
     add_simulation(plan)
     table = _command(commands, "table", _table, "print accuracy per cell and language; write Parquet and CSV")
@@ -258,9 +262,25 @@ def _plan(options: argparse.Namespace) -> int:
         print(remarks_text(found.remarks))
     if power := power_text(planned.sweep):
         print(power)
+    holds = _held(planned, options, found.absent_cells)
     if options.simulate:
-        print("\n" + simulation(planned, options))
+        print("\n" + simulation(planned, options, holds))
     return 0
+
+
+def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str]) -> Held | None:
+    """What the storage holds of a plan, which is printed; None where there is none, or another definition's."""
+    if options.storage == DEFAULT_STORAGE and not Path(options.storage).is_dir():
+        return None
+    from sweep.held import held_text, look
+
+    try:
+        holds = look(planned, options.storage, absent)
+    except Invalid as error:
+        print(f"held     in {options.storage}: nothing that this definition could go on with. {error}")
+        return None
+    print(held_text(planned, holds, options.storage))
+    return holds
 
 
 def _table(options: argparse.Namespace) -> int:

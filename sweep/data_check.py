@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.catalogue.xtreme_m import COLUMNS, parquet_task
-from trainables.data.images import opened
+from trainables.data.images import content_hash, opened
 from trainables.data.reading import image_bytes, inspect, parquet_rows
 from trainables.faults import Invalid, NotThere
 
@@ -88,7 +87,7 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
         columns=_columns(paths),
         parts=parts,
         parallel=tuple(_parallel(tables)),
-        images=len({_hash(data) for table in tables.values() for data in image_bytes(table["image"])}),
+        images=len({content_hash(data) for table in tables.values() for data in image_bytes(table["image"])}),
         faults=tuple(faults),
         warnings=tuple(warnings),
     )
@@ -118,15 +117,11 @@ def _columns(paths: dict[str, Path]) -> tuple[tuple[str, str], ...]:
     return tuple((name, " or ".join(found[name])) for name in order)
 
 
-def _hash(data: bytes) -> bytes:
-    return sha256(data).digest()
-
-
 def _broken_images(split: str, table: pa.Table) -> Iterator[str]:
     broken: dict[bytes, str] = {}
     seen: set[bytes] = set()
     for item, data in zip(table["id"].to_pylist(), image_bytes(table["image"]), strict=True):
-        key = _hash(data)
+        key = content_hash(data)
         if key in seen:
             continue
         seen.add(key)
@@ -142,7 +137,7 @@ def _broken_images(split: str, table: pa.Table) -> Iterator[str]:
 
 
 def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    keys = [_hash(data) for data in image_bytes(table["image"])]
+    keys = [content_hash(data) for data in image_bytes(table["image"])]
     for key, row in zip(keys, table.drop_columns(["image"]).to_pylist(), strict=True):
         yield {**row, "image": key}
 

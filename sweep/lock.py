@@ -24,7 +24,8 @@ from trainables.faults import Invalid
 
 _log = logging.getLogger(__name__)
 
-#: A lease that its holder has not renewed for so long is nobody's. Clocks of two machines may differ by a part of it.
+#: A lease that its holder has not renewed for so long is nobody's, by the clock of the storage. Where that states no
+#: times, and for whoever only asks, the clocks of two machines count, which may differ by a part of it.
 LEASE_SECONDS = 90.0
 
 #: A holder that could not renew it for so long stops: the rest is for its gangs to end their steps in.
@@ -79,12 +80,19 @@ def held(filesystem: pafs.FileSystem, root: str, name: str) -> Iterator[Hold]:
         yield mine
 
 
-def holder(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] | None:
-    """Who runs the sweep now, as `host`, `process` and `since`; None where nobody does."""
+def holder(filesystem: pafs.FileSystem, root: str, name: str, *, may_write: bool = False) -> dict[str, Any] | None:
+    """Who runs the sweep now, as `host`, `process` and `since`; None where nobody does.
+
+    On an object store whoever `may_write` there is told by its clock, and others by that of this machine.
+    """
     folder = f"{root.rstrip('/')}/sweeps/{name}"
     if not isinstance(filesystem, pafs.LocalFileSystem):
-        said = read_json(filesystem, f"{folder}/lease.json")
-        return said if said and said["expires"] > time.time() else None
+        path = f"{folder}/lease.json"
+        said = read_json(filesystem, path)
+        if said is None:
+            return None
+        stands = _stands(filesystem, path, said) if may_write else said["expires"] > time.time()
+        return said if stands else None
     if _is_locked(Path(folder, "lock")):
         return read_json(filesystem, f"{folder}/lock.json") or _me()
     return None
@@ -127,7 +135,7 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
         put_whole(filesystem, path, text.encode())
 
     said = read_json(filesystem, path)
-    if said and said["expires"] > time.time() and not _is_gone(said):
+    if said and not _is_gone(said) and _stands(filesystem, path, said):
         raise _refused(name, said)
     write()
     renewed = time.monotonic()
@@ -166,6 +174,24 @@ def _leased(filesystem: pafs.FileSystem, folder: str, name: str) -> Iterator[Hol
             said = read_json(filesystem, path)
             if said and said["lease"] == mine["lease"]:
                 filesystem.delete_file(path)
+
+
+def _stands(filesystem: pafs.FileSystem, path: str, said: dict[str, Any]) -> bool:
+    """Whether a lease that was found is its holder's still."""
+    age = _age(filesystem, path)
+    return said["expires"] > time.time() if age is None else age < LEASE_SECONDS
+
+
+def _age(filesystem: pafs.FileSystem, path: str) -> float | None:
+    """Seconds since a file was written, by the clock of its storage alone; None where that states no times."""
+    probe = f"{path}.{uuid.uuid4().hex[:8]}"
+    put_whole(filesystem, probe, b"now")
+    try:
+        now, then = (info.mtime for info in filesystem.get_file_info([probe, path]))
+    finally:
+        with suppress(OSError):  # what stays costs three bytes
+            filesystem.delete_file(probe)
+    return (now - then).total_seconds() if now and then else None
 
 
 def _refused(name: str, said: dict[str, Any] | None) -> Invalid:

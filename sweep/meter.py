@@ -49,6 +49,7 @@ class Meter:
         for what, spent, ceiling in (
             ("gangs have spent the {:g} gang-hours", self.gang_hours, self._gangs.gang_hours),
             ("machines have stood for the {:g} node-hours", self.node_hours, self._gangs.node_hours),
+            ("machines have cost the {:g}", self.node_hours * self._gangs.price_per_node_hour, self._gangs.price),
         ):
             if spent >= ceiling:
                 return f"the {what.format(ceiling)} that the definition allows over all runs"

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 #: Amazon asks to look every five seconds for a notice of two minutes; Google gives half a minute.
 LOOK_SECONDS = 2.0
@@ -32,32 +33,34 @@ Notice = Callable[[], float | None]
 
 def aws(base: str = "http://169.254.169.254") -> float | None:
     """What EC2's metadata (IMDSv2) say of an interruption: nothing is there, 404, until there is one."""
-    token = _ask(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
-    said = _ask(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token or ""})
+    token, _ = _ask(f"{base}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
+    said, now = _ask(f"{base}/latest/meta-data/spot/instance-action", {"X-aws-ec2-metadata-token": token or ""})
     if said is None:
         return None
     goes = datetime.fromisoformat(json.loads(said)["time"])
-    return max(0.0, goes.timestamp() - time.time())
+    return max(0.0, goes.timestamp() - now)
 
 
 def gcp(base: str = "http://metadata.google.internal") -> float | None:
     """What Compute Engine's metadata say of a preemption."""
-    said = _ask(f"{base}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
+    said, _ = _ask(f"{base}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"})
     return _GOOGLE_SECONDS if said == "TRUE" else None
 
 
 CLOUDS: Mapping[str, Callable[..., float | None]] = {"aws": aws, "gcp": gcp}
 
 
-def _ask(url: str, headers: dict[str, str], method: str = "GET") -> str | None:
-    """What a metadata server answers; None where it has nothing there."""
+def _ask(url: str, headers: dict[str, str], method: str = "GET") -> tuple[str | None, float]:
+    """What a metadata server answers, None where it has nothing there, and what time it is by the server's clock."""
     request = urllib.request.Request(url, headers=headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=_ANSWER_SECONDS) as answer:
-            return answer.read().decode().strip()
+            said = answer.headers.get("Date")
+            now = parsedate_to_datetime(said).timestamp() if said else time.time()
+            return answer.read().decode().strip(), now
     except urllib.error.HTTPError as error:
         if error.code == 404:
-            return None
+            return None, time.time()
         raise
 
 

@@ -126,6 +126,10 @@ def _ceiling(gangs: Gangs) -> list[str]:
     """What the definition allows the gangs to spend, where it says so."""
     stated = ((gangs.gang_hours, "gang-hours"), (gangs.node_hours, "node-hours of all machines while it runs"))
     words = [f"{hours:g} {what}" for hours, what in stated if hours != math.inf]
+    if gangs.price != math.inf:
+        words.append(
+            f"a price of {gangs.price:g} for all machines while it runs, at {gangs.price_per_node_hour:g} an hour"
+        )
     if not words:
         return []
     return [f"ceiling  {', '.join(words)}, over all runs; at it the sweep stops, and what is open stays open"]

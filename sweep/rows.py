@@ -1,10 +1,10 @@
-"""Some rows of a table, as text: filters by column and writes as a table, CSV or JSON; computes nothing."""
+"""Rows of a table as text: filters by column and writes as a table, Markdown, CSV or JSON; computes nothing."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -46,28 +46,43 @@ def rows_text(table: pa.Table, format: str, columns: Sequence[str]) -> str:
     Raises:
         ValueError: for another format.
     """
-    if format == "csv":
-        from sweep.tables import csv_bytes
-
-        return csv_bytes(table).to_pybytes().decode().rstrip("\n")
+    if format in ("csv", "json"):
+        return whole_text(table, format)
     rows = table.to_pylist()
-    if format == "json":
-        return json.dumps(rows, indent=1, ensure_ascii=False)
     if format not in ("table", "markdown"):
         raise ValueError(f"the format must be table, csv, markdown or json, got {format!r}")
     if format == "markdown":
         shown = [[_value(row, name).replace("|", r"\|") for name in columns] for row in rows]
         rule = ["---:" if _is_number(table, name) else "---" for name in columns]
         lines = [[name.replace("_", " ") for name in columns], rule, *shown]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return markdown_text(lines)
     printed = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in columns:
         number = _is_number(table, name)
         printed.add_column(Text(name.replace("_", " ")), justify="right" if number else "left", no_wrap=number)
     for row in rows:
         printed.add_row(*(Text(_value(row, name)) for name in columns))
+    return printed_text(printed)
+
+
+def whole_text(table: pa.Table, format: str) -> str:
+    """All columns of a table, as `csv` or else as `json`, without a newline at the end."""
+    if format == "csv":
+        from sweep.tables import csv_bytes
+
+        return csv_bytes(table).to_pybytes().decode().rstrip("\n")
+    return json.dumps(table.to_pylist(), indent=1, ensure_ascii=False)
+
+
+def markdown_text(lines: Iterable[Sequence[str]]) -> str:
+    """Lines of cells, the second of them the rule, as a table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def printed_text(table: Table) -> str:
+    """A table as a terminal without a right edge or colours would show it."""
     file = io.StringIO()
-    Console(file=file, width=10_000, color_system=None, force_terminal=False).print(printed)
+    Console(file=file, width=10_000, color_system=None, force_terminal=False).print(table)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import sys
 import textwrap
 import threading
@@ -25,6 +23,7 @@ from search_spaces.transfer_grid import CellRole
 from sweep.live import stages_text
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.reuse import reuse_text
+from sweep.rows import markdown_text, printed_text, whole_text
 
 if TYPE_CHECKING:
     from sweep.plan import Plan
@@ -78,17 +77,13 @@ def table_lines(results: Results, format: Format | str = Format.TABLE, *, width:
         ValueError: for an unknown format.
     """
     table = results.per_language()
-    if format == Format.CSV:
-        from sweep.tables import csv_bytes
-
-        return csv_bytes(table).to_pybytes().decode().rstrip("\n")
+    if format in (Format.CSV, Format.JSON):
+        return whole_text(table, format)
     rows = table.to_pylist()
-    if format == Format.JSON:
-        return json.dumps(rows, indent=1, ensure_ascii=False)
     head, lines = _grid(rows)
     if Format(format) is Format.MARKDOWN:
         marked = [head, ["---"] + ["---:"] * (len(head) - 1), *lines]
-        text = "\n".join("| " + " | ".join(value.strip() for value in line) + " |" for line in marked)
+        text = markdown_text([value.strip() for value in line] for line in marked)
         return "\n".join([text, "", _LEGEND, *(f"\n- {note}" for note in _notes(rows))])
     width = _width() if width is None else width
     words = [_LEGEND, *_notes(rows)]
@@ -120,7 +115,7 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
         told += " One's own is of half the test, the oracle keeping the other; the published results are of all of it."
     if Format(format) is Format.MARKDOWN:
         marked = [head, ["---"] * len(head), *lines]
-        return "\n".join([*("| " + " | ".join(line) + " |" for line in marked), "", told])
+        return "\n".join([markdown_text(marked), "", told])
     return "\n".join([*_blocks(head, lines, _width() if width is None else width), told])
 
 
@@ -225,9 +220,7 @@ def _text(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
         table.add_column(Text(name), justify="left" if left else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(Text(value) for value in line))
-    file = io.StringIO()
-    Console(file=file, width=10_000, color_system=None, force_terminal=False).print(table)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return printed_text(table) + "\n"
 
 
 def _width() -> int:

@@ -45,7 +45,7 @@ class StopRequest:
 
 def ask_to_stop(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, Any] | None:
     """Ask the process that runs the sweep now to stop as at a Ctrl-C; who that is, or None where nobody runs it."""
-    running = holder(filesystem, root, name)
+    running = holder(filesystem, root, name, may_write=True)
     if running is not None:
         put_whole(filesystem, _path(root, name), json.dumps(identity(running)).encode())
     return running

@@ -74,6 +74,10 @@ class Gangs:
     node_hours: float = math.inf
     """The same for machines, the head's and idle ones too, counted while the sweep runs on them: a machine that starts,
     or stands after the sweep has ended, costs as much and is not counted."""
+    price: float = math.inf
+    """What those node-hours may cost at `price_per_node_hour`: the same ceiling, in money."""
+    price_per_node_hour: float = 0.0
+    """Of the machines that the sweep runs on, in any currency; the head is counted as one of them."""
     checkpoint_interval_steps: int = 200
     """A stage that is interrupted repeats at most this many steps.
 
@@ -93,15 +97,17 @@ class Gangs:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 yield f"{name} must be a whole number of at least 1, got {value!r}"
-        for name in ("gpus_per_worker", "cpus_per_worker", "rehearsal_step_seconds"):
+        for name in ("gpus_per_worker", "cpus_per_worker", "rehearsal_step_seconds", "price_per_node_hour"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 yield f"{name} must be a finite number of at least 0, got {value!r}"
                 return
-        for name in ("idle_seconds", "gang_hours", "node_hours", "patience_seconds"):
+        for name in ("idle_seconds", "gang_hours", "node_hours", "price", "patience_seconds"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 yield f"{name} must be a number above 0, got {value!r}"
+        if isinstance(self.price, int | float) and math.isfinite(self.price) and not self.price_per_node_hour:
+            yield f"price_per_node_hour must be above 0 where a price is the ceiling ({self.price:g}), got 0"
         if not isinstance(self.elastic, bool):
             yield f"elastic must be True or False, got {self.elastic!r}"
         if not isinstance(self.accelerator, str):
@@ -140,6 +146,12 @@ class Gangs:
         return sum(
             min((int(one.get(name, 0) / each + 1e-9) for name, each in asked.items()), default=0) for one in machines
         )
+
+    def room_for_gangs(self, machines: Iterable[Mapping[str, float]]) -> float:
+        """How many gangs have room on machines that hold nothing else; infinity for those that ask for nothing."""
+        if self.kind is GangKind.REHEARSAL or not self.asks:
+            return math.inf
+        return self.room(machines) // self.workers
 
     def waits_for(self, machines: Sequence[Mapping[str, float]]) -> str:
         """In words, what one gang asks for that these machines have not; empty where it has room."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,9 @@ _log = logging.getLogger(__name__)
 #: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
 #: uncounted.
 HOST_STARTS = 3
+
+#: How long work may wait for machines before that is said; to rent one takes a few minutes.
+LACKING_SECONDS = 60.0
 
 #: Why a gang ended whose machine is gone.
 LOST_MACHINE = "its machine was lost"
@@ -112,6 +116,9 @@ class Roster:
         """Gangs that are not started again, and why."""
         self.lacking = ""
         """What the machines that are there lack for a gang to start."""
+        self._lacking_since = 0.0
+        self._room = math.inf
+        """How many gangs have room on the machines that are there."""
         self.begun = 0
         """Hosts started so far."""
         self.restarted = 0
@@ -252,7 +259,20 @@ class Roster:
             Exception: whatever the cluster raises where it cannot be asked.
         """
         await self._heed(*await asyncio.to_thread(self._cluster.machines))
-        self.lacking = self._gangs.waits_for(await asyncio.to_thread(self._cluster.resources))
+        self._see_room(await asyncio.to_thread(self._cluster.resources))
+
+    def _see_room(self, machines: list[dict[str, float]]) -> None:
+        """Take note of what the machines lack for a gang, and say so once it has kept work waiting for a while."""
+        before, self.lacking = self.lacking, self._gangs.waits_for(machines)
+        self._room = self._gangs.room_for_gangs(machines)
+        if self.lacking != before or not self._board.queued():
+            self._lacking_since = time.monotonic()
+        elif self.lacking and time.monotonic() - self._lacking_since >= LACKING_SECONDS:
+            self._lacking_since = math.inf  # once
+            self._say(
+                f"work waits {self.lacking}. Where no autoscaler rents them, start machines that have it, or stop and "
+                "use smaller workers"
+            )
 
     async def _is_lost(self, nodes: set[str]) -> bool:
         """Whether a machine of these is known to be gone."""
@@ -315,9 +335,15 @@ class Roster:
         """Why a gang is not there; empty where it is."""
         if gang in self.dead:
             return f"is not started again: {self.dead[gang]}"
-        if not self.slots[gang].incarnation:
-            return f"waits {self.lacking}" if self.lacking else "starts"
-        return ""
+        if self.slots[gang].incarnation:
+            return ""
+        if not self._is_serving(gang):
+            return "is not needed: no work waits for it"
+        if self.lacking:
+            return f"waits {self.lacking}"
+        if sum(bool(slot.incarnation) for slot in self.slots.values()) >= self._room:
+            return f"waits for machines: those that are there have room for {self._room:g} such gangs, which run"
+        return "starts"
 
 
 def last_words(error: Exception) -> str:

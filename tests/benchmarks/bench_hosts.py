@@ -11,18 +11,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from sweep import Results, Sweep
 from sweep.plan import estimated_seconds, plan
 from sweep.records import What
-from sweep.simulate import Described, measured, simulate
+from sweep.simulate import Described, simulate
+from sweep.stage_times import Measured, measured
 from tests.cluster.handing_over import submit
 from tests.cluster.hosts import hosts, why_not
 from tests.cluster.running import Running, brought_up
-from tests.cluster.seen import executed, happenings, until
+from tests.cluster.seen import happenings, until
 from tests.cluster.sweeps import LONE, MORE
 from tests.pure.s3_server import CREDENTIALS, s3_server, uri
 
@@ -46,20 +45,25 @@ def main() -> int:
     return 0 if off[1] <= GOAL_SHARE else 1
 
 
-def _run(running: Running, sweep: Sweep, storage: str, folder: Path) -> tuple[float, list[dict[str, Any]]]:
-    """How long the sweep had run at its last entry, in seconds, and the payloads of its stages."""
+def _run(running: Running, sweep: Sweep, storage: str, folder: Path) -> tuple[float, Measured]:
+    """How long the sweep had run when its last trial ended, in seconds, and what its ledger says of time."""
     submit(running, sweep, storage, folder)
     until(f"{sweep.name} has begun", lambda: happenings(sweep, storage))
     until(f"{sweep.name} is complete", lambda: Results.open(storage, sweep.name).complete, seconds=900)
     ends = (h.payload["elapsed"] for h in happenings(sweep, storage) if h.what is What.FINISHED)
-    return max(ends), executed(sweep, storage)
+    return max(ends), measured(Results.open(storage, sweep.name).standing().records.values(), plan(sweep))
 
 
-def _predicted(sweep: Sweep, runs: Iterable[dict[str, Any]]) -> float:
-    runs = list(runs)
-    started = min(run["elapsed"] - run["seconds"] for run in runs)
-    described = Described(nodes=2, node_start_seconds=0.0, gang_start_seconds=started)
-    return simulate(plan(sweep), described, measured(runs, estimated_seconds)).makespan_seconds
+def _predicted(sweep: Sweep, times: Measured) -> float:
+    assert times.start_seconds is not None and times.between_seconds is not None
+    described = Described(
+        nodes=2,
+        node_start_seconds=0.0,
+        gang_start_seconds=times.start_seconds,
+        stage_overhead_seconds=times.between_seconds,
+    )
+    print(f"{sweep.name}: gangs ready after {times.start_seconds:.1f} s, {times.between_seconds:.2f} s between stages")
+    return simulate(plan(sweep), described, times.seconds_of(estimated_seconds)).makespan_seconds
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import yaml
 from sweep.cluster import USUAL, Provider
 from sweep.cluster_text import Names, cluster_text
 from tests.cluster.hosts import Hosts
+from tests.pure.metadata_server import notice
 from tests.pure.s3_server import CREDENTIALS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +27,9 @@ RAY = str(Path(sys.prefix) / "bin/ray")
 
 #: Where the dashboard of the cluster answers on this machine.
 ADDRESS = "http://127.0.0.1:18265"
+
+#: Where a worker asks whether it is taken back. Nothing answers there, but where a test has put a server.
+METADATA = "http://127.0.0.1:18169"
 
 #: Ray's own time to notice a host that is gone is half a minute, and so is its autoscaler's before it starts Ray again
 #: on one that is there; a test cannot wait that long for each.
@@ -63,7 +68,7 @@ class Running:
             ssh_user="root",
             ssh_key=str(self.hosts.key),
             environment=tuple(variables.items()),
-            worker_environment=(("SWEEP_CPUS", "1"),),
+            worker_environment=(("SWEEP_CPUS", "1"), ("SWEEP_SPOT", "aws"), ("SWEEP_METADATA", METADATA)),
         )
         return cluster_text(USUAL, Provider.LOCAL, names)
 
@@ -141,6 +146,25 @@ class Running:
         if not nodes <= set(self._addresses):
             self.nodes()
         return {int(self._addresses[node].rsplit(".", 1)[1]) - 1 for node in nodes & set(self._addresses)}
+
+
+@contextmanager
+def spot(running: Running, number: int) -> Iterator[Callable[[float], None]]:
+    """Have a host be a rented machine, whose cloud takes it back in so many seconds once it is told to."""
+    address, port = METADATA.removeprefix("http://").split(":")
+    words = f"{sys.prefix}/bin/python -m tests.pure.metadata_server {address} {port} /tmp/notice"
+    started = f"cd ~/transfer-sweep; setsid nohup {words} >/tmp/metadata.log 2>&1 </dev/null & echo $!"
+    process = running.hosts.run(number, started).strip()
+
+    def take_back(seconds: float) -> None:
+        running.hosts.run(
+            number, f"echo {shlex.quote(notice(seconds))} >/tmp/notice.part; mv /tmp/notice.part /tmp/notice"
+        )
+
+    try:
+        yield take_back
+    finally:
+        running.hosts.run(number, f"kill {process}; rm -f /tmp/notice", check=False)
 
 
 @contextmanager

@@ -42,6 +42,15 @@ QUICK = replace(
     gangs=Gangs(count=1, elastic=True, idle_seconds=600.0, checkpoint_interval_steps=10),
 )
 
+#: As QUICK, with stages that last long enough to be asked in their middle, and no checkpoint due in them: one that is
+#: there was made because somebody asked the gang to stop.
+SPOT = replace(
+    QUICK,
+    name="spot",
+    target_settings=replace(SETTINGS, maximum_steps=500, evaluation_interval_steps=250),
+    gangs=replace(QUICK.gangs, checkpoint_interval_steps=1000),
+)
+
 #: One gang whose two workers cannot lie on one host. No checkpoint falls due in its stages: one that is there was made
 #: because somebody asked the gang to stop. They last long enough to be asked in their middle.
 PAIR = replace(

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from sweep import Results, Sweep
+from sweep.records import What
 from tests.cluster import sweeps
 from tests.cluster.handing_over import command, define, said, submit
 from tests.cluster.hosts import Hosts
-from tests.cluster.running import RAY, ROOT, Running
+from tests.cluster.running import RAY, ROOT, Running, spot
 from tests.cluster.seen import (
     alone,
     at_work,
@@ -226,6 +227,39 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
 
     # No checkpoint is due in these stages: what they went on from was saved because the gang was asked to stop.
+    assert resumed_from(sweep, place, first.digest) >= first.step
+    assert resumed_from(sweep, place, second.digest) >= second.step
+    assert_as_alone(sweep, place, tmp_path)
+
+
+def test_a_rented_host_that_is_taken_back_hands_its_work_on_and_a_stop_by_the_storage_saves_it(
+    cluster, storage, tmp_path
+):
+    cluster.have({ONE, TWO})
+    place, sweep = storage("spot"), sweeps.SPOT
+    submit(cluster, sweep, place, tmp_path)
+    (first,) = until("a gang trains", lambda: at_work(sweep, place))
+    (going,) = cluster.on(first.nodes)
+    with spot(cluster, going) as take_back:
+        take_back(120)
+        until("the gang has left", lambda: live(sweep, place).get("moved"))
+        assert "this machine goes in 1" in cluster.hosts.run(going, "cat ~/transfer-sweep-notice.log")
+        (moved,) = until("it trains again", lambda: at_work(sweep, place))
+        assert cluster.on(moved.nodes) == {ONE, TWO} - {going}
+    until("the stage is done", lambda: executed(sweep, place))
+    assert live(sweep, place)["lost"] == 0
+
+    (second,) = until(
+        "it trains the next", lambda: [gang for gang in at_work(sweep, place) if gang.digest != first.digest]
+    )
+    stopped = said(cluster, "stop", sweep.name, "--storage", place, seconds=400)
+    assert "has ended; `sweep run` or `sweep submit` goes on with what is open" in stopped
+    status = said(cluster, "status", sweep.name, "--storage", place)
+    assert "spot: not complete" in status and "no process runs it now" in status
+    assert not [entry for entry in happenings(sweep, place) if entry.what is What.FAILED]
+    submit(cluster, sweep, place, tmp_path)
+    until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
+
     assert resumed_from(sweep, place, first.digest) >= first.step
     assert resumed_from(sweep, place, second.digest) >= second.step
     assert_as_alone(sweep, place, tmp_path)

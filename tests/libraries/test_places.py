@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import fs
 
+from sweep import lock
 from sweep.ledger import Ledger
 from sweep.records import Happening, Phase, TrialKey, What
 from tests.examples import of_examples
@@ -248,3 +251,15 @@ def test_a_bucket_that_is_not_there_is_refused_at_once(server):
     place = uri(*server, "x").replace("bucket/", "no-such-bucket/")
     with pytest.raises(Invalid, match=r"must be a place that can be written, got .*(?i:no.?such.?bucket)"):
         Store(place).check_writable()
+
+
+def test_a_lease_on_an_object_store_is_as_old_as_the_stores_own_clock_says(server, monkeypatch):
+    filesystem, root = place_of(uri(*server, "leases"))
+    path = f"{root}/sweeps/mine/lease.json"
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"{}")
+    true = time.time
+    monkeypatch.setattr(lock, "time", SimpleNamespace(time=lambda: true() + 3600))
+    assert 0 <= lock._age(filesystem, path) < 60
+    (left,) = filesystem.get_file_info(fs.FileSelector(path.rpartition("/")[0]))
+    assert left.path == path

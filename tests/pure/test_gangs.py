@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +36,20 @@ def test_more_threads_than_processors_do_not_fit():
 @given(count=st.integers(1, 20), workers=st.integers(1, 8), cpus=st.integers(0, 64))
 def test_gangs_fit_exactly_where_their_workers_do(count, workers, cpus):
     assert (Gangs(count=count, workers=workers).fits(cpus=cpus, gpus=0) == ()) is (count * workers <= cpus)
+
+
+def test_a_ceiling_of_money_needs_the_price_of_a_machine():
+    assert Gangs(price=100.0, price_per_node_hour=2.5).price == 100.0
+    with pytest.raises(
+        Invalid, match=r"price_per_node_hour must be above 0 where a price is the ceiling \(100\), got 0"
+    ):
+        Gangs(price=100.0)
+    with pytest.raises(Invalid, match="price must be a number above 0, got 0"):
+        Gangs(price=0.0, price_per_node_hour=2.5)
+    with pytest.raises(Invalid, match="price_per_node_hour must be a finite number of at least 0, got -1"):
+        Gangs(price_per_node_hour=-1)
+    with pytest.raises(Invalid, match="price must be a number above 0, got '5'"):
+        Gangs(price="5")
 
 
 def test_a_rehearsal_fits_anywhere():
@@ -73,5 +89,7 @@ def test_a_gang_asks_for_the_accelerator_that_it_names_on_every_machine_and_take
         "8 CPU, 8 GPU)"
     )
     assert gangs.waits_for([right, right]) == ""
+    assert (gangs.room_for_gangs([other, right]), gangs.room_for_gangs([right] * 5)) == (0, 2)
+    assert Gangs(kind=GangKind.REHEARSAL).room_for_gangs([]) == Gangs(cpus_per_worker=0).room_for_gangs([]) == math.inf
     assert Gangs(gpus_per_worker=0.5).asks == {"CPU": 1.0, "GPU": 0.5}
     assert Gangs(cpus_per_worker=0.0).waits_for([]) == Gangs(kind=GangKind.REHEARSAL).waits_for([]) == ""

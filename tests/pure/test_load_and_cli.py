@@ -420,10 +420,10 @@ def test_a_storage_that_is_half_a_uri_or_nothing_makes_no_folder(
     assert says in capsys.readouterr().err and everything(tmp_path) == before
 
 
-def test_the_help_of_plan_says_that_it_looks_at_no_storage(capsys):
+def test_the_help_of_plan_says_what_it_says_of_a_storage(capsys):
     with pytest.raises(SystemExit):
         main(["plan", "--help"])
-    assert "It looks at no storage" in " ".join(capsys.readouterr().out.split())
+    assert "a last line says what --storage holds of it already" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.fixture(scope="module")

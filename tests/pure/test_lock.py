@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.fs as pafs
 import pytest
 
 from sweep import lock
 from sweep.lock import held, holder
+from sweep.stop_request import ask_to_stop
 from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
@@ -90,12 +92,51 @@ def test_on_an_object_store_a_lease_refuses_others_until_it_runs_out(remote):
             with held(*remote, "mine"):
                 pass
     assert holder(*remote, "mine") is None
-    left = {"host": "gone", "process": 1, "since": "then", "lease": "x", "expires": time.time() - 1}
-    with remote[0].open_output_stream("sweeps/mine/lease.json") as stream:
-        stream.write(json.dumps(left).encode())
+    leave(remote, "gone", age=lock.LEASE_SECONDS + 1)
     assert holder(*remote, "mine") is None
     with held(*remote, "mine"):
         assert holder(*remote, "mine")["host"] != "gone"
+
+
+def leave(remote, host: str, *, age: float) -> None:
+    """A lease that another machine wrote so many seconds ago and has not renewed."""
+    wrote = time.time() - age
+    left = {"host": host, "process": 1, "since": "then", "lease": "x", "expires": wrote + lock.LEASE_SECONDS}
+    with remote[0].open_output_stream("sweeps/mine/lease.json") as stream:
+        stream.write(json.dumps(left).encode())
+    os.utime(Path(remote[0].base_path) / "sweeps/mine/lease.json", (wrote, wrote))
+
+
+def at(monkeypatch, seconds: float) -> None:
+    """Have the clock of this machine go ahead by so much from now on, or go after."""
+    true = time.time
+    monkeypatch.setattr(lock, "time", SimpleNamespace(**vars(time) | {"time": lambda: true() + seconds}))
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_a_machine_whose_clock_is_wrong_takes_no_lease_that_is_held_and_every_one_that_ran_out(
+    remote, monkeypatch, ahead
+):
+    with held(*remote, "mine"):
+        at(monkeypatch, ahead)
+        with pytest.raises(Invalid, match="one process at a time may run it"), held(*remote, "mine"):
+            pass
+        assert (ask_to_stop(*remote, "mine") or {})["process"] == os.getpid()
+        left = sorted(path.name for path in Path(remote[0].base_path, "sweeps/mine").iterdir())
+        assert left == ["lease.json", "stop.json"]
+    leave(remote, "gone", age=lock.LEASE_SECONDS + 1)
+    with held(*remote, "mine"):
+        assert json.loads(remote[0].open_input_stream("sweeps/mine/lease.json").read())["host"] != "gone"
+
+
+def test_where_the_storage_states_no_times_the_clocks_of_the_machines_count(remote, monkeypatch):
+    monkeypatch.setattr(lock, "_age", lambda *_: None)
+    leave(remote, "other", age=10)
+    with pytest.raises(Invalid, match="process 1 on other"), held(*remote, "mine"):
+        pass
+    at(monkeypatch, lock.LEASE_SECONDS)
+    with held(*remote, "mine"):
+        pass
 
 
 def test_a_lease_of_a_process_of_this_machine_that_lives_no_more_keeps_nobody_out(remote):

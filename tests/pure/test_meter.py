@@ -47,6 +47,18 @@ def test_machines_that_stand_idle_are_counted_too(tmp_path):
     assert counting.node_hours == pytest.approx(5.0)
 
 
+def test_what_machines_cost_is_counted_over_all_runs(tmp_path):
+    clock = Clock()
+    counting = meter(tmp_path, clock, price=10.0, price_per_node_hour=2.5)
+    clock.now = 3599.0
+    assert counting.saw(machines=3, gang_hours=0.0) == ""
+    counting.keep()
+    again = meter(tmp_path, clock, price=10.0, price_per_node_hour=2.5)
+    clock.now += 1210.0
+    said = again.saw(machines=3, gang_hours=0.0)
+    assert said == "the machines have cost the 10 that the definition allows over all runs"
+
+
 def test_what_is_spent_is_kept_while_the_sweep_runs_for_one_that_is_killed(tmp_path):
     clock = Clock()
     counting = meter(tmp_path, clock)

@@ -2,74 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from sweep.notice import aws, gcp, watch
-
-
-class Metadata:
-    """What a cloud's metadata server answers, by (method, path); `secret` must come with every GET."""
-
-    def __init__(self, secret: tuple[str, str]) -> None:
-        self.answers: dict[tuple[str, str], str] = {}
-        self.secret = secret
-        self.status = 404
-
-
-@contextmanager
-def served(metadata: Metadata) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            name, value = metadata.secret
-            if self.command == "GET" and self.headers.get(name) != value:
-                self.send_error(401)
-                return
-            text = metadata.answers.get((self.command, self.path))
-            if text is None:
-                self.send_error(metadata.status)
-                return
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        do_GET = do_PUT = answer
-
-        def log_message(self, *words: object) -> None: ...
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def amazon() -> Metadata:
-    made = Metadata(("X-aws-ec2-metadata-token", "0123"))
-    made.answers["PUT", "/latest/api/token"] = "0123"
-    return made
-
-
-def google() -> Metadata:
-    made = Metadata(("Metadata-Flavor", "Google"))
-    made.answers["GET", "/computeMetadata/v1/instance/preempted"] = "FALSE"
-    return made
-
-
-def interrupted(metadata: Metadata, seconds: float) -> None:
-    goes = datetime.now(UTC) + timedelta(seconds=seconds)
-    said = json.dumps({"action": "terminate", "time": f"{goes:%Y-%m-%dT%H:%M:%SZ}"})
-    metadata.answers["GET", "/latest/meta-data/spot/instance-action"] = said
+from tests.pure.metadata_server import amazon, google, interrupted, served
 
 
 def test_amazon_tells_when_the_machine_goes_to_whoever_has_a_token():
@@ -80,6 +19,15 @@ def test_amazon_tells_when_the_machine_goes_to_whoever_has_a_token():
         assert aws(base) == pytest.approx(119, abs=3)
         interrupted(metadata, -10)
         assert aws(base) == 0.0
+
+
+def test_the_time_that_is_left_is_told_by_the_clock_of_the_cloud_whatever_that_of_the_machine_says():
+    metadata = amazon()
+    for ahead in (3600.0, -3600.0):
+        metadata.clock_ahead_seconds = ahead
+        with served(metadata) as base:
+            interrupted(metadata, 120 + ahead)
+            assert aws(base) == pytest.approx(119, abs=3)
 
 
 def test_google_tells_that_the_machine_goes_and_gives_half_a_minute():

@@ -244,6 +244,66 @@ def test_the_hubs_parquet_files_are_read_and_each_image_is_kept_once(tmp_path):
     assert test["hypothesis"].to_pylist() == [f"ar {n}" for n in range(4)]
 
 
+def snli_ve_row(number: int, label: str, image: int) -> dict:
+    """A line of SNLI-VE's own files: SNLI's fields, sorted, and the image's name. No row lacks its gold label there."""
+    row = {
+        "Flickr30K_ID": str(image),
+        "annotator_labels": [label, "neutral", label, "neutral", label],
+        "captionID": f"{image}.jpg#0",
+        "gold_label": label,
+        "pairID": f"{image}.jpg#0r{number}",
+        "sentence1": CAPTION,
+        "sentence2": f"claim {number}",
+    }
+    parsed = {f"{name}_{kind}": f"(ROOT {row[name]})" for name in row if "sent" in name for kind in ("parse", "binary")}
+    return dict(sorted((row | parsed).items()))
+
+
+@pytest.fixture
+def snli_ve(made, tmp_path) -> Task:
+    """Training and development files of SNLI-VE beside IGLUE's test."""
+    for name, first in (("train", 0), ("dev", 4)):
+        rows = [snli_ve_row(first + n, label, (first + n) // 2) for n, label in enumerate(NLI_LABELS)]
+        write_jsonl(tmp_path / f"snli_ve_{name}.jsonl", rows)
+    files = {
+        name: xtreme_m.snli_ve(tmp_path / f"snli_ve_{name}.jsonl", tmp_path / "images") for name in ("train", "dev")
+    }
+    return xtreme_m.xvnli(**files, test=made.source.test, languages=("en", "fr"))
+
+
+def test_the_files_of_snli_ve_are_read_as_they_are(snli_ve, tmp_path):
+    task = resolve(snli_ve)
+    assert inspect(task) == []
+    train = read(task, "train", None, None)
+    assert train.schema == IMAGE_TEXT
+    assert train["label"].to_pylist() == [NLI_LABELS.index(label) for label in NLI_LABELS]
+    assert train["id"].to_pylist() == ["0.jpg#0r0", "0.jpg#0r1", "1.jpg#0r2"]
+    assert train["hypothesis"].to_pylist() == ["claim 0", "claim 1", "claim 2"]
+    assert [row["path"] for row in train["image"].to_pylist()] == [f"{tmp_path}/images/{n}.jpg" for n in (0, 0, 1)]
+    assert set(train["language"].to_pylist()) == {"en"} and CAPTION not in str(train.to_pylist())
+    assert read(task, "dev", None, None)["id"].to_pylist() == ["2.jpg#0r4", "2.jpg#0r5", "3.jpg#0r6"]
+    assert read(task, "test", ("fr",), None).num_rows == 4
+
+
+def test_faults_of_the_files_of_snli_ve_are_told(snli_ve, tmp_path):
+    place = tmp_path / "snli_ve_train.jsonl"
+    write_jsonl(place, [iglue_row(0, "neutral", 0)])
+    (fault,) = inspect(snli_ve)
+    assert "must have the columns gold_label, sentence2, pairID, Flickr30K_ID of snli_ve_jsonl" in fault
+    assert "without Flickr30K_ID" in fault and "Flikr30kID" in fault
+    write_jsonl(place, [snli_ve_row(0, "maybe", 0), snli_ve_row(1, "neutral", 0)])
+    assert any("split 'train': label must be 0 or 'entailment'" in fault for fault in inspect(snli_ve))
+    write_jsonl(place, [snli_ve_row(0, "neutral", 9), snli_ve_row(4, "neutral", 2)])
+    faults = "\n".join(inspect(snli_ve))
+    assert (
+        f"split 'train' must have an image file for every row, got 1 of 2 missing ({tmp_path}/images/9.jpg)" in faults
+    )
+    assert "splits 'train' and 'dev' must share no id, got 1 in both (2.jpg#0r4)" in faults
+    place.unlink()
+    with pytest.raises(Invalid, match="files of split 'train' in 'en' must exist"):
+        resolve(snli_ve)
+
+
 def test_a_release_with_other_columns_is_refused_naming_both(tmp_path):
     task = hub(tmp_path)
     place = tmp_path / "xvnli" / "data" / "ar-00000-of-00001.parquet"

@@ -227,6 +227,32 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         status = await desk.status()
         assert status["waiting"][0]["reason"] == lacking
         assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
+        assert status["notices"] == []  # a machine may be on its way
+        desk._lacking_since -= module.LACKING_SECONDS
+        await until(lambda: desk._notices)
+        for _ in range(3):
+            desk._see_room([{"CPU": 1.0}, {"CPU": 1.0}])
+        assert (await desk.status())["notices"] == [
+            f"work waits {lacking}. Where no autoscaler rents them, start machines that have it, or stop and use "
+            "smaller workers"
+        ]
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_an_elastic_gang_says_that_it_is_not_needed_or_that_the_others_have_all_the_room(machines, tmp_path):
+    def doing(status) -> list[str]:
+        return [entry["doing"] for entry in status["gangs"]]
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, count=3, kind=GangKind.TRAIN, elastic=True)
+        assert doing(await desk.status()) == ["is not needed: no work waits for it"] * 3
+        for seed in range(3):
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed, steps=LONG).to_json()])
+        await until(lambda: sum(bool(slot.incarnation) for slot in desk._slots.values()) == 2 and desk._room == 2)
+        (waiting,) = [said for said in doing(await desk.status()) if "step" not in said]
+        assert waiting == "waits for machines: those that are there have room for 2 such gangs, which run"
         await desk.close(seconds=0.1)
 
     asyncio.run(story())

@@ -75,7 +75,12 @@ def distinct(images: Sequence[bytes | str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _key(data: bytes) -> bytes:
-    return sha256(data).digest()[:KEY_BYTES]
+    return content_hash(data)[:KEY_BYTES]
+
+
+def content_hash(data: bytes) -> bytes:
+    """Equal for equal images, byte by byte."""
+    return sha256(data).digest()
 
 
 def arrays(

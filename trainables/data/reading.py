@@ -7,7 +7,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, Xvnl
 from trainables.catalogue.task import ORACLE_HALF, Kind, LabSource, ParquetSource, PublishedSource, Split, Task
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
-from trainables.data.images import opened
+from trainables.data.images import content_hash, opened
 from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, RETRIEVAL, SPAN, TAGGING
 from trainables.data.sentence_files import inspect_sentences, read_sentences
 from trainables.data.text_files import inspect_pairs, label_faults, label_numbers, read_pairs
@@ -243,7 +242,7 @@ def _refuse_broken_images(table: pa.Table, path: str, split: str) -> None:
     seen: set[bytes] = set()
     faults = []
     for item, data in zip(table["id"].to_pylist(), image_bytes(table["image"]), strict=True):
-        key = sha256(data).digest()
+        key = content_hash(data)
         if key in seen:
             continue
         seen.add(key)
@@ -336,7 +335,7 @@ def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
 def _overlaps(tables: dict[str, pa.Table]) -> Iterator[str]:
     ids = {name: set(table["id"].to_pylist()) for name, table in tables.items()}
     pictures = {
-        name: dict(zip(map(_hash, image_bytes(table["image"])), table["id"].to_pylist(), strict=True))
+        name: dict(zip(map(content_hash, image_bytes(table["image"])), table["id"].to_pylist(), strict=True))
         for name, table in tables.items()
     }
     names = list(tables)
@@ -355,7 +354,3 @@ def _overlaps(tables: dict[str, pa.Table]) -> Iterator[str]:
                     f"splits {left!r} and {right!r} must share no image, got {len(same)} in both ({example}); "
                     "drop them from one split"
                 )
-
-
-def _hash(data: bytes) -> bytes:
-    return sha256(data).digest()
