@@ -31,6 +31,9 @@ _STAGE = column("stage", pa.string(), "digest of the stage that the row speaks o
 _TASK = column("task", pa.string(), "name of the task")
 _LANGUAGE = column("language", pa.string(), "language of the rows scored", "ISO 639-1")
 _REASON = column("absent_reason", pa.string(), "why the value is absent; empty where it is there")
+_NO_SPREAD = column(
+    "absent_reason", pa.string(), "why the gain is absent, or its interval and p-value; empty where they are there"
+)
 
 SCORES = schema(
     "scores",
@@ -137,7 +140,7 @@ ACROSS = schema(
         column("gain", pa.float64(), "mean over targets of the gain over the baseline", _DIFFERENCE, nullable=True),
         column("gain_low", pa.float64(), "lower end of its 95% interval", _DIFFERENCE, nullable=True),
         column("gain_high", pa.float64(), "upper end of its 95% interval", _DIFFERENCE, nullable=True),
-        _REASON,
+        _NO_SPREAD,
     ],
 )
 
@@ -186,7 +189,7 @@ COMPARISONS = schema(
             _DIFFERENCE,
             nullable=True,
         ),
-        _REASON,
+        _NO_SPREAD,
     ],
 )
 
@@ -206,7 +209,7 @@ COMPARED = schema(
         column("gain_high", pa.float64(), "upper end of its paired 95% interval", _DIFFERENCE, nullable=True),
         column("p_value", pa.float64(), "below 0.05 just where the interval excludes 0", _PROBABILITY, nullable=True),
         column("p_holm", pa.float64(), "corrected over the cells, per language", _PROBABILITY, nullable=True),
-        _REASON,
+        _NO_SPREAD,
     ],
 )
 

@@ -15,7 +15,7 @@ from sweep.columns import COMPARISONS, MCNEMAR
 from sweep.outcomes import Answers, Outcome, paired
 from sweep.per_language import MEAN, groups
 from sweep.standing import CellInfo, Standing
-from sweep.statistics import CONFIDENCE, counted_gain, false_discovery, holm, mcnemar, over_seeds
+from sweep.statistics import CONFIDENCE, NO_SPREAD, counted_gain, false_discovery, holm, mcnemar, over_seeds
 from sweep.tables import sorted_table
 
 #: The cells that gains are taken against.
@@ -145,7 +145,7 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
     from scipy.special import ndtr, stdtr
 
     if len(values) == 1 and not counted:
-        return {"gain": values[0], "absent_reason": ""}
+        return {"gain": values[0], "absent_reason": "no interval: one run of each, and nothing tells their spread"}
     if len(values) == 1:
         interval = counted_gain(*counted)
         distance = abs(interval.mean) / interval.standard_error if interval.standard_error > 0 else 0.0
@@ -162,7 +162,10 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
 
     interval = over_seeds(values)
     error = interval.standard_error
-    p_value = 2 * float(stdtr(interval.degrees_of_freedom, -abs(interval.mean) / error)) if error > 0 else 0.0
+    if error == 0:  # no effect is no evidence of one; of an effect that never varies nothing says how sure it is
+        p_value = 1.0 if interval.mean == 0 else None
+        return {"gain": interval.mean, "p_value": p_value, "cautious": p_value, "absent_reason": NO_SPREAD}
+    p_value = 2 * float(stdtr(interval.degrees_of_freedom, -abs(interval.mean) / error))
     return {
         "gain": interval.mean,
         "gain_low": interval.low,

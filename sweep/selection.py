@@ -52,7 +52,8 @@ def selection(standing: Standing, answers: Answers) -> pa.Table:
             row |= {"confirmed_score": float(np.mean(confirmed)), "optimism": leader.score - float(np.mean(confirmed))}
         if len(confirmed) > 1:
             interval = statistics.over_seeds(confirmed)
-            row |= {"confirmed_low": max(0.0, interval.low), "confirmed_high": min(1.0, interval.high)}
+            if interval.standard_error > 0:
+                row |= {"confirmed_low": max(0.0, interval.low), "confirmed_high": min(1.0, interval.high)}
         tested = [(run.score, answers.outcome(run.evaluation, zero_shot)) for run in runs]
         scored = [(score, outcome.value) for score, outcome in tested if score is not None and outcome is not None]
         if scored:

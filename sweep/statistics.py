@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 #: The share of intervals that hold the truth; 0.95 is the custom of the field.
 CONFIDENCE = 0.95
 
-#: How far a mean of shares may come to lie outside 0..1 by rounding.
+#: Why there is no interval where it would rest on seeds alone and they all have the same value.
+NO_SPREAD = "no interval: all seeds have the same value, so nothing tells their spread"
+
+#: How far a mean of shares may come to lie outside 0..1, or equal ones from one another, by rounding.
 _ROUNDING = 1e-9
 
 
@@ -210,6 +213,9 @@ def expected_best(scores: ArrayLike, resamples: int = 1000) -> tuple[Any, Any, A
 def over_seeds(values: Sequence[float]) -> Interval:
     """Student's interval of a mean over seeds, for a metric such as F1 that is no mean over items.
 
+    Where all seeds have the same value its `standard_error` is 0 and its ends are the mean: nothing tells the spread,
+    so it is not to be reported (`NO_SPREAD`).
+
     Raises:
         ValueError: for fewer than two seeds, where nothing tells the spread.
     """
@@ -217,6 +223,8 @@ def over_seeds(values: Sequence[float]) -> Interval:
         raise ValueError(f"an interval over seeds needs at least two seeds, got {len(values)}; confirm on more seeds")
     mean = float(np.mean(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    if error < _ROUNDING:  # equal but for their last bits
+        mean, error = round(mean, 9), 0.0
     degrees = len(values) - 1
     half = _student(degrees) * error
     return Interval(

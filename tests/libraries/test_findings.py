@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from search_spaces.transfer_grid import Cell, CellRole
 from sweep import statistics
+from sweep.across import Target, across
 from sweep.columns import (
     COMPARISONS,
     CORRELATIONS,
@@ -22,7 +23,7 @@ from sweep.columns import (
     PER_GROUP,
     SELECTION,
 )
-from sweep.comparisons import comparisons, mcnemar_tests
+from sweep.comparisons import adjusted, comparisons, gain_numbers, mcnemar_tests
 from sweep.findings import findings
 from sweep.languages import GROUPINGS, LANGUAGES, grouped
 from sweep.outcomes import Answers
@@ -100,6 +101,38 @@ def test_without_predictions_a_comparison_is_over_seeds(standing):
     row = _one(rows, cell="nli", language="de")
     assert row["items"] is None and row["smallest_gain"] is None
     assert (row["p_value"] < 0.05) == (row["gain_low"] > 0)
+
+
+def test_equal_gains_of_all_seeds_are_no_evidence_where_there_are_no_items():
+    nothing = gain_numbers(None, (0.0, 0.0, 0.0))
+    assert (nothing["gain"], nothing["p_value"], nothing.get("gain_low")) == (0, 1, None)
+    same = gain_numbers(None, (0.3 - 0.2, 0.8 - 0.7, 0.1))  # equal but for their last bits
+    assert (same["gain"], same["p_value"], same.get("gain_low")) == (pytest.approx(0.1), None, None)
+    for row in (nothing, same):
+        assert row["absent_reason"].startswith("no interval: all seeds have the same value")
+    rows = [nothing, same, gain_numbers(None, (0.01, 0.02, 0.04))]
+    adjusted(rows)
+    assert [row.get("p_holm") is None for row in rows] == [False, True, False]
+    assert [row["family_size"] for row in rows] == [2] * 3 and rows[0]["p_holm"] == 1
+
+
+def test_scores_that_never_vary_have_no_interval_of_width_zero_in_any_table(standing):
+    """As of retrieval, which trains nothing: every seed of a cell has the same score, and no item is known."""
+
+    def scores(digest: str):
+        cell = fake.RUNS[digest][0]
+        return tuple(dataclasses.replace(s, value=fake.ACCURACY[cell][s.language]) for s in fake.scores(digest))
+
+    answers = Answers(standing, scores, lambda digest: None)
+    row = _one(per_language(standing, answers).to_pylist(), cell="nli", language="de")
+    assert (row["accuracy_low"], row["gain_low"]) == (None, None) and row["gain"] == pytest.approx(0.3)
+    assert row["remark"].count("no interval: all seeds have the same value") == 2
+    row = _one(selection(standing, answers).to_pylist(), cell="nli")
+    assert row["confirmed_score"] == pytest.approx(0.6) and row["confirmed_low"] is None
+    target = Target(standing=standing, answers=answers)
+    row = _one(across("suite", [target, target]).to_pylist(), cell="nli")
+    assert row["gain"] is not None and row["gain_low"] is None
+    assert "all seeds have the same value" in row["absent_reason"]
 
 
 def test_mcnemar_counts_the_items_that_one_run_alone_got_right(standing, answers):
