@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,8 @@ from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
 from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
+from sweep.tables import parquet_bytes
+from tests.benchmarks.bench_coverage import coverage_of_the_largest
 from tests.examples import of_examples
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import BASELINE, MIXED, small_sweep
@@ -70,6 +73,40 @@ def test_a_comparison_has_the_gain_and_interval_of_the_table_of_languages(standi
                 [row[name] for name in ("gain", "gain_low", "gain_high")]
             )
             assert (other["p_value"] < 0.05) == (row["gain_low"] > 0 or row["gain_high"] < 0)
+
+
+def test_the_corrected_p_values_of_an_exported_table_are_those_of_its_own_column(standing, answers):
+    from statsmodels.stats.multitest import multipletests
+
+    read = pq.read_table(pa.BufferReader(parquet_bytes(findings(standing, answers, None)["comparisons"])))
+    read = read.to_pylist()
+    families = {(row["against"], row["family"]) for row in read}
+    assert len(families) > 3
+    for family in families:
+        rows = [row for row in read if (row["against"], row["family"]) == family and row["p_cautious"] is not None]
+        for name, method in (("p_holm", "holm"), ("q_value", "fdr_bh")):
+            corrected = multipletests([row["p_cautious"] for row in rows], method=method)[1] if rows else []
+            assert [row[name] for row in rows] == pytest.approx(corrected)
+    assert any(row["p_cautious"] > row["p_value"] for row in read if row["p_value"] is not None)
+
+
+def test_simultaneous_intervals_say_what_bonferronis_correction_says(compared):
+    tested = [row for row in compared if row["p_cautious"] is not None]
+    assert {row["family_size"] for row in tested} == {1, 3}
+    for row in tested:
+        excludes = row["simultaneous_low"] > 0 or row["simultaneous_high"] < 0
+        assert excludes == (row["p_cautious"] * row["family_size"] < 0.05)
+        assert row["simultaneous_low"] <= row["gain_low"] and row["gain_high"] <= row["simultaneous_high"]
+        if excludes:
+            assert row["p_holm"] < 0.05
+
+
+@pytest.mark.parametrize("cells", [4, 10])
+def test_the_simultaneous_interval_of_the_largest_gain_holds_the_truth(cells):
+    random = np.random.default_rng(cells)
+    found = coverage_of_the_largest(random, cells, seeds=3, items=60, sweeps=400)
+    assert found.simultaneous >= 0.93
+    assert cells < 10 or found.plain < 0.93, "the interval of any one comparison is no interval of the largest"
 
 
 def test_corrections_are_within_a_family_and_never_below_the_p_value(compared):
