@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from sweep.columns import COMPARED
-from sweep.comparisons import adjusted, gain_numbers
+from sweep.comparisons import adjusted, counted, family_of, gain_numbers
 from sweep.outcomes import Outcome, aligned
 from sweep.per_language import groups
 from sweep.tables import sorted_table
@@ -25,6 +25,9 @@ _SAME = ("target", "languages")
 
 def compare(one: Results, other: Results) -> pa.Table:
     """One row per cell that both sweeps have and language: the accuracy of `one` minus that of `other`.
+
+    Families are those of `sweep.comparisons`: the transfer cells in every language, or in one of the means; baselines,
+    blind cells and controls are families of their own.
 
     Raises:
         Invalid: where the two were not tested on the same, or share no cell.
@@ -44,12 +47,13 @@ def compare(one: Results, other: Results) -> pa.Table:
     mine, theirs = one.answers(first), other.answers(second)
     rows: list[dict[str, Any]] = []
     for cell in names:
+        role = first.cell(cell).role
         for language, languages in groups(first).items():
             both = mine.by_seed(cell, languages), theirs.by_seed(cell, languages)
-            about = {"sweep": one.name, "other": other.name, "cell": cell, "language": language}
-            rows.append(about | _row(*both))
-    for language in groups(first):
-        adjusted([row for row in rows if row["language"] == language])
+            about = {"sweep": one.name, "other": other.name, "cell": cell, "role": str(role), "language": language}
+            rows.append(about | {"family": family_of(role, language)} | _row(*both))
+    for family in {row["family"] for row in rows}:
+        adjusted([row for row in rows if row["family"] == family])
     keep = set(COMPARED.names)
     return sorted_table([{k: v for k, v in row.items() if k in keep} for row in rows], COMPARED, ("cell", "language"))
 
@@ -62,10 +66,17 @@ def _row(mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome]) -> dict[str
     together = aligned([mine[seed] for seed in seeds] + [theirs[seed] for seed in seeds]) if seeds else None
     differences = together[1][: len(seeds)] - together[1][len(seeds) :] if together else None
     values = tuple(mine[seed].value - theirs[seed].value for seed in seeds)
-    numbers = gain_numbers(differences, values)
+    numbers = gain_numbers(differences, values, counted(mine, theirs, seeds))
     if not seeds:
         numbers["absent_reason"] = "the two sweeps have no run of the same seed of this cell in this language"
-    return row | numbers
+    return row | numbers | {"remark": _remark(len(mine), len(theirs), len(seeds))}
+
+
+def _remark(mine: int, theirs: int, shared: int) -> str:
+    """Where the accuracies are over more seeds than the gain."""
+    if mine == theirs == shared or not shared:
+        return ""
+    return f"the gain is over {shared} shared seeds, the accuracies over {mine} and {theirs}"
 
 
 def differences(one: Results, other: Results) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,38 @@ def test_a_sweep_differs_from_itself_by_nothing_in_every_cell_and_language(stora
         else:
             assert row["gain"] == 0 and row["gain_low"] < 0 < row["gain_high"] and row["p_value"] == pytest.approx(1)
             assert (row["seeds"], row["items"]) == (3, fake.ITEMS)
+
+
+def test_corrections_are_within_the_families_of_a_sweeps_own_comparisons(storage):
+    rows = compare(_open(storage, "first"), _open(storage, "second")).to_pylist()
+    families = {(row["family"], row["family_size"]) for row in rows}
+    assert families == {
+        (f"{role}, {what}", size)
+        for role in ("baseline", "transfer", "image_only")
+        for what, size in (("every language", 3), ("mean", 1), ("mean_without_en", 1))
+    }
+    assert {row["role"] for row in rows if row["cell"] == "none"} == {"baseline"}
+    own = {row["family"] for row in _open(storage, "first").findings()["comparisons"].to_pylist()}
+    assert own < {family for family, _ in families}
+
+
+def test_an_accuracy_over_more_seeds_than_the_gain_is_said_to_be(storage):
+    one, other = _open(storage, "first"), _open(storage, "second")
+    rows = compare(one, other).to_pylist()
+    assert {row["remark"] for row in rows} == {""}
+    fewer = Fewer(other.storage, other.name)
+    row = next(row for row in compare(one, fewer).to_pylist() if row["cell"] == "none" and row["language"] == "de")
+    assert row["seeds"] == 2
+    assert row["remark"] == "the gain is over 2 shared seeds, the accuracies over 3 and 2"
+
+
+class Fewer(Results):
+    """A sweep whose baseline has no run of its last seed."""
+
+    def standing(self):
+        found = super().standing()
+        last = {key for key, record in found.records.items() if key.cell == "none" and record.seed == fake.SEEDS[-1]}
+        return replace(found, records={key: value for key, value in found.records.items() if key not in last})
 
 
 def test_every_difference_of_the_definitions_is_said(storage):
