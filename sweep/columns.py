@@ -274,7 +274,11 @@ SELECTION = schema(
         ),
         column("zero_shot", pa.float64(), "test accuracy, mean over the other languages", _SHARE, nullable=True),
         column(
-            "seed_gap", pa.float64(), "best seed by that accuracy minus best by English dev", _DIFFERENCE, nullable=True
+            "seed_gap",
+            pa.float64(),
+            "best seed by that accuracy minus best by English dev, scored as oracle_gap of `correlations`",
+            _DIFFERENCE,
+            nullable=True,
         ),
         _REASON,
     ],
@@ -330,9 +334,16 @@ CORRELATIONS = schema(
         column("chosen", pa.string(), "the point that English dev would choose"),
         column("oracle", pa.string(), "the point that the test accuracy itself would choose"),
         column(
+            "oracle_sees",
+            pa.string(),
+            "what the oracle of the gap chose by: half, the items that it is not scored on, or report, the test itself, "
+            "where no item's score is known: then the gap is too large",
+        ),
+        column(
             "oracle_gap",
             pa.float64(),
-            "test accuracy of the oracle's choice minus that of the other",
+            "accuracy of the oracle's choice minus that of the other, on the half of the items that it did not see, mean "
+            "of both ways; it can be below 0",
             _DIFFERENCE,
             nullable=True,
         ),

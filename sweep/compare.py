@@ -38,8 +38,8 @@ def compare(one: Results, other: Results) -> pa.Table:
     blind cells and controls are families of their own.
 
     Raises:
-        Invalid: where the two were not tested on the same, or share no cell. Items are paired by their names, so data of
-            another source, or with other right answers, must not meet here.
+        Invalid: where the two were not tested on the same, or share no cell. Items are paired by their names, so data
+            of another source, or with other right answers, must not meet here.
     """
     first, second = one.standing(), other.standing()
     faults = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,6 +107,8 @@ class Answers:
         self._ids: list[pa.Array] = []
         self._orders: list[_Order] = []
         self._answered: set[str] = set()
+        self._halves: dict[tuple[str, str], tuple[float, float] | None] = {}
+        self._in_first: dict[int, np.ndarray] = {}
         self._golds: list[tuple[_Order, Gold]] = []
         self._gold_of: dict[str, Gold] = {}
         self._unions: Unions = {}
@@ -121,6 +124,36 @@ class Answers:
         if key not in self._averaged:
             self._averaged[key] = self._average(evaluation, languages)
         return self._averaged[key]
+
+    def halves(self, evaluation: str, languages: Sequence[str]) -> tuple[float, float] | None:
+        """The outcome of a run on either half of the items; None where no item's is known.
+
+        Halves are drawn by a hash of the item's id, and not by the one that draws an oracle's half.
+        """
+        found = [self._half(evaluation, language) for language in languages]
+        known = [one for one in found if one is not None]
+        if not known or len(known) < len(found):
+            return None
+        first, second = np.mean(known, axis=0)
+        return float(first), float(second)
+
+    def _half(self, evaluation: str, language: str) -> tuple[float, float] | None:
+        key = (evaluation, language)
+        if key not in self._halves:
+            outcome = self._of(evaluation)[0].get(language)
+            self._halves[key] = None
+            if outcome is not None and outcome.ids is not None:
+                first = self._first_half(outcome.ids)
+                if first.any() and not first.all():
+                    self._halves[key] = float(outcome.correct[first].mean()), float(outcome.correct[~first].mean())
+        return self._halves[key]
+
+    def _first_half(self, ids: pa.Array) -> np.ndarray:
+        """(item,) Whether an item is in the first half; lists of items are kept, so that each is hashed once."""
+        if id(ids) not in self._in_first:
+            found = [sha256(item.encode()).digest()[0] & 1 for item in ids.to_pylist()]
+            self._in_first[id(ids)] = np.array(found, dtype=bool)
+        return self._in_first[id(ids)]
 
     def checkpoints(self, evaluation: str) -> tuple[CheckpointScores, ...]:
         """What the checkpoints of a run scored; empty where its last step alone was."""

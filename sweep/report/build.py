@@ -92,8 +92,8 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             words=(
                 f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
                 f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
-                "rule costs. A blind baseline or a control is no point. Runs of one cell are no independent points, so "
-                "a correlation over runs has no interval.",
+                f"rule costs. {_oracle_words(rows)} A blind baseline or a control is no point. Runs of one cell are no "
+                "independent points, so a correlation over runs has no interval.",
             ),
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
             open=False,
@@ -330,6 +330,25 @@ def _correlations(rows: Sequence[Row]) -> PrintedTable:
     return PrintedTable(
         name="correlations", caption="English dev against test accuracy", columns=columns, rows=tuple(rows)
     )
+
+
+def _oracle_words(rows: Mapping[str, Sequence[Row]]) -> str:
+    """Which of the gaps are what they say, and which are too large."""
+    sees = {row["oracle_sees"] for row in rows["correlations"] if row["oracle_sees"]}
+    words = []
+    if "half" in sees:
+        words.append(
+            "Among runs and cells it chooses on one half of the items and is scored on the other, both ways, so that "
+            "its gap holds no luck and may come out below 0."
+        )
+    if "report" in sees:
+        words.append(
+            "Where no single item has a score, it is scored on what it chose by, and its gap is too large: it would "
+            "show one where all are equally good."
+        )
+    if any(row["oracle_sees"] == "report" for row in rows["selectors"]):
+        words.append("Among the checkpoints of a run it sees the test itself: those gaps are a little too large.")
+    return " ".join(words)
 
 
 def _published(material: Material, rows: Sequence[Row]) -> list[PrintedTable]:

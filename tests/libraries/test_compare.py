@@ -118,7 +118,7 @@ def test_a_file_that_lies_elsewhere_is_the_same_test_and_one_that_holds_somethin
     moved = replace(source, test="elsewhere/c", fingerprint="train:9 dev:2 test:3")
     assert len(compare(here, _with_target(storage, "moved", replace(fake.TARGET, source=moved)))) > 0
     changed = replace(source, fingerprint="train:1 dev:2 test:4")
-    with pytest.raises(Invalid, match="got source.fingerprint: "):
+    with pytest.raises(Invalid, match=r"got source\.fingerprint: "):
         compare(here, _with_target(storage, "changed", replace(fake.TARGET, source=changed)))
 
 

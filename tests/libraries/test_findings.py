@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
@@ -30,7 +31,7 @@ from sweep.languages import GROUPINGS, LANGUAGES, grouped
 from sweep.outcomes import Answers
 from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
-from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_best, importances, selection
+from sweep.selection import LEAST_TRIALS, Point, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
 from sweep.tables import parquet_bytes
 from tests.benchmarks.bench_coverage import coverage_of_the_largest
@@ -241,14 +242,58 @@ def test_an_expected_best_never_falls_and_ends_below_the_best(standing):
 def test_a_correlation_of_few_points_is_absent_and_the_oracles_gap_is_not(standing, answers):
     row = _one(correlations(standing, answers).to_pylist(), over="cells", language="de")
     assert row["pearson"] is None and "needs 4 points" in row["absent_reason"]
-    assert (row["points"], row["oracle"], row["oracle_gap"]) == (2, "nli", row["oracle_gap"])
-    assert row["oracle_gap"] >= 0
+    assert (row["points"], row["oracle"], row["oracle_sees"]) == (2, "nli", "half")
+    assert row["oracle_gap"] is not None
+
+
+def test_where_all_runs_are_equally_good_the_oracle_has_no_gap_on_average(standing):
+    """The very items that it chose by would show one of 0.05."""
+    random = np.random.default_rng(0)
+    gaps, naive = [], []
+    for _ in range(400):
+        right = random.random((15, 300)) < 0.6
+        points = [_point(f"run {n}", dev, right[n]) for n, dev in enumerate(random.random(15))]
+        gaps.append(_correlation(points, independent=False)["oracle_gap"])
+        naive.append(_correlation([dataclasses.replace(one, halves=None) for one in points], independent=False))
+    assert abs(np.mean(gaps)) < 3 * np.std(gaps) / len(gaps) ** 0.5
+    assert np.mean([row["oracle_gap"] for row in naive]) > 0.03
+    assert {row["oracle_sees"] for row in naive} == {"report"}
+
+
+def test_the_oracles_gap_is_what_the_rule_costs():
+    """English dev chooses a run that is worse by 0.1, and the oracle knows."""
+    random = np.random.default_rng(0)
+    rates = np.array([0.5, 0.6, 0.5, 0.5])
+    dev, gaps = (0.9, 0.1, 0.2, 0.3), []
+    for _ in range(400):
+        right = random.random((4, 1000)) < rates[:, None]
+        points = [_point(str(n), dev[n], right[n]) for n in range(4)]
+        gaps.append(_correlation(points, independent=False)["oracle_gap"])
+    assert np.mean(gaps) == pytest.approx(0.1, abs=0.004)
+
+
+def _point(name: str, dev: float, right: np.ndarray) -> Point:
+    half = len(right) // 2
+    halves = float(right[:half].mean()), float(right[half:].mean())
+    return Point(name=name, dev=float(dev), test=float(right.mean()), halves=halves)
+
+
+def test_the_halves_of_a_mean_are_those_of_its_languages(standing, answers):
+    run = standing.confirmations("nli")[0].evaluation
+    each = {language: answers.halves(run, (language,)) for language in fake.LANGUAGES}
+    assert answers.halves(run, fake.LANGUAGES) == pytest.approx(np.mean(list(each.values()), axis=0))
+    whole = answers.outcome(run, ("de",))
+    first = np.array([sha256(item.encode()).digest()[0] & 1 for item in whole.ids.to_pylist()], dtype=bool)
+    assert each["de"] == pytest.approx((whole.correct[first].mean(), whole.correct[~first].mean()))
+    assert 0.3 < first.mean() < 0.7
+    assert Answers(standing, fake.scores, lambda digest: None).halves(run, ("de",)) is None
 
 
 def test_a_correlation_has_fishers_interval_and_the_price_of_the_rule():
-    points = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
+    given = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
+    points = [Point(name=name, dev=dev, test=test) for name, dev, test in given]
     row = _correlation(points, independent=True)
-    r = np.corrcoef([p[1] for p in points], [p[2] for p in points])[0, 1]
+    r = np.corrcoef([p.dev for p in points], [p.test for p in points])[0, 1]
     assert row["pearson"] == pytest.approx(r)
     assert row["pearson_low"] == pytest.approx(math.tanh(math.atanh(r) - 1.959964 / math.sqrt(2)))
     assert (row["chosen"], row["oracle"], row["oracle_gap"]) == ("e", "b", pytest.approx(0.02))
@@ -286,7 +331,7 @@ def test_fishers_interval_over_cells_excludes_no_correlation_as_rarely_as_it_say
     for _ in range(1000):
         cells, seeds = random.normal(size=(2, 11, 1)), random.normal(size=(2, 11, 3)) * 0.3
         dev, test = (cells + seeds).mean(axis=2)
-        points = [("", float(x), float(y)) for x, y in zip(dev, test, strict=True)]
+        points = [Point(name="", dev=float(x), test=float(y)) for x, y in zip(dev, test, strict=True)]
         row = _correlation(points, independent=True)
         found.append(row["pearson_low"] <= 0 <= row["pearson_high"])
     assert 0.93 <= np.mean(found) <= 0.97

@@ -212,7 +212,8 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
     said = answer(_comparisons(_gain("nli", 0.05, 0.01), _gain("qqp", 0.04, 0.06)))
     assert said == (
         "Yes: intermediate training on nli raises the mean accuracy over the languages other than English by "
-        "+0.050, simultaneous 95% interval of 2 [+0.020, +0.080], over none, Holm-corrected p = 0.010 of 2 kinds of intermediate training.",
+        "+0.050, simultaneous 95% interval of 2 [+0.020, +0.080], over none, Holm-corrected p = 0.010 of 2 kinds of "
+        "intermediate training.",
     )
     said = answer(_comparisons(_gain("nli", 0.05, 0.051), _gain("qqp", 0.04, 0.06)))
     assert said[0].startswith("Not shown: of 2 kinds of intermediate training none changes")
