@@ -13,7 +13,7 @@ from sweep import crossed
 from sweep.columns import ACROSS
 from sweep.outcomes import Answers, paired
 from sweep.standing import Standing
-from sweep.statistics import CONFIDENCE
+from sweep.statistics import CONFIDENCE, NO_SPREAD
 from sweep.tables import sorted_table
 from trainables.catalogue.task import Kind
 
@@ -83,6 +83,8 @@ def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
     items = len(counted) * min(counted, default=0)  # as if every target had as few as the smallest
     layout = crossed.mean_of(gains, items, item_part, rest_part)
     half = float(layout.half_width(1 - CONFIDENCE))
+    if half < 1e-9:  # no items, and seeds that all have the same gain
+        return {**row, "absent_reason": NO_SPREAD}
     return {**row, "gain_low": row["gain"] - half, "gain_high": row["gain"] + half}
 
 

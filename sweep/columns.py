@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 #: Raised when a column appears, goes or changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def column(name: str, kind: pa.DataType, meaning: str, unit: str = "", *, nullable: bool = False) -> pa.Field:
@@ -31,6 +31,9 @@ _STAGE = column("stage", pa.string(), "digest of the stage that the row speaks o
 _TASK = column("task", pa.string(), "name of the task")
 _LANGUAGE = column("language", pa.string(), "language of the rows scored", "ISO 639-1")
 _REASON = column("absent_reason", pa.string(), "why the value is absent; empty where it is there")
+_NO_SPREAD = column(
+    "absent_reason", pa.string(), "why the gain is absent, or its interval and p-value; empty where they are there"
+)
 
 SCORES = schema(
     "scores",
@@ -137,13 +140,51 @@ ACROSS = schema(
         column("gain", pa.float64(), "mean over targets of the gain over the baseline", _DIFFERENCE, nullable=True),
         column("gain_low", pa.float64(), "lower end of its 95% interval", _DIFFERENCE, nullable=True),
         column("gain_high", pa.float64(), "upper end of its 95% interval", _DIFFERENCE, nullable=True),
-        _REASON,
+        _NO_SPREAD,
     ],
 )
 
 _AGAINST = column("against", pa.string(), "the baseline that the cell is compared with")
 _TESTED = column("language", pa.string(), "language of the test split, or a mean over several", "ISO 639-1")
 _PROBABILITY = "probability, 0 to 1"
+
+_GAIN_OF_PAIRS = [
+    column("gain_low", pa.float64(), "lower end of its paired 95% interval", _DIFFERENCE, nullable=True),
+    column("gain_high", pa.float64(), "upper end of its paired 95% interval", _DIFFERENCE, nullable=True),
+    column("p_value", pa.float64(), "below 0.05 just where the interval excludes 0", _PROBABILITY, nullable=True),
+    column(
+        "p_cautious",
+        pa.float64(),
+        "the p-value that is corrected: p_value, or Student's of one degree of freedom less than seeds where that is "
+        "larger, since few seeds can make a very small p_value too small",
+        _PROBABILITY,
+        nullable=True,
+    ),
+    column("family", pa.string(), "the comparisons that it is corrected with: those of the same family and baseline"),
+    column("family_size", pa.int32(), "how many comparisons with a p-value the family has"),
+    column(
+        "p_holm",
+        pa.float64(),
+        "p_cautious corrected after Holm: chance of one or more false finds in the family",
+        _PROBABILITY,
+        nullable=True,
+    ),
+    column(
+        "q_value",
+        pa.float64(),
+        "p_cautious corrected after Benjamini and Hochberg: expected share of false finds among those with less",
+        _PROBABILITY,
+        nullable=True,
+    ),
+    column(
+        "simultaneous_low",
+        pa.float64(),
+        "lower end of the interval that holds, with those of the whole family, in 95% of sweeps (Bonferroni)",
+        _DIFFERENCE,
+        nullable=True,
+    ),
+    column("simultaneous_high", pa.float64(), "upper end of the same", _DIFFERENCE, nullable=True),
+]
 
 COMPARISONS = schema(
     "comparisons",
@@ -158,27 +199,7 @@ COMPARISONS = schema(
         column("seeds", pa.int32(), "seeds that both cells were run with"),
         column("items", pa.int64(), "items that both cells answered", "items", nullable=True),
         column("gain", pa.float64(), "accuracy minus the other's, same seeds and items", _DIFFERENCE, nullable=True),
-        column("gain_low", pa.float64(), "lower end of its paired 95% interval", _DIFFERENCE, nullable=True),
-        column("gain_high", pa.float64(), "upper end of its paired 95% interval", _DIFFERENCE, nullable=True),
-        column("p_value", pa.float64(), "below 0.05 just where the interval excludes 0", _PROBABILITY, nullable=True),
-        column(
-            "family", pa.string(), "the comparisons that it is corrected with: those of the same family and baseline"
-        ),
-        column("family_size", pa.int32(), "how many comparisons the family has"),
-        column(
-            "p_holm",
-            pa.float64(),
-            "corrected after Holm: chance of one or more false finds in the family",
-            _PROBABILITY,
-            nullable=True,
-        ),
-        column(
-            "q_value",
-            pa.float64(),
-            "corrected after Benjamini and Hochberg: expected share of false finds among those with less",
-            _PROBABILITY,
-            nullable=True,
-        ),
+        *_GAIN_OF_PAIRS,
         column(
             "smallest_gain",
             pa.float64(),
@@ -186,7 +207,7 @@ COMPARISONS = schema(
             _DIFFERENCE,
             nullable=True,
         ),
-        _REASON,
+        _NO_SPREAD,
     ],
 )
 
@@ -196,17 +217,16 @@ COMPARED = schema(
         _SWEEP,
         column("other", pa.string(), "name of the sweep that it is compared with"),
         _CELL,
+        _ROLE,
         _TESTED,
         column("seeds", pa.int32(), "seeds that both were run with"),
         column("items", pa.int64(), "items that both answered", "items", nullable=True),
         column("accuracy", pa.float64(), "of the sweep, over its seeds", _SHARE, nullable=True),
         column("other_accuracy", pa.float64(), "of the other, over its seeds", _SHARE, nullable=True),
         column("gain", pa.float64(), "the first minus the other, same seeds and items", _DIFFERENCE, nullable=True),
-        column("gain_low", pa.float64(), "lower end of its paired 95% interval", _DIFFERENCE, nullable=True),
-        column("gain_high", pa.float64(), "upper end of its paired 95% interval", _DIFFERENCE, nullable=True),
-        column("p_value", pa.float64(), "below 0.05 just where the interval excludes 0", _PROBABILITY, nullable=True),
-        column("p_holm", pa.float64(), "corrected over the cells, per language", _PROBABILITY, nullable=True),
-        _REASON,
+        *_GAIN_OF_PAIRS,
+        _NO_SPREAD,
+        column("remark", pa.string(), "what a reader should know of the row; empty for nothing"),
     ],
 )
 
@@ -254,7 +274,11 @@ SELECTION = schema(
         ),
         column("zero_shot", pa.float64(), "test accuracy, mean over the other languages", _SHARE, nullable=True),
         column(
-            "seed_gap", pa.float64(), "best seed by that accuracy minus best by English dev", _DIFFERENCE, nullable=True
+            "seed_gap",
+            pa.float64(),
+            "best seed by that accuracy minus best by English dev, scored as oracle_gap of `correlations`",
+            _DIFFERENCE,
+            nullable=True,
         ),
         _REASON,
     ],
@@ -310,9 +334,16 @@ CORRELATIONS = schema(
         column("chosen", pa.string(), "the point that English dev would choose"),
         column("oracle", pa.string(), "the point that the test accuracy itself would choose"),
         column(
+            "oracle_sees",
+            pa.string(),
+            "what the oracle of the gap chose by: half, the items that it is not scored on, or report, the test itself, "
+            "where no item's score is known: then the gap is too large",
+        ),
+        column(
             "oracle_gap",
             pa.float64(),
-            "test accuracy of the oracle's choice minus that of the other",
+            "accuracy of the oracle's choice minus that of the other, on the half of the items that it did not see, mean "
+            "of both ways; it can be below 0",
             _DIFFERENCE,
             nullable=True,
         ),

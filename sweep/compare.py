@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from sweep.columns import COMPARED
-from sweep.comparisons import adjusted, gain_numbers
-from sweep.outcomes import Outcome, aligned
+from sweep.comparisons import adjusted, counted, family_of, gain_numbers
+from sweep.outcomes import Answers, Outcome, aligned
 from sweep.per_language import groups
+from sweep.record_definition import BEFORE_SELECTORS
 from sweep.tables import sorted_table
-from trainables.faults import Invalid
+from trainables.canonical import encode
+from trainables.faults import refuse
+from trainables.stages import as_read, without_places
 
 if TYPE_CHECKING:
     from sweep.results import Results
@@ -22,12 +25,21 @@ if TYPE_CHECKING:
 #: Fields whose difference changes what a number is about and not only how it came about.
 _SAME = ("target", "languages")
 
+#: What of a target says which items its test holds and when an answer is right.
+_OF_TEST = ("source", "splits", "labels", "metric", "unanswerable", "keeps_unlabelled")
+
+_INSTEAD = "compare each with its own baseline (`sweep table`), or run one of them on the data of the other"
+
 
 def compare(one: Results, other: Results) -> pa.Table:
     """One row per cell that both sweeps have and language: the accuracy of `one` minus that of `other`.
 
+    Families are those of `sweep.comparisons`: the transfer cells in every language, or in one of the means; baselines,
+    blind cells and controls are families of their own.
+
     Raises:
-        Invalid: where the two were not tested on the same, or share no cell.
+        Invalid: where the two were not tested on the same, or share no cell. Items are paired by their names, so data
+            of another source, or with other right answers, must not meet here.
     """
     first, second = one.standing(), other.standing()
     faults = [
@@ -39,19 +51,64 @@ def compare(one: Results, other: Results) -> pa.Table:
     names = [cell.name for cell in first.cells if any(cell.name == mine.name for mine in second.cells)]
     if not names:
         faults.append(f"the sweeps must share a cell, got {_short([c.name for c in first.cells])} and others")
-    if faults:
-        raise Invalid(f"a comparison of {one.name!r} with {other.name!r}", faults)
+    if moved := _differing_test(one, other):
+        faults.append(f"the target's test data must be the same in both sweeps, got {moved}; {_INSTEAD}")
     mine, theirs = one.answers(first), other.answers(second)
+    if not faults:
+        faults += _differing_gold(names, mine, theirs)
+    refuse(f"a comparison of {one.name!r} with {other.name!r}", faults)
     rows: list[dict[str, Any]] = []
     for cell in names:
+        role = first.cell(cell).role
         for language, languages in groups(first).items():
             both = mine.by_seed(cell, languages), theirs.by_seed(cell, languages)
-            about = {"sweep": one.name, "other": other.name, "cell": cell, "language": language}
-            rows.append(about | _row(*both))
-    for language in groups(first):
-        adjusted([row for row in rows if row["language"] == language])
+            about = {"sweep": one.name, "other": other.name, "cell": cell, "role": str(role), "language": language}
+            rows.append(about | {"family": family_of(role, language)} | _row(*both))
+    for family in {row["family"] for row in rows}:
+        adjusted([row for row in rows if row["family"] == family])
     keep = set(COMPARED.names)
     return sorted_table([{k: v for k, v in row.items() if k in keep} for row in rows], COMPARED, ("cell", "language"))
+
+
+def _differing_test(one: Results, other: Results) -> str:
+    """What the two definitions say differently of what the test holds; empty for nothing, or where one says nothing."""
+    first, second = (_test_data(results) for results in (one, other))
+    if not first or not second:
+        return ""
+    names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    return "; ".join(f"{name}: {first.get(name, 'nothing')} and {second.get(name, 'nothing')}" for name in names)
+
+
+def _test_data(results: Results) -> dict[str, str]:
+    definition = results.stated().get("definition", {})
+    if "published" in definition:
+        return _flat({"items": definition.get("items")})
+    target = definition.get("target")
+    if not isinstance(target, Mapping) or "splits" not in target or "type" not in target.get("source", {}):
+        return {}
+    read = without_places(as_read(dict(target), ("test",)))
+    return _flat({name: read[name] for name in _OF_TEST if name in read})
+
+
+def _differing_gold(cells: Sequence[str], mine: Answers, theirs: Answers) -> Iterator[str]:
+    """A fault for the first two runs that are to be paired and were judged by different answers to one item."""
+    seen: set[tuple[int, int]] = set()
+    for cell in cells:
+        runs = [{run.seed: run.evaluation for run in one.standing.confirmations(cell)} for one in (mine, theirs)]
+        for seed in sorted(set(runs[0]) & set(runs[1])):
+            golds = mine.gold(runs[0][seed]), theirs.gold(runs[1][seed])
+            if golds[0] is None or golds[1] is None or (id(golds[0]), id(golds[1])) in seen:
+                continue
+            seen.add((id(golds[0]), id(golds[1])))
+            first, second = golds[0].by_item(), golds[1].by_item()
+            other = [name for name in first if name in second and first[name] != second[name]]
+            if other:
+                language, item = other[0]
+                yield (
+                    f"items of one name must have one right answer in both sweeps, got {len(other)} that differ, as "
+                    f"{item!r} in {language}: {first[other[0]]!r} and {second[other[0]]!r}; {_INSTEAD}"
+                )
+                return
 
 
 def _row(mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome]) -> dict[str, Any]:
@@ -62,17 +119,33 @@ def _row(mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome]) -> dict[str
     together = aligned([mine[seed] for seed in seeds] + [theirs[seed] for seed in seeds]) if seeds else None
     differences = together[1][: len(seeds)] - together[1][len(seeds) :] if together else None
     values = tuple(mine[seed].value - theirs[seed].value for seed in seeds)
-    numbers = gain_numbers(differences, values)
+    numbers = gain_numbers(differences, values, counted(mine, theirs, seeds))
     if not seeds:
         numbers["absent_reason"] = "the two sweeps have no run of the same seed of this cell in this language"
-    return row | numbers
+    return row | numbers | {"remark": _remark(len(mine), len(theirs), len(seeds))}
+
+
+def _remark(mine: int, theirs: int, shared: int) -> str:
+    """Where the accuracies are over more seeds than the gain."""
+    if mine == theirs == shared or not shared:
+        return ""
+    return f"the gain is over {shared} shared seeds, the accuracies over {mine} and {theirs}"
 
 
 def differences(one: Results, other: Results) -> list[str]:
-    """What the two definitions say differently, a line for each field, so that no difference goes unseen."""
-    first, second = (_flat(results.stated().get("definition", {})) for results in (one, other))
+    """What the two definitions say differently, a line for each field, so that no difference goes unseen.
+
+    A field that did not exist when one of them was written counts as what it was then, its default.
+    """
+    first, second = (_flat(_defined(results)) for results in (one, other))
     names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name) and name != "name")
     return [f"{name}: {first.get(name, 'absent')} / {second.get(name, 'absent')}" for name in names]
+
+
+def _defined(results: Results) -> dict[str, Any]:
+    """The definition with every field of this version, or as it was written where this version cannot read it."""
+    stated, sweep = results.stated().get("definition", {}), results.definition()
+    return stated if sweep is None else encode(sweep) | {k: v for k, v in BEFORE_SELECTORS.items() if k not in stated}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

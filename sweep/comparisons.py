@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from sweep.columns import COMPARISONS, MCNEMAR
 from sweep.outcomes import Answers, Outcome, paired
 from sweep.per_language import MEAN, groups
 from sweep.standing import CellInfo, Standing
-from sweep.statistics import CONFIDENCE, counted_gain, false_discovery, holm, mcnemar, over_seeds
+from sweep.statistics import CONFIDENCE, NO_SPREAD, Interval, counted_gain, false_discovery, holm, mcnemar, over_seeds
 from sweep.tables import sorted_table
 
 #: The cells that gains are taken against.
@@ -23,6 +24,9 @@ AGAINST = (CellRole.BASELINE, CellRole.COMPUTE_MATCHED)
 
 #: How often a gain of the `smallest_gain` would be found.
 POWER = 0.8
+
+#: What a row holds while its family is not known: the ends of its cautious interval at a stated rate of error.
+_ENDS = "ends"
 
 
 @dataclass(kw_only=True)
@@ -44,8 +48,8 @@ def comparisons(standing: Standing, answers: Answers) -> pa.Table:
     """One row per cell, baseline and language or mean: the gain, its p-value, and the corrected ones.
 
     A family holds what a reader looks at side by side: the transfer cells in every language, or in one of the means.
-    Controls and blind baselines are families of their own, since nothing is claimed for them. Corrections use
-    `crossed.Layouts.cautious_p_value`.
+    Controls and blind baselines are families of their own, since nothing is claimed for them. What is corrected is
+    `p_cautious`, of `crossed.Layouts.cautious_p_value`.
     """
     found = list(_compared(standing, answers))
     numbers = _numbers(found)
@@ -62,11 +66,16 @@ def comparisons(standing: Standing, answers: Answers) -> pa.Table:
             "language": one.language,
             "seeds": one.seeds,
             "family": one.family,
-            **{name: value for name, value in more.items() if name != "cautious"},
+            **{name: value for name, value in more.items() if name != _ENDS},
         }
         for one, more in zip(found, numbers, strict=True)
     ]
     return sorted_table(rows, COMPARISONS, ("cell", "against", "language"))
+
+
+def family_of(role: CellRole, language: str) -> str:
+    """The name of the family of a cell's comparison in a language or mean."""
+    return f"{role}, {language if language.startswith(MEAN) else 'every language'}"
 
 
 def _compared(standing: Standing, answers: Answers) -> Iterator[_Comparison]:
@@ -84,17 +93,18 @@ def _compared(standing: Standing, answers: Answers) -> Iterator[_Comparison]:
                     cell=cell,
                     against=against,
                     language=name,
-                    family=f"{cell.role}, {name if name.startswith(MEAN) else 'every language'}",
+                    family=family_of(cell.role, name),
                     seeds=len(seeds),
                     differences=both[0] - both[1] if both else None,
                     values=tuple(mine[seed].value - theirs[seed].value for seed in seeds),
-                    counted=_counted(mine, theirs, seeds),
+                    counted=counted(mine, theirs, seeds),
                 )
 
 
-def _counted(
+def counted(
     mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome], seeds: Sequence[int]
 ) -> tuple[tuple[float, int], ...]:
+    """Accuracy and items of both, where one run of each is shared and its items are counted; else empty."""
     if len(seeds) != 1 or not (mine[seeds[0]].count and theirs[seeds[0]].count):
         return ()
     return tuple((one.value, one.count) for one in (mine[seeds[0]], theirs[seeds[0]]))
@@ -114,11 +124,13 @@ def _numbers(found: Sequence[_Comparison]) -> list[dict[str, Any]]:
     return rows
 
 
-def gain_numbers(differences: np.ndarray | None, values: tuple[float, ...]) -> dict[str, Any]:
-    """The numbers of one comparison: from `(seed, item)` differences, or else from the differences per seed."""
+def gain_numbers(
+    differences: np.ndarray | None, values: tuple[float, ...], counted: tuple[tuple[float, int], ...] = ()
+) -> dict[str, Any]:
+    """The numbers of one comparison: from `(seed, item)` differences, else from the differences per seed or counts."""
     if differences is not None:
         return next(_of_layouts(differences[None]))
-    return _without_items(values, ())
+    return _without_items(values, counted)
 
 
 def _of_layouts(differences: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -133,9 +145,15 @@ def _of_layouts(differences: np.ndarray) -> Iterator[dict[str, Any]]:
             "gain_high": float(layouts.mean[row] + half[row]),
             "p_value": float(p_values[row]),
             "smallest_gain": float(smallest[row]),
-            "cautious": float(cautious[row]),
+            "p_cautious": float(cautious[row]),
+            _ENDS: partial(_ends, layouts.at(row)),
             "absent_reason": "",
         }
+
+
+def _ends(layout: crossed.Layouts, error: float) -> tuple[float, float]:
+    half = float(layout.cautious_half_width(error))
+    return float(layout.mean) - half, float(layout.mean) + half
 
 
 def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], ...]) -> dict[str, Any]:
@@ -145,7 +163,7 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
     from scipy.special import ndtr, stdtr
 
     if len(values) == 1 and not counted:
-        return {"gain": values[0], "absent_reason": ""}
+        return {"gain": values[0], "absent_reason": "no interval: one run of each, and nothing tells their spread"}
     if len(values) == 1:
         interval = counted_gain(*counted)
         distance = abs(interval.mean) / interval.standard_error if interval.standard_error > 0 else 0.0
@@ -156,31 +174,47 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
             "gain_low": interval.low,
             "gain_high": interval.high,
             "p_value": p_value,
-            "cautious": p_value,
+            "p_cautious": p_value,
+            _ENDS: lambda error: _between(counted_gain(*counted, confidence=1 - error)),
             "absent_reason": "",
         }
-
     interval = over_seeds(values)
     error = interval.standard_error
-    p_value = 2 * float(stdtr(interval.degrees_of_freedom, -abs(interval.mean) / error)) if error > 0 else 0.0
+    if error == 0:  # no effect is no evidence of one; of an effect that never varies nothing says how sure it is
+        p_value = 1.0 if interval.mean == 0 else None
+        return {"gain": interval.mean, "p_value": p_value, "p_cautious": p_value, "absent_reason": NO_SPREAD}
+    p_value = 2 * float(stdtr(interval.degrees_of_freedom, -abs(interval.mean) / error))
     return {
         "gain": interval.mean,
         "gain_low": interval.low,
         "gain_high": interval.high,
         "p_value": p_value,
-        "cautious": p_value,
+        "p_cautious": p_value,
+        _ENDS: lambda error: _between(over_seeds(values, confidence=1 - error)),
         "absent_reason": "",
     }
 
 
+def _between(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
 def adjusted(family: Sequence[dict[str, Any]]) -> None:
-    """Put the corrected p-values of one family into its rows."""
-    tested = [row for row in family if row.get("cautious") is not None]
+    """Put the corrected p-values and the simultaneous intervals of one family into its rows.
+
+    All of the intervals together hold their truths in 95% of sweeps, so the one of the largest gain does too. They are
+    Bonferroni's, of the same cautious quantile as the p-values: an interval excludes zero where even Bonferroni's
+    correction leaves the p-value below 0.05. Holm's is never larger.
+    """
+    tested = [row for row in family if row.get("p_cautious") is not None]
     for row in family:
         row["family_size"] = len(tested)
     if not tested:
         return
-    p_values = [row["cautious"] for row in tested]
+    for row in tested:
+        if _ENDS in row:
+            row["simultaneous_low"], row["simultaneous_high"] = row[_ENDS]((1 - CONFIDENCE) / len(tested))
+    p_values = [row["p_cautious"] for row in tested]
     for name, correct in (("p_holm", holm), ("q_value", false_discovery)):
         for row, value in zip(tested, correct(p_values), strict=True):
             row[name] = float(value)

@@ -108,6 +108,20 @@ class Layouts:
             students = 2 * stdtr(degrees, -np.abs(self.mean) / self.standard_error)
         return np.maximum(self.p_value(), np.nan_to_num(students))
 
+    def cautious_half_width(self, error: ArrayLike) -> NDArray[np.float64]:
+        """As `half_width`, and no less than Student's with as few degrees of freedom as there are seeds less one.
+
+        It excludes zero just where `cautious_p_value` lies below the error rate.
+        """
+        degrees = self.seeds - 1 if self.seeds > 1 else self.items - 1
+        students = _student(degrees, np.asarray(error, dtype=float) / 2) * self.standard_error
+        return np.maximum(self.half_width(error), students)
+
+    def at(self, place: int) -> Layouts:
+        """One of several layouts."""
+        arrays = ("mean", "variance", "seed_part", "item_part", "rest_part", "degrees")
+        return replace(self, **{name: getattr(self, name)[place] for name in arrays})
+
     def smallest_gain(self, error: float, power: float) -> NDArray[np.float64]:
         """The true mean whose interval excludes zero in a share `power` of such designs, to a normal approximation."""
         return self.half_width(error) + _student(self.degrees, 1 - power) * self.standard_error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,26 @@ class _Order:
         return self.languages.equals(table["language"]) and self.item_ids.equals(table["item_id"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gold:
+    """The right answers that a run was judged by, sorted by language and item; runs of one test set have one object."""
+
+    languages: pa.ChunkedArray
+    item_ids: pa.ChunkedArray
+    answers: pa.ChunkedArray
+
+    @staticmethod
+    def of(order: _Order, answers: pa.ChunkedArray) -> Gold:
+        """Those of a run whose answers are in that order."""
+        languages, item_ids = order.languages.take(order.places), order.item_ids.take(order.places)
+        return Gold(languages=languages, item_ids=item_ids, answers=answers)
+
+    def by_item(self) -> dict[tuple[str, str], str]:
+        """The right answer of each language and item."""
+        names = zip(self.languages.to_pylist(), self.item_ids.to_pylist(), strict=True)
+        return dict(zip(names, self.answers.to_pylist(), strict=True))
+
+
 class Answers:
     """The outcomes of a sweep's runs, each run read once and only when it is asked for."""
 
@@ -86,6 +107,10 @@ class Answers:
         self._ids: list[pa.Array] = []
         self._orders: list[_Order] = []
         self._answered: set[str] = set()
+        self._halves: dict[tuple[str, str], tuple[float, float] | None] = {}
+        self._in_first: dict[int, np.ndarray] = {}
+        self._golds: list[tuple[_Order, Gold]] = []
+        self._gold_of: dict[str, Gold] = {}
         self._unions: Unions = {}
 
     def by_seed(self, cell: str, languages: Sequence[str]) -> dict[int, Outcome]:
@@ -99,6 +124,36 @@ class Answers:
         if key not in self._averaged:
             self._averaged[key] = self._average(evaluation, languages)
         return self._averaged[key]
+
+    def halves(self, evaluation: str, languages: Sequence[str]) -> tuple[float, float] | None:
+        """The outcome of a run on either half of the items; None where no item's is known.
+
+        Halves are drawn by a hash of the item's id, and not by the one that draws an oracle's half.
+        """
+        found = [self._half(evaluation, language) for language in languages]
+        known = [one for one in found if one is not None]
+        if not known or len(known) < len(found):
+            return None
+        first, second = np.mean(known, axis=0)
+        return float(first), float(second)
+
+    def _half(self, evaluation: str, language: str) -> tuple[float, float] | None:
+        key = (evaluation, language)
+        if key not in self._halves:
+            outcome = self._of(evaluation)[0].get(language)
+            self._halves[key] = None
+            if outcome is not None and outcome.ids is not None:
+                first = self._first_half(outcome.ids)
+                if first.any() and not first.all():
+                    self._halves[key] = float(outcome.correct[first].mean()), float(outcome.correct[~first].mean())
+        return self._halves[key]
+
+    def _first_half(self, ids: pa.Array) -> np.ndarray:
+        """(item,) Whether an item is in the first half; lists of items are kept, so that each is hashed once."""
+        if id(ids) not in self._in_first:
+            found = [sha256(item.encode()).digest()[0] & 1 for item in ids.to_pylist()]
+            self._in_first[id(ids)] = np.array(found, dtype=bool)
+        return self._in_first[id(ids)]
 
     def checkpoints(self, evaluation: str) -> tuple[CheckpointScores, ...]:
         """What the checkpoints of a run scored; empty where its last step alone was."""
@@ -121,6 +176,11 @@ class Answers:
         """Whether the answers of a run are stored and could be read."""
         self._of(evaluation)
         return evaluation in self._answered
+
+    def gold(self, evaluation: str) -> Gold | None:
+        """The right answers that a run was judged by; None where its answers are not stored."""
+        self._of(evaluation)
+        return self._gold_of.get(evaluation)
 
     def ignores_text(self, evaluation: str) -> bool:
         """Whether the run gave the same answers in every one of several languages."""
@@ -159,6 +219,7 @@ class Answers:
         order = self._order(table)
         table = table.drop_columns(["task", "language", "item_id"]).take(order.places).combine_chunks()
         worth, predicted = _worth(table), table["predicted"]
+        self._gold_of[evaluation] = self._known_gold(order, table["gold"])
         stored = {score.language: score.value for score in self._scored(evaluation)}
         outcomes = {}
         for language, start, end, ids in order.parts:
@@ -170,6 +231,14 @@ class Answers:
         given = [(ids, predicted[start:end]) for _, start, end, ids in order.parts]
         same = len(given) > 1 and all(ids.equals(given[0][0]) and said.equals(given[0][1]) for ids, said in given)
         return outcomes, same
+
+    def _known_gold(self, order: _Order, answers: pa.ChunkedArray) -> Gold:
+        """One object for equal right answers."""
+        found = next((gold for one, gold in self._golds if one is order and gold.answers.equals(answers)), None)
+        if found is None:
+            found = Gold.of(order, answers)
+            self._golds = [(order, found), *self._golds[: _ORDERS - 1]]
+        return found
 
     def _order(self, table: pa.Table) -> _Order:
         """The order of a run's answers; that of an earlier run where it fits."""

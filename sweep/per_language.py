@@ -100,8 +100,10 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
         remarks.append(interval.remark)
     elif len(mine) > 1:
         interval = statistics.over_seeds([outcome.value for outcome in mine.values()])
-        row |= {"accuracy_low": max(0.0, interval.low), "accuracy_high": min(1.0, interval.high)}
-        remarks.append(f"{_why_no_items(mine)}: {interval.remark}")
+        if interval.standard_error > 0:
+            row |= {"accuracy_low": max(0.0, interval.low), "accuracy_high": min(1.0, interval.high)}
+        told = interval.remark if interval.standard_error > 0 else statistics.NO_SPREAD
+        remarks.append(f"{_why_no_items(mine)}: {told}")
     elif outcome_count(mine) and all(outcome.is_mean for outcome in mine.values()):
         interval = statistics.counted_accuracy(row["accuracy"], outcome_count(mine))
         row |= {"items": interval.items, "accuracy_low": interval.low, "accuracy_high": interval.high}
@@ -154,6 +156,8 @@ def _gain(standing: Standing, cell: CellInfo, languages: Sequence[str], answers:
         interval = statistics.paired_gain(both[0] - both[1])
     elif len(seeds) > 1:
         interval = statistics.over_seeds([mine[seed].value - theirs[seed].value for seed in seeds])
+        if interval.standard_error == 0:
+            return {"gain": interval.mean}, "; ".join(filter(None, (fewer, f"gain: {statistics.NO_SPREAD}")))
     elif outcome_count(mine) and outcome_count(theirs):
         interval = statistics.counted_gain(
             (mine[seeds[0]].value, outcome_count(mine)), (theirs[seeds[0]].value, outcome_count(theirs))

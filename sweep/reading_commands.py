@@ -113,7 +113,8 @@ def _compare(options: argparse.Namespace) -> int:
     one = results_of(options.one, options.storage)
     other = results_of(options.other, options.other_storage or options.storage)
     table = only(compare(one, other), options.where)
-    shown = ["cell", "language", "accuracy", "other_accuracy", "gain", "p_value", "p_holm", "seeds", "absent_reason"]
+    shown = ["cell", "language", "accuracy", "other_accuracy", "gain", "p_value", "p_holm", "family_size", "seeds"]
+    shown += ["absent_reason", "remark"]
     print(rows_text(table, options.format, shown))
     for line in differences(one, other):
         print(f"differs in {line}", file=sys.stderr)

@@ -21,7 +21,7 @@ from trainables.stages import as_read
 FILE = "definition.json"
 
 #: What sweeps did whose definitions do not say it: they are older than the choice.
-_BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
+BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
 
 #: Fields whose change asks for more work but makes nothing that is there wrong.
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
@@ -130,7 +130,7 @@ def _oracle_remark(sweep: Sweep) -> str:
 
 def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
-    fixed = _BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
+    fixed = BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
     fixed["target"] = _without_test(definition["target"])
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
     shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "gpus_per_worker", "kind")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,12 +53,10 @@ def selection(standing: Standing, answers: Answers) -> pa.Table:
             row |= {"confirmed_score": float(np.mean(confirmed)), "optimism": leader.score - float(np.mean(confirmed))}
         if len(confirmed) > 1:
             interval = statistics.over_seeds(confirmed)
-            row |= {"confirmed_low": max(0.0, interval.low), "confirmed_high": min(1.0, interval.high)}
-        tested = [(run.score, answers.outcome(run.evaluation, zero_shot)) for run in runs]
-        scored = [(score, outcome.value) for score, outcome in tested if score is not None and outcome is not None]
-        if scored:
-            row["zero_shot"] = float(np.mean([value for _, value in scored]))
-            row["seed_gap"] = max(value for _, value in scored) - max(scored)[1]
+            if interval.standard_error > 0:
+                row |= {"confirmed_low": max(0.0, interval.low), "confirmed_high": min(1.0, interval.high)}
+        if points := list(_points(standing, answers, cell, zero_shot)):
+            row |= {"zero_shot": float(np.mean([point.test for point in points])), "seed_gap": _gap(points)}
         rows.append(row)
     return sorted_table(rows, SELECTION, ("cell",))
 
@@ -87,45 +86,81 @@ def expected_best(standing: Standing) -> pa.Table:
     return sorted_table(rows, EXPECTED_BEST, ("cell", "trials"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A run, or the mean of a cell: its English dev score, its test score, and that on either half of the items."""
+
+    name: str
+    dev: float
+    test: float
+    halves: tuple[float, float] | None = None
+    """None where no item's score is known, as of F1 over all answers at once."""
+
+
 def correlations(standing: Standing, answers: Answers) -> pa.Table:
     """How well English dev, which all selection goes by, ranks runs and cells by their accuracy in each language.
 
-    The oracle's choice would need the test labels that no selection may see; its gap is what that costs. Over runs
-    there is no interval: the seeds of a cell are no independent points, and Fisher's, which takes them for such, left
-    out a true correlation of 0 in a quarter of simulated sweeps (11 cells of three seeds).
+    The oracle's choice would need the test labels that no selection may see; its gap is what that costs. The oracle
+    chooses on one half of the items and is scored on the other, and the other way round: on the items that it chose by,
+    it would gain where all points are equally good. Over runs there is no interval: the seeds of a cell are no
+    independent points, and Fisher's, which takes them for such, left out a true correlation of 0 in a quarter of
+    simulated sweeps (11 cells of three seeds).
     """
     cells = [cell for cell in standing.cells if cell.role not in (*BLIND, CellRole.CONTROL)]
     rows = []
     for language, languages in groups(standing).items():
         by_cell = {cell.name: list(_points(standing, answers, cell, languages)) for cell in cells}
         runs = [point for points in by_cell.values() for point in points]
-        means = [
-            (name, float(np.mean([dev for _, dev, _ in points])), float(np.mean([test for _, _, test in points])))
-            for name, points in by_cell.items()
-            if points
-        ]
+        means = [_mean(name, points) for name, points in by_cell.items() if points]
         for over, points in (("runs", runs), ("cells", means)):
             found = _correlation(points, independent=over == "cells")
             rows.append({"sweep": standing.sweep, "over": over, "language": language, **found})
     return sorted_table(rows, CORRELATIONS, ("over", "language"))
 
 
-def _points(
-    standing: Standing, answers: Answers, cell: CellInfo, languages: Sequence[str]
-) -> Iterator[tuple[str, float, float]]:
-    """Name, English dev score and test accuracy of a cell's reported runs."""
+def _points(standing: Standing, answers: Answers, cell: CellInfo, languages: Sequence[str]) -> Iterator[Point]:
+    """A cell's reported runs that have a score in all these languages."""
     for run in standing.confirmations(cell.name):
         outcome = answers.outcome(run.evaluation, languages)
         if run.score is not None and outcome is not None:
-            yield f"{cell.name}, seed {run.seed}", run.score, outcome.value
+            halves = answers.halves(run.evaluation, languages)
+            yield Point(name=f"{cell.name}, seed {run.seed}", dev=run.score, test=outcome.value, halves=halves)
 
 
-def _correlation(points: Sequence[tuple[str, float, float]], *, independent: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {"points": len(points), "chosen": "", "oracle": "", "absent_reason": ""}
+def _mean(name: str, points: Sequence[Point]) -> Point:
+    """The mean of a cell's runs."""
+    halves = [point.halves for point in points if point.halves is not None]
+    first, second = np.mean(halves, axis=0) if len(halves) == len(points) else (None, None)
+    return Point(
+        name=name,
+        dev=float(np.mean([point.dev for point in points])),
+        test=float(np.mean([point.test for point in points])),
+        halves=None if first is None else (float(first), float(second)),
+    )
+
+
+def _gap(points: Sequence[Point]) -> float:
+    """How much better than the point that English dev chooses the one is that target-language labels choose.
+
+    Without a bias: it may come out below 0. Of points without halves the labels that choose also score, and the gap is
+    too large.
+    """
+    chosen = max(points, key=lambda point: point.dev)
+    halves = [point.halves for point in points if point.halves is not None]
+    if len(halves) < len(points):
+        return max(point.test for point in points) - chosen.test
+    by_dev = halves[points.index(chosen)]
+    gaps = [max(halves, key=lambda half: half[sees])[1 - sees] - by_dev[1 - sees] for sees in (0, 1)]
+    return sum(gaps) / 2
+
+
+def _correlation(points: Sequence[Point], *, independent: bool) -> dict[str, Any]:
+    row: dict[str, Any] = {"points": len(points), "chosen": "", "oracle": "", "oracle_sees": "", "absent_reason": ""}
     if points:
-        chosen, oracle = max(points, key=lambda point: point[1]), max(points, key=lambda point: point[2])
-        row |= {"chosen": chosen[0], "oracle": oracle[0], "oracle_gap": oracle[2] - chosen[2]}
-    dev, test = [point[1] for point in points], [point[2] for point in points]
+        chosen, oracle = max(points, key=lambda point: point.dev), max(points, key=lambda point: point.test)
+        sees = "half" if all(point.halves is not None for point in points) else "report"
+        row |= {"chosen": chosen.name, "oracle": oracle.name, "oracle_sees": sees, "oracle_gap": _gap(points)}
+    dev, test = [point.dev for point in points], [point.test for point in points]
     if len(points) < LEAST_POINTS or len(set(dev)) == 1 or len(set(test)) == 1:
         return row | {"absent_reason": f"a correlation needs {LEAST_POINTS} points that differ, got {len(points)}"}
     from scipy import stats

@@ -143,7 +143,9 @@ def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{row['selector']} {row['accuracy']:.3f} ({row['oracle_gap']:+.3f})" + (" reported" * row["is_reported"])
         for row in found
     ]
+    high = any(row["oracle_sees"] == Role.REPORT for row in rows)
+    gap = "gap to the oracle, which saw the test: a little too large" if high else "gap to the oracle"
     return (
         f"Each run's own checkpoints by selector, {found[0]['runs']} runs, mean accuracy in the other languages "
-        f"(gap to the oracle): {', '.join(words)}."
+        f"({gap}): {', '.join(words)}."
     )

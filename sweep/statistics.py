@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 #: The share of intervals that hold the truth; 0.95 is the custom of the field.
 CONFIDENCE = 0.95
 
-#: How far a mean of shares may come to lie outside 0..1 by rounding.
+#: Why there is no interval where it would rest on seeds alone and they all have the same value.
+NO_SPREAD = "no interval: all seeds have the same value, so nothing tells their spread"
+
+#: How far a mean of shares may come to lie outside 0..1, or equal ones from one another, by rounding.
 _ROUNDING = 1e-9
 
 
@@ -115,7 +118,7 @@ def accuracy_interval(correct: ArrayLike) -> Interval:
     )
 
 
-def counted_accuracy(accuracy: float, items: int) -> Interval:
+def counted_accuracy(accuracy: float, items: int, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's interval of one run's accuracy over its items, where nobody kept which items were right.
 
     Of a mean over languages that share their items it is wider than needed: it counts them as if all languages
@@ -123,7 +126,7 @@ def counted_accuracy(accuracy: float, items: int) -> Interval:
     """
     from scipy.special import ndtri
 
-    quantile = float(ndtri((1 + CONFIDENCE) / 2))
+    quantile = float(ndtri((1 + confidence) / 2))
     pull = quantile**2 / items
     centre = (accuracy + pull / 2) / (1 + pull)
     half = math.sqrt(pull * (accuracy * (1 - accuracy) + pull / 4)) / (1 + pull)
@@ -138,13 +141,13 @@ def counted_accuracy(accuracy: float, items: int) -> Interval:
     )
 
 
-def counted_gain(mine: tuple[float, int], theirs: tuple[float, int]) -> Interval:
+def counted_gain(mine: tuple[float, int], theirs: tuple[float, int], confidence: float = CONFIDENCE) -> Interval:
     """Newcombe's interval of a difference of two accuracies (value, items), each run's answers taken as independent.
 
     Statistics in Medicine 17, 1998, method 10. Two models that find the same items hard differ by less than this
     allows for, so it is wider than a paired interval.
     """
-    one, other = counted_accuracy(*mine), counted_accuracy(*theirs)
+    one, other = counted_accuracy(*mine, confidence), counted_accuracy(*theirs, confidence)
     gain = one.mean - other.mean
     return Interval(
         mean=gain,
@@ -207,8 +210,11 @@ def expected_best(scores: ArrayLike, resamples: int = 1000) -> tuple[Any, Any, A
     return weights @ values, np.quantile(drawn, tail, axis=0), np.quantile(drawn, 1 - tail, axis=0)
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
+def over_seeds(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Student's interval of a mean over seeds, for a metric such as F1 that is no mean over items.
+
+    Where all seeds have the same value its `standard_error` is 0 and its ends are the mean: nothing tells the spread,
+    so it is not to be reported (`NO_SPREAD`).
 
     Raises:
         ValueError: for fewer than two seeds, where nothing tells the spread.
@@ -217,8 +223,10 @@ def over_seeds(values: Sequence[float]) -> Interval:
         raise ValueError(f"an interval over seeds needs at least two seeds, got {len(values)}; confirm on more seeds")
     mean = float(np.mean(values))
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    if error < _ROUNDING:  # equal but for their last bits
+        mean, error = round(mean, 9), 0.0
     degrees = len(values) - 1
-    half = _student(degrees) * error
+    half = _student(degrees, confidence) * error
     return Interval(
         mean=mean,
         low=mean - half,
@@ -254,7 +262,7 @@ def _checked(values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _student(degrees: float) -> float:
+def _student(degrees: float, confidence: float = CONFIDENCE) -> float:
     from scipy.special import stdtrit  # not scipy.stats, which takes five times as long to import
 
-    return float(stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    return float(stdtrit(degrees, (1 + confidence) / 2))

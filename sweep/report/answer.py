@@ -35,7 +35,8 @@ def answer(comparisons: pa.Table) -> tuple[str, ...]:
     """Sentences: whether intermediate training helps, what a longer baseline says of it, what the control says.
 
     The gain spoken of is that of the mean over the languages other than English, or of the mean or the one language
-    where there is no such mean.
+    where there is no such mean. Its interval is the simultaneous one of its family: the largest of several gains is too
+    large on average, and its own interval would hold the truth too seldom.
     """
     rows = comparisons.to_pylist()
     spoken = _spoken_of({row["language"] for row in rows})
@@ -64,9 +65,10 @@ def _name(language: str) -> str:
 def _verdict(rows: Sequence[Row], what: str) -> str:
     best = max(rows, key=lambda row: row["gain"])
     if all(row["p_holm"] is None for row in rows):
+        few = "one run of each cell" if best["seeds"] < 2 else "seeds that all gain the same"
         return (
-            f"The largest gain in {what} is that of {best['cell']}, {interval(best)}; one run of each cell cannot say "
-            "whether it would be there again."
+            f"The largest gain in {what} is that of {best['cell']}, {interval(best)}; {few} cannot say whether it "
+            "would be there again."
         )
     found = [row for row in rows if row["p_holm"] is not None and row["p_holm"] < ERROR]
     helped = sorted((row for row in found if row["gain"] > 0), key=lambda row: -row["gain"])
@@ -80,11 +82,11 @@ def _verdict(rows: Sequence[Row], what: str) -> str:
             else ""
         )
         return (
-            f"Yes: intermediate training on {helped[0]['cell']} raises the {what} by {interval(helped[0])} over none, "
-            f"Holm-corrected p {p_text(helped[0]['p_holm'])} of {number}{others}.{also}"
+            f"Yes: intermediate training on {helped[0]['cell']} raises the {what} by {simultaneous(helped[0])}, over "
+            f"none, Holm-corrected p {p_text(helped[0]['p_holm'])} of {number}{others}.{also}"
         )
     if harmed:
-        return f"No: of {number} none raises the {what}.{also} The best is {best['cell']}, {interval(best)}."
+        return f"No: of {number} none raises the {what}.{also} The best is {best['cell']}, {simultaneous(best)}."
     smallest = best["smallest_gain"]
     reach = (
         f" At this spread of seeds and items, gains below {smallest:.3f} are missed more than once in five times."
@@ -93,7 +95,7 @@ def _verdict(rows: Sequence[Row], what: str) -> str:
     )
     return (
         f"Not shown: of {number} none changes the {what} by more than chance explains. The best is "
-        f"{best['cell']}, {interval(best)}, Holm-corrected p {p_text(best['p_holm'])}.{reach}"
+        f"{best['cell']}, {simultaneous(best)}, Holm-corrected p {p_text(best['p_holm'])}.{reach}"
     )
 
 
@@ -103,7 +105,8 @@ def _against_longer(rows: Sequence[Row], longer: Sequence[Row]) -> list[str]:
     if not same:
         return []
     return [
-        f"Over a baseline whose target training is as long as both stages, {best['cell']} gains {interval(same[0])}."
+        f"Over a baseline whose target training is as long as both stages, {best['cell']} gains "
+        f"{simultaneous(same[0])}."
     ]
 
 
@@ -119,6 +122,16 @@ def interval(row: Row) -> str:
     if row["gain_low"] is None:
         return f"{row['gain']:+.3f}"
     return f"{row['gain']:+.3f} [{row['gain_low']:+.3f}, {row['gain_high']:+.3f}]"
+
+
+def simultaneous(row: Row) -> str:
+    """As `+0.012, simultaneous 95% interval of 4 [-0.034, +0.058]`: for the largest gain of a family, not any one."""
+    low, high = row["simultaneous_low"], row["simultaneous_high"]
+    if low is None:
+        return interval(row)
+    size = row["family_size"]
+    of = f"simultaneous 95% interval of {size}" if size > 1 else "95% interval as cautious as the p-value"
+    return f"{row['gain']:+.3f}, {of} [{low:+.3f}, {high:+.3f}]"
 
 
 def p_text(value: float) -> str:

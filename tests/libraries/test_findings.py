@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.transfer_grid import Cell, CellRole
 from sweep import statistics
+from sweep.across import Target, across
 from sweep.columns import (
     COMPARISONS,
     CORRELATIONS,
@@ -22,14 +25,16 @@ from sweep.columns import (
     PER_GROUP,
     SELECTION,
 )
-from sweep.comparisons import comparisons, mcnemar_tests
+from sweep.comparisons import adjusted, comparisons, gain_numbers, mcnemar_tests
 from sweep.findings import findings
 from sweep.languages import GROUPINGS, LANGUAGES, grouped
 from sweep.outcomes import Answers
 from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
-from sweep.selection import LEAST_TRIALS, _correlation, correlations, expected_best, importances, selection
+from sweep.selection import LEAST_TRIALS, Point, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
+from sweep.tables import parquet_bytes
+from tests.benchmarks.bench_coverage import coverage_of_the_largest
 from tests.examples import of_examples
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import BASELINE, MIXED, small_sweep
@@ -71,6 +76,40 @@ def test_a_comparison_has_the_gain_and_interval_of_the_table_of_languages(standi
             assert (other["p_value"] < 0.05) == (row["gain_low"] > 0 or row["gain_high"] < 0)
 
 
+def test_the_corrected_p_values_of_an_exported_table_are_those_of_its_own_column(standing, answers):
+    from statsmodels.stats.multitest import multipletests
+
+    read = pq.read_table(pa.BufferReader(parquet_bytes(findings(standing, answers, None)["comparisons"])))
+    read = read.to_pylist()
+    families = {(row["against"], row["family"]) for row in read}
+    assert len(families) > 3
+    for family in families:
+        rows = [row for row in read if (row["against"], row["family"]) == family and row["p_cautious"] is not None]
+        for name, method in (("p_holm", "holm"), ("q_value", "fdr_bh")):
+            corrected = multipletests([row["p_cautious"] for row in rows], method=method)[1] if rows else []
+            assert [row[name] for row in rows] == pytest.approx(corrected)
+    assert any(row["p_cautious"] > row["p_value"] for row in read if row["p_value"] is not None)
+
+
+def test_simultaneous_intervals_say_what_bonferronis_correction_says(compared):
+    tested = [row for row in compared if row["p_cautious"] is not None]
+    assert {row["family_size"] for row in tested} == {1, 3}
+    for row in tested:
+        excludes = row["simultaneous_low"] > 0 or row["simultaneous_high"] < 0
+        assert excludes == (row["p_cautious"] * row["family_size"] < 0.05)
+        assert row["simultaneous_low"] <= row["gain_low"] and row["gain_high"] <= row["simultaneous_high"]
+        if excludes:
+            assert row["p_holm"] < 0.05
+
+
+@pytest.mark.parametrize("cells", [4, 10])
+def test_the_simultaneous_interval_of_the_largest_gain_holds_the_truth(cells):
+    random = np.random.default_rng(cells)
+    found = coverage_of_the_largest(random, cells, seeds=3, items=60, sweeps=400)
+    assert found.simultaneous >= 0.93
+    assert cells < 10 or found.plain < 0.93, "the interval of any one comparison is no interval of the largest"
+
+
 def test_corrections_are_within_a_family_and_never_below_the_p_value(compared):
     languages = [row for row in compared if row["family"] == "transfer, every language" and row["gain"] is not None]
     assert [row["family_size"] for row in languages] == [3] * 3
@@ -100,6 +139,38 @@ def test_without_predictions_a_comparison_is_over_seeds(standing):
     row = _one(rows, cell="nli", language="de")
     assert row["items"] is None and row["smallest_gain"] is None
     assert (row["p_value"] < 0.05) == (row["gain_low"] > 0)
+
+
+def test_equal_gains_of_all_seeds_are_no_evidence_where_there_are_no_items():
+    nothing = gain_numbers(None, (0.0, 0.0, 0.0))
+    assert (nothing["gain"], nothing["p_value"], nothing.get("gain_low")) == (0, 1, None)
+    same = gain_numbers(None, (0.3 - 0.2, 0.8 - 0.7, 0.1))  # equal but for their last bits
+    assert (same["gain"], same["p_value"], same.get("gain_low")) == (pytest.approx(0.1), None, None)
+    for row in (nothing, same):
+        assert row["absent_reason"].startswith("no interval: all seeds have the same value")
+    rows = [nothing, same, gain_numbers(None, (0.01, 0.02, 0.04))]
+    adjusted(rows)
+    assert [row.get("p_holm") is None for row in rows] == [False, True, False]
+    assert [row["family_size"] for row in rows] == [2] * 3 and rows[0]["p_holm"] == 1
+
+
+def test_scores_that_never_vary_have_no_interval_of_width_zero_in_any_table(standing):
+    """As of retrieval, which trains nothing: every seed of a cell has the same score, and no item is known."""
+
+    def scores(digest: str):
+        cell = fake.RUNS[digest][0]
+        return tuple(dataclasses.replace(s, value=fake.ACCURACY[cell][s.language]) for s in fake.scores(digest))
+
+    answers = Answers(standing, scores, lambda digest: None)
+    row = _one(per_language(standing, answers).to_pylist(), cell="nli", language="de")
+    assert (row["accuracy_low"], row["gain_low"]) == (None, None) and row["gain"] == pytest.approx(0.3)
+    assert row["remark"].count("no interval: all seeds have the same value") == 2
+    row = _one(selection(standing, answers).to_pylist(), cell="nli")
+    assert row["confirmed_score"] == pytest.approx(0.6) and row["confirmed_low"] is None
+    target = Target(standing=standing, answers=answers)
+    row = _one(across("suite", [target, target]).to_pylist(), cell="nli")
+    assert row["gain"] is not None and row["gain_low"] is None
+    assert "all seeds have the same value" in row["absent_reason"]
 
 
 def test_mcnemar_counts_the_items_that_one_run_alone_got_right(standing, answers):
@@ -171,14 +242,58 @@ def test_an_expected_best_never_falls_and_ends_below_the_best(standing):
 def test_a_correlation_of_few_points_is_absent_and_the_oracles_gap_is_not(standing, answers):
     row = _one(correlations(standing, answers).to_pylist(), over="cells", language="de")
     assert row["pearson"] is None and "needs 4 points" in row["absent_reason"]
-    assert (row["points"], row["oracle"], row["oracle_gap"]) == (2, "nli", row["oracle_gap"])
-    assert row["oracle_gap"] >= 0
+    assert (row["points"], row["oracle"], row["oracle_sees"]) == (2, "nli", "half")
+    assert row["oracle_gap"] is not None
+
+
+def test_where_all_runs_are_equally_good_the_oracle_has_no_gap_on_average(standing):
+    """The very items that it chose by would show one of 0.05."""
+    random = np.random.default_rng(0)
+    gaps, naive = [], []
+    for _ in range(400):
+        right = random.random((15, 300)) < 0.6
+        points = [_point(f"run {n}", dev, right[n]) for n, dev in enumerate(random.random(15))]
+        gaps.append(_correlation(points, independent=False)["oracle_gap"])
+        naive.append(_correlation([dataclasses.replace(one, halves=None) for one in points], independent=False))
+    assert abs(np.mean(gaps)) < 3 * np.std(gaps) / len(gaps) ** 0.5
+    assert np.mean([row["oracle_gap"] for row in naive]) > 0.03
+    assert {row["oracle_sees"] for row in naive} == {"report"}
+
+
+def test_the_oracles_gap_is_what_the_rule_costs():
+    """English dev chooses a run that is worse by 0.1, and the oracle knows."""
+    random = np.random.default_rng(0)
+    rates = np.array([0.5, 0.6, 0.5, 0.5])
+    dev, gaps = (0.9, 0.1, 0.2, 0.3), []
+    for _ in range(400):
+        right = random.random((4, 1000)) < rates[:, None]
+        points = [_point(str(n), dev[n], right[n]) for n in range(4)]
+        gaps.append(_correlation(points, independent=False)["oracle_gap"])
+    assert np.mean(gaps) == pytest.approx(0.1, abs=0.004)
+
+
+def _point(name: str, dev: float, right: np.ndarray) -> Point:
+    half = len(right) // 2
+    halves = float(right[:half].mean()), float(right[half:].mean())
+    return Point(name=name, dev=float(dev), test=float(right.mean()), halves=halves)
+
+
+def test_the_halves_of_a_mean_are_those_of_its_languages(standing, answers):
+    run = standing.confirmations("nli")[0].evaluation
+    each = {language: answers.halves(run, (language,)) for language in fake.LANGUAGES}
+    assert answers.halves(run, fake.LANGUAGES) == pytest.approx(np.mean(list(each.values()), axis=0))
+    whole = answers.outcome(run, ("de",))
+    first = np.array([sha256(item.encode()).digest()[0] & 1 for item in whole.ids.to_pylist()], dtype=bool)
+    assert each["de"] == pytest.approx((whole.correct[first].mean(), whole.correct[~first].mean()))
+    assert 0.3 < first.mean() < 0.7
+    assert Answers(standing, fake.scores, lambda digest: None).halves(run, ("de",)) is None
 
 
 def test_a_correlation_has_fishers_interval_and_the_price_of_the_rule():
-    points = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
+    given = [("a", 0.5, 0.3), ("b", 0.6, 0.5), ("c", 0.7, 0.4), ("d", 0.8, 0.45), ("e", 0.9, 0.48)]
+    points = [Point(name=name, dev=dev, test=test) for name, dev, test in given]
     row = _correlation(points, independent=True)
-    r = np.corrcoef([p[1] for p in points], [p[2] for p in points])[0, 1]
+    r = np.corrcoef([p.dev for p in points], [p.test for p in points])[0, 1]
     assert row["pearson"] == pytest.approx(r)
     assert row["pearson_low"] == pytest.approx(math.tanh(math.atanh(r) - 1.959964 / math.sqrt(2)))
     assert (row["chosen"], row["oracle"], row["oracle_gap"]) == ("e", "b", pytest.approx(0.02))
@@ -216,7 +331,7 @@ def test_fishers_interval_over_cells_excludes_no_correlation_as_rarely_as_it_say
     for _ in range(1000):
         cells, seeds = random.normal(size=(2, 11, 1)), random.normal(size=(2, 11, 3)) * 0.3
         dev, test = (cells + seeds).mean(axis=2)
-        points = [("", float(x), float(y)) for x, y in zip(dev, test, strict=True)]
+        points = [Point(name="", dev=float(x), test=float(y)) for x, y in zip(dev, test, strict=True)]
         row = _correlation(points, independent=True)
         found.append(row["pearson_low"] <= 0 <= row["pearson_high"])
     assert 0.93 <= np.mean(found) <= 0.97

@@ -203,14 +203,17 @@ def _comparisons(*rows: dict) -> pa.Table:
 
 def _gain(cell: str, gain: float | None, p: float | None, **more: object) -> dict:
     ends = {} if gain is None else {"gain_low": gain - 0.02, "gain_high": gain + 0.02}
-    return {"cell": cell, "gain": gain, "p_value": p, "p_holm": p, "q_value": p, **ends, **more}
+    if p is not None and gain is not None:
+        ends |= {"simultaneous_low": gain - 0.03, "simultaneous_high": gain + 0.03}
+    return {"cell": cell, "gain": gain, "p_value": p, "p_cautious": p, "p_holm": p, "q_value": p, **ends, **more}
 
 
 def test_a_gain_is_claimed_only_below_the_corrected_level():
     said = answer(_comparisons(_gain("nli", 0.05, 0.01), _gain("qqp", 0.04, 0.06)))
     assert said == (
         "Yes: intermediate training on nli raises the mean accuracy over the languages other than English by "
-        "+0.050 [+0.030, +0.070] over none, Holm-corrected p = 0.010 of 2 kinds of intermediate training.",
+        "+0.050, simultaneous 95% interval of 2 [+0.020, +0.080], over none, Holm-corrected p = 0.010 of 2 kinds of "
+        "intermediate training.",
     )
     said = answer(_comparisons(_gain("nli", 0.05, 0.051), _gain("qqp", 0.04, 0.06)))
     assert said[0].startswith("Not shown: of 2 kinds of intermediate training none changes")
@@ -239,8 +242,10 @@ def test_the_longer_baseline_is_told_of_where_there_is_one():
 
 
 def test_one_run_claims_nothing():
-    said = answer(_comparisons(_gain("nli", 0.05, None)))
+    said = answer(_comparisons(_gain("nli", 0.05, None, seeds=1)))
     assert "one run of each cell cannot say" in said[0]
+    said = answer(_comparisons(_gain("nli", 0.05, None, seeds=3)))
+    assert "seeds that all gain the same cannot say" in said[0]
     absent = answer(_comparisons(_gain("nli", None, None, absent_reason="no run of the same seed")))
     assert absent == ("No answer yet: no run of the same seed.",)
 
