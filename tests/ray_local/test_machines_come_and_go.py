@@ -9,7 +9,7 @@ import pytest
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
 from trainables.gangs import GangKind
-from trainables.roster import HOST_STARTS, last_words
+from trainables.roster import HOST_STARTS, LACKING_SECONDS, last_words
 from trainables.scores import Done, Failed, event_from_json
 
 
@@ -228,10 +228,10 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         assert status["waiting"][0]["reason"] == lacking
         assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
         assert status["notices"] == []  # a machine may be on its way
-        desk._lacking_since -= module.LACKING_SECONDS
+        desk._roster._lacking_since -= LACKING_SECONDS
         await until(lambda: desk._notices)
         for _ in range(3):
-            desk._see_room([{"CPU": 1.0}, {"CPU": 1.0}])
+            desk._roster._see_room([{"CPU": 1.0}, {"CPU": 1.0}])
         assert (await desk.status())["notices"] == [
             f"work waits {lacking}. Where no autoscaler rents them, start machines that have it, or stop and use "
             "smaller workers"
