@@ -88,7 +88,7 @@ def test_trial_zero_is_the_default_also_where_optuna_would_fall_back_on_a_random
 
 def test_every_draw_lies_in_its_domain():
     for entry in HISTORY:
-        for name, domain in SPACE.parameters(MIXED).items():
+        for name, domain in SWEEP.parameters(MIXED).items():
             assert entry.draws[name] in domain, name
 
 
