@@ -300,6 +300,11 @@ def _table(options: argparse.Namespace) -> int:
         print(f"\n{said}" if options.format == "markdown" else said)
     if published:
         print(f"\n{published}")
+    if results.torn:
+        raise Unreadable(
+            f"the ledger's files must be whole before tables are written, got torn ones: {', '.join(results.torn)}; "
+            "the tables that were written before stay as they are, and `sweep run` does the lost work again"
+        )
     for path in results.export():
         print(f"wrote {path}", file=sys.stderr)
     return 0

@@ -67,6 +67,8 @@ class Ledger:
         """By name, what this process knows to be a fragment of its own."""
         self._known: set[str] = set()
         """Names of all that this process has read or written."""
+        self.torn: list[str] = []
+        """Paths of files that could not be read, by this object."""
 
     def open(self) -> Ledger:
         """Become the one that writes: make the folder where there is none, and set what is torn aside when reading."""
@@ -148,6 +150,7 @@ class Ledger:
             if isinstance(error, Invalid) or getattr(error, "errno", None) is not None:
                 raise  # not torn: of a later version, or a disk that cannot be read now
             _log.warning("the ledger's file %s cannot be read (%s); its work will be done again", path, error)
+            self.torn.append(path)
             if self._writes:
                 self.filesystem.move(path, f"{path}.damaged")
             return []

@@ -40,11 +40,13 @@ class Results:
         self._moment: Standing | None = None
         self._answers: Answers | None = None
         self._per_language: pa.Table | None = None
+        self.torn: tuple[str, ...] = ()
+        """Files of the ledger that could not be read when it was last: what they said is missing in every table."""
 
     def still(self) -> Results:
         """The same results as of this moment: ledger and answers are read once, however many tables are asked for."""
         one = Results(self.storage, self.name)
-        one._moment = self.standing()
+        one._moment, one.torn = self.standing(), self.torn
         return one
 
     @staticmethod
@@ -271,6 +273,7 @@ class Results:
         stated = self.stated()
         ledger = Ledger(self._filesystem, self._root, self.name)
         happenings = ledger.happenings()
+        self.torn = tuple(ledger.torn)
         records = trial_records(happenings)
         counts = Counter(key.cell for key in records if key.phase is Phase.SEARCH)
         identity = stated.get("budget", {}).get("identity", -1)

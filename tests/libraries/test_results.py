@@ -116,6 +116,18 @@ def test_a_command_that_prints_several_tables_reads_the_ledger_once(storage, mon
     assert "nli" in capsys.readouterr().out
 
 
+def test_a_torn_ledger_is_told_and_no_table_that_was_written_before_is_replaced(tmp_path, capsys):
+    fake.write(str(tmp_path))
+    assert main(["table", "fake", "--storage", str(tmp_path)]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.glob("sweeps/fake/tables/*")}
+    entry = next(path for path in sorted(tmp_path.glob("sweeps/fake/ledger/**/*.parquet")) if "nli" in path.name)
+    entry.write_bytes(entry.read_bytes()[:50])
+    capsys.readouterr()
+    assert main(["table", "fake", "--storage", str(tmp_path)]) != 0
+    assert f"must be whole before tables are written, got torn ones: {entry}" in capsys.readouterr().err
+    assert before and {path: path.read_bytes() for path in tmp_path.glob("sweeps/fake/tables/*")} == before
+
+
 def test_still_results_stay_as_they_were_and_others_follow_the_sweep(tmp_path):
     fake.write(str(tmp_path))
     results = Results.open(str(tmp_path), "fake")
