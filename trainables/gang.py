@@ -245,7 +245,7 @@ def _tried(
             report=lambda progress: mailbox.report(attempt, progress),
             cancelled=mailbox.watch(attempt),
             ranks=ranks,
-            **({"step_seconds": gangs.rehearsal_step_seconds} if gangs.kind is GangKind.REHEARSAL else {}),
+            **_of_kind(gangs),
         )
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
@@ -279,6 +279,13 @@ def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store
         if leads and fault and fault.of_content:
             under_way.drop(digest, name)
     under_way.empty(digest)
+
+
+def _of_kind(gangs: Gangs) -> dict[str, Any]:
+    """What the runner of this kind of gang alone is told."""
+    if gangs.kind is GangKind.REHEARSAL:
+        return {"step_seconds": gangs.rehearsal_step_seconds}
+    return {"explosion_multiple": gangs.explosion_multiple}
 
 
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:

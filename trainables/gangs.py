@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainables.faults import refuse
+from trainables.training.explosion import MULTIPLE
 
 
 class GangKind(StrEnum):
@@ -81,6 +82,9 @@ class Gangs:
     """
     patience_seconds: float = 1800.0
     """A worker that gets on with nothing for longer, no step, no batch and no file, hangs and is started anew."""
+    explosion_multiple: float = MULTIPLE
+    """A training stage fails where most of a task's last steps cost more than so many times its first, and more than
+    20 nats per label (`trainables.training.explosion`); above 1, and `inf` asks nothing. It changes no stage's name."""
     kind: GangKind = GangKind.TRAIN
     rehearsal_step_seconds: float = 0.0
     """How long a rehearsed optimiser step pretends to take; read by rehearsal gangs alone."""
@@ -102,6 +106,9 @@ class Gangs:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
                 yield f"{name} must be a number above 0, got {value!r}"
+        multiple = self.explosion_multiple
+        if isinstance(multiple, bool) or not isinstance(multiple, int | float) or not multiple > 1:
+            yield f"explosion_multiple must be a number above 1, got {multiple!r}; use float('inf') to ask nothing"
         if not isinstance(self.elastic, bool):
             yield f"elastic must be True or False, got {self.elastic!r}"
         if not isinstance(self.accelerator, str):
