@@ -360,9 +360,9 @@ def _ended(
 def _await_room_to_commit(full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> bool:
     """Wait with what is trained in hand, on rank 0 alone: the others have done their part and wait for the next stage.
 
-    What is written anew is a remote filesystem's to hold, or as small as scores and predictions.
+    What is written anew is a remote filesystem's to hold, or as small as scores and predictions: more is not asked for.
     """
-    needed, pause = asked.again(LEAST_BYTES, "")
+    needed, (_, pause) = LEAST_BYTES, asked.again(LEAST_BYTES, "")
     what = f"the output of {stage.kind} {stage.digest}"
     mailbox.notice(_waits(what, needed, pause, full))
     stopped = mailbox.watch(attempt)

@@ -102,11 +102,13 @@ def test_an_output_that_has_no_room_in_the_store_waits_with_what_is_trained(fill
             raise FULL
         return commit(self, *arguments, **given)
 
+    asked: list[int] = []
     monkeypatch.setattr(Store, "commit", full_twice)
-    monkeypatch.setattr(Store, "has_room", lambda *_, **__: True)
+    monkeypatch.setattr(Store, "has_room", lambda _, needed, **__: not asked.append(needed))
     store, box = Store(tmp_path / "store", cache=tmp_path / "cache"), Box(accepting=True)
     run_filling(box, store)
     assert filling.calls == 1 and isinstance(box.events[-1], Done)
+    assert asked == [room.LEAST_BYTES] * 2
     assert store.find(training("text_nli", "").digest) is not None
     assert "and the output of train " in box.notices[0] and box.notices[1].endswith("is put in the store again")
 
