@@ -231,6 +231,7 @@ def _tried(
     """Run a stage to its end; where a disk was full before that, the error, in words: it holds a whole model."""
     started = time.monotonic()
     leads = ranks is None or ranks.rank == 0
+    checkpoints = None
     try:
         if not store.is_shared:
             _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
@@ -247,12 +248,13 @@ def _tried(
             ranks=ranks,
             **_of_kind(gangs),
         )
+    except Exception as error:
+        if not is_full(error):
+            raise
+        return spoken(error)
+    finally:  # what is still on its way is what is gone on from
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
-    except Exception as error:
-        if is_full(error):
-            return spoken(error)
-        raise
     event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
     if event is not None:
         mailbox.report(attempt, event)
