@@ -83,8 +83,9 @@ class Gangs:
     patience_seconds: float = 1800.0
     """A worker that gets on with nothing for longer, no step, no batch and no file, hangs and is started anew."""
     explosion_multiple: float = MULTIPLE
-    """A training stage fails where most of a task's last steps cost more than so many times its first, and more than
-    20 nats per label (`trainables.training.explosion`); above 1, and `inf` asks nothing. It changes no stage's name."""
+    """A training stage fails where most of 20 steps of a task in a row cost more than so many times its first, and
+    more than 20 nats per label (`trainables.training.explosion`). Above 1; `inf` asks nothing. No stage's name has it.
+    """
     kind: GangKind = GangKind.TRAIN
     rehearsal_step_seconds: float = 0.0
     """How long a rehearsed optimiser step pretends to take; read by rehearsal gangs alone."""

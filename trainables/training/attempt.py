@@ -308,19 +308,21 @@ class Attempt:
     def _check_explosion(self, done: int) -> None:
         """Raise `Diverged` if the loss of a task has exploded: on every rank, since all have the same losses."""
         for name in sorted(self.feeds):
-            steps = self.steps_of[name][: bisect_left(self.steps_of[name], done)]
-            looked = [steps[place] for place in explosion.places(len(steps))]
+            steps, window = self.steps_of[name], explosion.window_of(len(self.steps_of[name]))
+            begin, end = (bisect_left(steps, one) for one in (explosion.looked_at_before(done), done))
+            looked = steps[max(1, begin - window + 1) : end]
             if not looked:
                 continue
-            totals = self.losses[[steps[0], *looked]].tolist()
-            first, *window = (row[_LOSS] / max(row[_LABELS], 1) for row in totals)
-            if seen := explosion.found(first, window, self.explosion_multiple):
+            rows = self.losses[[steps[0], *looked]].tolist()
+            first, *losses = (row[_LOSS] / max(row[_LABELS], 1) for row in rows)
+            if seen := explosion.found(first, losses, window, self.explosion_multiple):
+                step = looked[seen.place]
                 raise Diverged(
-                    f"the loss must not explode; at step {done} of {self.settings.maximum_steps}, task {name!r}, "
-                    f"{seen.above} of its last {seen.window} steps cost more than {seen.bound:.3g} nats per label, the "
+                    f"the loss must not explode; at step {step + 1} of {self.settings.maximum_steps}, task {name!r}, "
+                    f"{seen.above} of its last {window} steps had cost more than {seen.bound:.3g} nats per label, the "
                     f"larger of {explosion.LEAST_NATS:g} and {self.explosion_multiple:g} times its first step's "
-                    f"{seen.first:.3g}; the last cost {seen.last:.3g}, at a learning rate of "
-                    f"{learning_rate(self.settings, done - 1):.3g}; lower learning_rate or raise warmup_steps, or set "
+                    f"{first:.3g}; the worst cost {seen.loss:.3g}, at a learning rate of "
+                    f"{learning_rate(self.settings, step):.3g}; lower learning_rate or raise warmup_steps, or set "
                     "Gangs(explosion_multiple=float('inf')) where such a loss is meant"
                 )
 

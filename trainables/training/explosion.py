@@ -1,16 +1,18 @@
 """Whether a loss has exploded though it still is a finite number; knows no model and looks at losses alone.
 
-The rule, for each task of a stage, at every `INTERVAL_STEPS`-th step of the stage and at its last one: more than half
-of the task's last `WINDOW_STEPS` steps cost more per label than `bound` says, the larger of so many times what its
-first step cost and `LEAST_NATS`.
+The rule, for each task of a stage: of so many of its steps in a row (`window_of`) more than half cost more per label
+than `bound` says, the larger of so many times what its first step cost and `LEAST_NATS`. It is looked at after every
+`INTERVAL_STEPS`-th step of the stage and after its last one, for all steps since the look before.
 
 - The first step is taken before the task has moved a weight, so a warm-up cannot raise it, nor an explosion at step 2.
 - All losses here are cross entropies in nats per label. A uniform guess costs at most 12.4 (among the 250,002 words of
   XLM-R), so an untrained head is below 20, and a task that begins near 0 may rise to a guess without being stopped.
 - A majority of steps, not their mean, so that one batch which is far out stops nothing.
-- Fixed steps, so that it depends on neither checkpoints nor interruptions whether a stage fails.
+- All steps, not the last ones: when the learning rate has decayed, a model that has exploded comes back to guessing,
+  and what it knew is gone.
+- Looks at fixed steps, so that it depends on neither checkpoints nor interruptions whether a stage fails.
 
-A model that has collapsed to guessing is below the bound: that is a bad score, and no explosion.
+A model that only collapses to guessing is below the bound: that is a bad score, and no explosion.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ LEAST_NATS = 20.0
 #: Steps of the whole stage from one look to the next.
 INTERVAL_STEPS = 50
 
-#: The last steps of a task that are looked at; of a short one the later half, and at least `FEWEST_STEPS`.
+#: The most and the fewest steps in a row that are held against the bound; half of a task's where that is between.
 WINDOW_STEPS, FEWEST_STEPS = 20, 5
 
 
@@ -36,12 +38,13 @@ WINDOW_STEPS, FEWEST_STEPS = 20, 5
 class Explosion:
     """What was found of a task."""
 
-    first: float
-    last: float
+    place: int
+    """That of the last step of the first window that shows it, among the losses given."""
+    loss: float
+    """The largest of that window."""
     bound: float
     above: int
     """Steps of the window that cost more than the bound."""
-    window: int
 
 
 def is_looked_at(done: int, maximum_steps: int) -> bool:
@@ -49,23 +52,29 @@ def is_looked_at(done: int, maximum_steps: int) -> bool:
     return done % INTERVAL_STEPS == 0 or done == maximum_steps
 
 
+def looked_at_before(done: int) -> int:
+    """The steps of the stage after which losses were judged the time before; 0 for the first."""
+    return (done - 1) // INTERVAL_STEPS * INTERVAL_STEPS
+
+
+def window_of(steps: int) -> int:
+    """How many steps in a row count, of a task that has so many in its stage."""
+    return min(WINDOW_STEPS, max(FEWEST_STEPS, (steps - 1) // 2))
+
+
 def bound(first: float, multiple: float) -> float:
     """What a task may cost per label whose first step cost `first`."""
     return max(multiple * first, LEAST_NATS)
 
 
-def places(steps: int) -> range:
-    """Which of a task's steps so far are looked at, by their place among them; none where they are too few."""
-    window = min(WINDOW_STEPS, max(FEWEST_STEPS, (steps - 1) // 2))
-    return range(steps - window, steps) if steps > window else range(0)
-
-
-def found(first: float, window: Sequence[float], multiple: float) -> Explosion | None:
-    """The explosion that a task's first loss and those of its window show, if they do."""
-    if math.isinf(multiple) or not window:
-        return None
+def found(first: float, losses: Sequence[float], window: int, multiple: float) -> Explosion | None:
+    """The first explosion that some consecutive losses of a task show, its very first not among them, if they do."""
     limit = bound(first, multiple)
-    above = sum(loss > limit for loss in window)
-    if 2 * above <= len(window):
+    if math.isinf(limit):
         return None
-    return Explosion(first=first, last=window[-1], bound=limit, above=above, window=len(window))
+    above = [loss > limit for loss in losses]
+    for end in range(window, len(losses) + 1):
+        count = sum(above[end - window : end])
+        if 2 * count > window:
+            return Explosion(place=end - 1, loss=max(losses[end - window : end]), bound=limit, above=count)
+    return None
