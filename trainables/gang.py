@@ -231,6 +231,7 @@ def _tried(
     """Run a stage to its end; where a disk was full before that, the error, in words: it holds a whole model."""
     started = time.monotonic()
     leads = ranks is None or ranks.rank == 0
+    checkpoints = None
     try:
         if not store.is_shared:
             _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
@@ -245,14 +246,15 @@ def _tried(
             report=lambda progress: mailbox.report(attempt, progress),
             cancelled=mailbox.watch(attempt),
             ranks=ranks,
-            **({"step_seconds": gangs.rehearsal_step_seconds} if gangs.kind is GangKind.REHEARSAL else {}),
+            **_of_kind(gangs),
         )
+    except Exception as error:
+        if not is_full(error):
+            raise
+        return spoken(error)
+    finally:  # what is still on its way is what is gone on from
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
-    except Exception as error:
-        if is_full(error):
-            return spoken(error)
-        raise
     event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
     if event is not None:
         mailbox.report(attempt, event)
@@ -279,6 +281,13 @@ def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store
         if leads and fault and fault.of_content:
             under_way.drop(digest, name)
     under_way.empty(digest)
+
+
+def _of_kind(gangs: Gangs) -> dict[str, Any]:
+    """What the runner of this kind of gang alone is told."""
+    if gangs.kind is GangKind.REHEARSAL:
+        return {"step_seconds": gangs.rehearsal_step_seconds}
+    return {"explosion_multiple": gangs.explosion_multiple}
 
 
 def _places(stage: Stage, attempt: str, store: Store, leads: bool) -> tuple[Path | None, Path, Path]:
@@ -354,9 +363,9 @@ def _ended(
 def _await_room_to_commit(full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> bool:
     """Wait with what is trained in hand, on rank 0 alone: the others have done their part and wait for the next stage.
 
-    What is written anew is a remote filesystem's to hold, or as small as scores and predictions.
+    What is written anew is a remote filesystem's to hold, or as small as scores and predictions: more is not asked for.
     """
-    needed, pause = asked.again(LEAST_BYTES, "")
+    needed, (_, pause) = LEAST_BYTES, asked.again(LEAST_BYTES, "")
     what = f"the output of {stage.kind} {stage.digest}"
     mailbox.notice(_waits(what, needed, pause, full))
     stopped = mailbox.watch(attempt)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from trainables.faults import refuse
+from trainables.training.explosion import MULTIPLE
 
 
 class GangKind(StrEnum):
@@ -85,6 +86,10 @@ class Gangs:
     """
     patience_seconds: float = 1800.0
     """A worker that gets on with nothing for longer, no step, no batch and no file, hangs and is started anew."""
+    explosion_multiple: float = MULTIPLE
+    """A training stage fails where most of 20 steps of a task in a row cost more than so many times its first, and
+    more than 20 nats per label (`trainables.training.explosion`). Above 1; `inf` asks nothing. No stage's name has it.
+    """
     kind: GangKind = GangKind.TRAIN
     rehearsal_step_seconds: float = 0.0
     """How long a rehearsed optimiser step pretends to take; read by rehearsal gangs alone."""
@@ -108,6 +113,9 @@ class Gangs:
                 yield f"{name} must be a number above 0, got {value!r}"
         if isinstance(self.price, int | float) and math.isfinite(self.price) and not self.price_per_node_hour:
             yield f"price_per_node_hour must be above 0 where a price is the ceiling ({self.price:g}), got 0"
+        multiple = self.explosion_multiple
+        if isinstance(multiple, bool) or not isinstance(multiple, int | float) or not multiple > 1:
+            yield f"explosion_multiple must be a number above 1, got {multiple!r}; use float('inf') to ask nothing"
         if not isinstance(self.elastic, bool):
             yield f"elastic must be True or False, got {self.elastic!r}"
         if not isinstance(self.accelerator, str):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from pyarrow import fs
 from tests.pure.box import Box
 from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
+from trainables import rehearsal
 from trainables.gang import Request, _fetch_checkpoint, _run
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.rehearsal import JsonCheckpoints
@@ -111,6 +114,26 @@ def test_ranks_begin_anew_together_where_no_checkpoint_is_whole(sent, tmp_path):
     found, boxes = on_both(tmp_path)
     assert found == [[], []]
     assert [len(box.notices) for box in boxes] == [2, 2]
+
+
+def test_a_stage_whose_disk_fills_up_goes_on_from_the_checkpoint_that_was_still_being_sent(tmp_path, monkeypatch):
+    keep, sending, rehearse = UnderWay.keep, threading.Event(), rehearsal.run_stage
+    first = iter((True,))
+
+    def slow(self: UnderWay, *arguments: Any, **given: Any) -> None:
+        sending.wait(0.2)  # until the stage has failed, which it tells nobody
+        keep(self, *arguments, **given)
+
+    def filling(stage: Any, *, checkpoints: Any, **given: Any) -> Any:
+        if next(first, False):
+            checkpoints.save(20, ())
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rehearse(stage, checkpoints=checkpoints, **given)
+
+    monkeypatch.setattr(UnderWay, "keep", slow)
+    monkeypatch.setattr(rehearsal, "run_stage", filling)
+    monkeypatch.setattr(Store, "has_room", lambda *_, **__: True)
+    assert run_alone(tmp_path, Box(accepting=True)) == 10
 
 
 def test_a_stage_on_an_object_store_is_sent_twice_in_an_interval(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from tests.pure.box import Box
 from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal, room
-from trainables.gang import Request, _run
+from trainables.gang import Request, _of_kind, _run
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.scores import Cancelled, Done, Failed
 from trainables.stages import Stage
@@ -102,13 +102,35 @@ def test_an_output_that_has_no_room_in_the_store_waits_with_what_is_trained(fill
             raise FULL
         return commit(self, *arguments, **given)
 
+    asked: list[int] = []
     monkeypatch.setattr(Store, "commit", full_twice)
-    monkeypatch.setattr(Store, "has_room", lambda *_, **__: True)
+    monkeypatch.setattr(Store, "has_room", lambda _, needed, **__: not asked.append(needed))
     store, box = Store(tmp_path / "store", cache=tmp_path / "cache"), Box(accepting=True)
     run_filling(box, store)
     assert filling.calls == 1 and isinstance(box.events[-1], Done)
+    assert asked == [room.LEAST_BYTES] * 2
     assert store.find(training("text_nli", "").digest) is not None
     assert "and the output of train " in box.notices[0] and box.notices[1].endswith("is put in the store again")
+
+
+def test_an_output_that_the_storage_does_not_take_for_another_reason_fails_no_trial_and_keeps_checkpoints(
+    filling, tmp_path, monkeypatch
+):
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "the storage does not answer")
+
+    monkeypatch.setattr(Store, "commit", broken)
+    store, box = Store(tmp_path / "store", cache=tmp_path / "cache"), Box(accepting=True)
+    run_filling(box, store)
+    failed = box.events[-1]
+    assert isinstance(failed, Failed) and failed.of_machine and "the storage does not answer" in failed.reason
+    assert store.under_way.newest(training("text_nli", "").digest) is not None and box.notices == []
+
+
+def test_what_a_kind_of_gang_alone_is_told_reaches_its_runner():
+    assert _of_kind(Gangs(explosion_multiple=30.0)) == {"explosion_multiple": 30.0}
+    told = _of_kind(Gangs(kind=GangKind.REHEARSAL, rehearsal_step_seconds=0.5))
+    assert told == {"step_seconds": 0.5}
 
 
 def test_a_stage_that_waits_for_room_stops_when_it_is_told_to(filling, tmp_path, monkeypatch):

@@ -70,6 +70,8 @@ def test_all_faults_are_named_at_once():
         ({"rehearsal_step_seconds": -1.0}, "rehearsal_step_seconds must be a finite number"),
         ({"workers": 2, "kind": GangKind.REHEARSAL}, "workers must be 1 in a rehearsal, got 2"),
         ({"checkpoint_interval_steps": 0}, "checkpoint_interval_steps must be a whole number of at least 1, got 0"),
+        ({"explosion_multiple": 1.0}, r"must be a number above 1, got 1\.0; use float\('inf'\) to ask nothing"),
+        ({"explosion_multiple": float("nan")}, "explosion_multiple must be a number above 1, got nan"),
     ],
 )
 def test_what_cannot_work_is_refused(given, text):

@@ -86,3 +86,11 @@ def test_a_checkpoint_of_an_attempt_that_is_over_does_not_count():
     slow.gates[7].set()
     sent.save(7)
     assert slow.stored == 0
+
+
+def test_where_an_interval_is_one_step_the_training_waits_for_what_it_sends():
+    slow = Slow()
+    sent = sending(slow, 1, [])
+    threading.Timer(0.05, slow.gates[1].set).start()
+    sent.save(1)
+    assert slow.stored == 1

@@ -327,6 +327,35 @@ def test_a_loss_that_is_no_number_is_refused_by_step_and_task(run):
         run(tiny.training(tiny.NLI, parent=POISONED.digest), poisoned(run))
 
 
+EXPLODING = tiny.training(tiny.NLI, tiny.SQUAD, steps=30, learning_rate=1.0, clip_norm=float("inf"))
+
+
+def test_a_loss_that_explodes_while_it_is_a_number_is_refused_by_step_task_loss_and_bound(run):
+    message = (
+        r"^the loss must not explode; at step \d+ of 60, task 'nli', \d+ of its last 14 steps had cost more than 20 "
+        r"nats per label, the larger of 20 and 10 times its first step's 1\.\d+; the worst cost [\d.e+]+, at a learning "
+        r"rate of 0\.\d+; lower learning_rate or raise warmup_steps, or set Gangs\(explosion_multiple=float\('inf'\)\)"
+    )
+    with pytest.raises(Diverged, match=message):
+        run(EXPLODING)
+
+
+def test_a_loss_that_is_meant_to_be_high_is_let_be(run):
+    outcome, output = run(EXPLODING, explosion_multiple=float("inf"))
+    assert outcome.steps_executed == 60 and (output / "losses.json").exists()
+
+
+def test_whether_a_loss_has_exploded_depends_on_no_checkpoint_and_no_interruption(run, tmp_path):
+    checkpoints = LocalCheckpoints(tmp_path / "running", interval_steps=7)
+    with pytest.raises(Diverged) as whole:
+        run(EXPLODING)
+    first, _ = run(EXPLODING, checkpoints=checkpoints, cancelled=CancelAt(3))
+    assert first.was_cancelled
+    with pytest.raises(Diverged) as resumed:
+        run(EXPLODING, checkpoints=checkpoints)
+    assert str(resumed.value) == str(whole.value)
+
+
 class Small:
     """A device on which only so many rows fit at a time, whoever asks."""
 

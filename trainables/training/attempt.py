@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from trainables.model.reader import Reader
 from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
 from trainables.settings import Settings
 from trainables.stages import Stage, StageKind, Training
+from trainables.training import explosion
 from trainables.training.checkpoint import (
     KEPT_WEIGHTS,
     Position,
@@ -61,7 +63,7 @@ _LOSS, _LABELS, _NORM = range(3)
 
 
 class Diverged(ArithmeticError):
-    """A loss or a gradient stopped being a number; another learning rate, warm-up or clipping is needed."""
+    """A loss or a gradient stopped being a number, or a loss exploded: another learning rate or warm-up is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,18 +92,28 @@ class Attempt:
     """One attempt at a training stage."""
 
     def __init__(
-        self, stage: Stage, parent: Path | None, cache: Path | None, device: torch.device, ranks: Ranks
+        self,
+        stage: Stage,
+        parent: Path | None,
+        cache: Path | None,
+        device: torch.device,
+        ranks: Ranks,
+        explosion_multiple: float = explosion.MULTIPLE,
     ) -> None:
         assert isinstance(stage.work, Training)
         self.stage, self.device, self.ranks = stage, device, ranks
         self.settings = stage.work.settings
         self.cache = cache
+        self.explosion_multiple = explosion_multiple
         self.feeds = {
             portion.task.name: feed(stage, portion.task, self.settings, cache)
             for portion in stage.work.portions
             if portion.steps
         }
         self.order = order({portion.task.name: portion.steps for portion in stage.work.portions}, stage.seed)
+        self.steps_of: dict[str, list[int]] = {name: [] for name in self.feeds}
+        for step, name in enumerate(self.order):
+            self.steps_of[name].append(step)
         self.reader = read_model(
             parent,
             stage.encoder,
@@ -167,6 +179,8 @@ class Attempt:
             scored = done in evaluated
             if due or scored or done % CHECK_INTERVAL_STEPS == 0 or done == self.settings.maximum_steps:
                 self._check_losses(done)
+            if explosion.is_looked_at(done, self.settings.maximum_steps):
+                self._check_explosion(done)
             late = self.ranks.rank == 0 and time.monotonic() - reported_at >= report_interval_seconds
             if scored or late:
                 rate = (done - reported_step) * self.settings.batch_size / max(time.monotonic() - reported_at, 1e-9)
@@ -290,6 +304,27 @@ class Attempt:
                 f"learning rate of {learning_rate(self.settings, step):.3g}; lower learning_rate or raise warmup_steps"
             )
         self.checked = done
+
+    def _check_explosion(self, done: int) -> None:
+        """Raise `Diverged` if the loss of a task has exploded: on every rank, since all have the same losses."""
+        for name in sorted(self.feeds):
+            steps, window = self.steps_of[name], explosion.window_of(len(self.steps_of[name]))
+            begin, end = (bisect_left(steps, one) for one in (explosion.looked_at_before(done), done))
+            looked = steps[max(1, begin - window + 1) : end]
+            if not looked:
+                continue
+            rows = self.losses[[steps[0], *looked]].tolist()
+            first, *losses = (row[_LOSS] / max(row[_LABELS], 1) for row in rows)
+            if seen := explosion.found(first, losses, window, self.explosion_multiple):
+                step = looked[seen.place]
+                raise Diverged(
+                    f"the loss must not explode; at step {step + 1} of {self.settings.maximum_steps}, task {name!r}, "
+                    f"{seen.above} of its last {window} steps had cost more than {seen.bound:.3g} nats per label, the "
+                    f"larger of {explosion.LEAST_NATS:g} and {self.explosion_multiple:g} times its first step's "
+                    f"{first:.3g}; the worst cost {seen.loss:.3g}, at a learning rate of "
+                    f"{learning_rate(self.settings, step):.3g}; lower learning_rate or raise warmup_steps, or set "
+                    "Gangs(explosion_multiple=float('inf')) where such a loss is meant"
+                )
 
     def _task_losses(self, first: int, end: int) -> tuple[TaskLoss, ...]:
         """Mean loss per label of each task over steps first..end (end excluded)."""

@@ -23,6 +23,7 @@ from trainables.stages import Evaluation, Stage, StageKind
 from trainables.training.attempt import Attempt, Diverged, Outcome, write_json
 from trainables.training.checkpoint import lay_over, read_model, weights_of
 from trainables.training.evaluate import SCORED, Scored, score
+from trainables.training.explosion import MULTIPLE
 from trainables.training.ranks import Ranks
 from trainables.training.retrieval import score_retrieval
 from trainables.training.torch_state import torch_state
@@ -41,6 +42,7 @@ def run_stage(
     cancelled: Callable[[], bool] = lambda: False,
     ranks: Ranks | None = None,
     report_interval_seconds: float = 2.0,
+    explosion_multiple: float = MULTIPLE,
 ) -> Outcome:
     """Run one stage; the same stage and parent give the same bits on the same hardware, whatever ran before.
 
@@ -49,7 +51,7 @@ def run_stage(
 
     Raises:
         Invalid: where stage, data, parent and gang do not fit one another.
-        Diverged: naming the step and task whose loss was no number.
+        Diverged: naming the step and task whose loss was no number, or exploded: see `trainables.training.explosion`.
         RankFailed: on every rank, with more than one, when any failed.
         RankLost: on every rank that is left, when the process of one has ended.
     """
@@ -58,7 +60,7 @@ def run_stage(
     with torch_state(stage.shape) as device:
         if isinstance(stage.work, Evaluation):
             return _evaluate(stage, stage.work, parent, output, cache, device, together)
-        run = together.together(lambda: Attempt(stage, parent, cache, device, together))
+        run = together.together(lambda: Attempt(stage, parent, cache, device, together, explosion_multiple))
         return run.train(output, checkpoints or NoCheckpoints(), report, cancelled, report_interval_seconds)
 
 
