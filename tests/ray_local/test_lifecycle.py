@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -182,7 +183,7 @@ sweep = LIMITED
 
 @pytest.mark.timeout(500)
 def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothing_is_left_over(tmp_path):
-    chance = random.Random(3)
+    chance, killed = random.Random(3), Counter[str]()
     with HighWater(tmp_path / "storage") as seen:
         for victim in ("worker", "driver", "worker", "driver", ""):
             process = start(tmp_path, HEAVY_DEFINITION)
@@ -192,10 +193,12 @@ def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothin
                 time.sleep(0.05)
                 if time.monotonic() > stop and (found := victims.find(victim)):
                     os.kill(found[0], signal.SIGKILL)
+                    killed[victim] += 1
                     victim = "" if victim == "driver" else "driver"
                     stop = time.monotonic() + chance.uniform(1, 3)
             process.wait(timeout=200)
     assert process.returncode == 0, said_in(tmp_path)
+    assert killed["driver"] >= 3 and killed["worker"] >= 2
     assert seen.moments > 100 and seen.bytes <= LIMIT_BYTES
     for stage in (tmp_path / "storage/stages").iterdir():
         attempts = [path.name for path in stage.iterdir() if path.is_dir()]
