@@ -1,17 +1,20 @@
 """A sweep of which something is killed at random moments, again and again, until it is done; then what must hold.
 
-    python -m tests.soak --kills 40 --real 10      # about half an hour on two cores
+    python -m tests.soak --kills 40 --real 10      # MINUTES on two cores
 
 Victims are the driver, a trial's process, a gang's worker and the raylet, each once before any is chosen twice. Most
-kills are on a rehearsal, `--real` of them on a sweep that trains a tiny model, from its first checkpoint on. Prints the
-counts, and exits 1 if a table differs from that of a run that was never interrupted, if a trial was lost, repeated or
-renumbered, if a finished stage was run again, or if some kind of victim was never hit.
+kills are on a rehearsal, `--real` of them on a sweep that trains a tiny model, each while a gang is in the middle of a
+stage. Prints the counts, and exits 1 if a table is empty or differs from that of a run that was never interrupted, if a
+trial was lost, repeated, renumbered or came to another end, if a finished stage was run again, if a gang that was
+killed repeated more than one interval of checkpoints, or if some kind of victim was never hit.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import math
 import os
 import random
 import signal
@@ -20,14 +23,24 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from sweep.definition import Sweep
+from sweep.ledger import Ledger
+from sweep.records import TrialKey, What
+from sweep.results import Results
+from tests.soak_sweep import SWEEPS
+from tests.witness import attempts, is_stepping
 
 ROOT = Path(__file__).parents[1]
-REHEARSED = "from tests.ray_local.test_sweep_rehearsal import SLOW\nsweep = SLOW\n"
-REAL = "from tests.soak_sweep import TINY\nsweep = TINY\n"
+DEFINITION = "from tests.soak_sweep import {0}\nfrom tests.witness import watch\n\nwatch()\nsweep = {0}\n"
 
 #: What is killed, and how often each is chosen after the first of each.
 VICTIMS = {"driver": 4, "trial": 2, "worker": 4, "raylet": 1}
@@ -38,11 +51,16 @@ SAID = "said.txt"
 #: A run that has not come to its end after this hangs.
 LONGEST_SECONDS = 900.0
 
+#: Of a rehearsal, what lies between the start of a run and its first kill; then, and of what trains, between kills.
+STARTED_SECONDS, BETWEEN_SECONDS = (3.0, 9.0), (0.2, 4.0)
 
-def start(folder: Path, definition: str = REHEARSED) -> subprocess.Popen:
-    """`sweep run` in a session of its own."""
+_ENDINGS = (What.FINISHED, What.PRUNED, What.FAILED)
+
+
+def start(folder: Path, sweep: str = "REHEARSED") -> subprocess.Popen:
+    """`sweep run` in a session of its own, of one of `SWEEPS`."""
     path = folder / "mine.py"
-    path.write_text(definition)
+    path.write_text(DEFINITION.format(sweep))
     with (folder / SAID).open("w") as said:  # a pipe that nobody empties would stop the sweep
         return subprocess.Popen(
             _command(folder),
@@ -100,8 +118,16 @@ class Victims:
     def await_fragments(self, count: int) -> None:
         """Wait until the ledger holds so many happenings, loose ones alone."""
         while len(list(self.folder.glob("storage/sweeps/*/ledger/*.parquet"))) < count:
-            assert self.process.poll() is None, said_in(self.folder)
-            time.sleep(0.02)
+            self._goes_on()
+
+    def await_steps(self) -> None:
+        """Wait until a gang is in the middle of a stage of which this storage holds a checkpoint."""
+        while not (is_stepping(self.folder / "storage") and any(self.folder.glob("storage/inflight/*/step-*"))):
+            self._goes_on()
+
+    def _goes_on(self) -> None:
+        assert self.process.poll() is None, said_in(self.folder)
+        time.sleep(0.02)
 
 
 def said_in(folder: Path) -> str:
@@ -109,91 +135,147 @@ def said_in(folder: Path) -> str:
     return (folder / SAID).read_text()
 
 
-def kill_until_done(folder: Path, *, kills: int, seed: int, definition: str = REHEARSED) -> tuple[Counter[str], int]:
-    """Run sweeps to their ends, one after another, until things of them were killed at `kills` random moments: of a
-    rehearsal from its start on, of a sweep that trains from its first checkpoint on.
+@dataclass(kw_only=True)
+class Toll:
+    """What was killed, how often in the middle of a stage, and how many sweeps it took."""
 
-    Returns how often what was killed, and how many sweeps it took; each is in a folder of its own, `round-0` on.
+    killed: Counter[str] = field(default_factory=Counter)
+    in_mid_stage: int = 0
+    rounds: int = 0
+
+    def gangs_lost(self, sweep: Sweep) -> int:
+        """How many gangs can have lost what they ran: a trial's own process runs nothing."""
+        whole = self.killed["driver"] + self.killed["raylet"]
+        return whole * sweep.gangs.count + self.killed["worker"]
+
+
+def kill_until_done(
+    folder: Path, *, kills: int, seed: int, sweep: str = "REHEARSED", victims: Mapping[str, int] = VICTIMS
+) -> Toll:
+    """Run sweeps to their ends, one after another, until things of them were killed at `kills` random moments: of one
+    that trains, only while it does.
+
+    Each sweep is in a folder of its own, `round-0` on.
 
     Raises:
         AssertionError: where a run hangs, or ends otherwise than well without having been killed.
     """
-    chance, killed, rounds = random.Random(seed), Counter(), 0
-    deck = _deck(chance)
-    while sum(killed.values()) < kills:
-        place = folder / f"round-{rounds}"
+    chance, toll = random.Random(seed), Toll()
+    order = _order(chance, victims, kills)
+    while sum(toll.killed.values()) < kills:
+        place = folder / f"round-{toll.rounds}"
         place.mkdir()
-        rounds += 1
+        toll.rounds += 1
         while True:
-            process = start(place, definition)
-            any_killed = _kill_some(place, process, chance, deck, killed, kills, trains=definition != REAL)
+            process = start(place, sweep)
+            any_killed = _kill_some(place, process, chance, order, toll, trains=sweep == "TINY")
             if process.returncode == 0:
                 break
-            assert any_killed, process.returncode
-    return killed, rounds
+            assert any_killed, said_in(place)
+    return toll
 
 
 def _kill_some(
     folder: Path,
     process: subprocess.Popen,
     chance: random.Random,
-    deck: Iterator[str],
-    killed: Counter[str],
-    kills: int,
+    order: Sequence[str],
+    toll: Toll,
     *,
     trains: bool,
 ) -> bool:
-    """Kill until the driver ends, if it `trains` or as soon as it does; whether anything of this run was killed."""
+    """Kill in that order until the driver ends; whether anything of this run was killed."""
     victims, any_killed = Victims(folder, process), False
     stop = time.monotonic() + LONGEST_SECONDS
-    pause, victim = chance.uniform(*((3, 9) if trains else (0.2, 4))), next(deck)
+    # What trains is killed from its first steps on.
+    due = math.inf if trains else time.monotonic() + chance.uniform(*STARTED_SECONDS)
     while process.poll() is None:
-        assert time.monotonic() < stop, f"the sweep hangs after {dict(killed)}"
-        trains = trains or any(folder.glob("storage/inflight/*/*"))
-        if sum(killed.values()) < kills and trains and pause <= 0:
+        assert time.monotonic() < stop, f"the sweep hangs after {dict(toll.killed)}: {said_in(folder)}"
+        stepping = is_stepping(folder / "storage")
+        if stepping and due == math.inf:
+            due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
+        done = sum(toll.killed.values())
+        if done < len(order) and time.monotonic() > due and (stepping or not trains):
+            victim = order[done]
             found = victims.find(victim)  # waited for, or those that are there from the start would be hit alone
             if found:
                 try:
                     os.kill(chance.choice(found), signal.SIGKILL)
                 except ProcessLookupError:
                     continue
-                killed[victim] += 1
+                toll.killed[victim] += 1
+                toll.in_mid_stage += stepping
                 any_killed = True
-                pause, victim = chance.uniform(0.2, 4), next(deck)
+                due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
         time.sleep(0.05)
-        pause -= 0.05 * trains
     out = said_in(folder)
     assert "Traceback" not in out or any_killed, out
     return any_killed
 
 
-def _deck(chance: random.Random) -> Iterator[str]:
-    """Each victim once, in any order, and then as often as `VICTIMS` says."""
-    yield from chance.sample(list(VICTIMS), len(VICTIMS))
-    while True:
-        yield chance.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+def _order(chance: random.Random, victims: Mapping[str, int], kills: int) -> list[str]:
+    """What is killed: each victim once, in any order, and then as often as `victims` says."""
+    once = chance.sample(list(victims), len(victims))
+    return [*once, *chance.choices(list(victims), list(victims.values()), k=max(0, kills - len(once)))][:kills]
 
 
-def renumbered(folder: Path) -> list[str]:
-    """What is wrong with the numbers of the trials; empty where each is there once and none is left out."""
-    from sweep.results import Results
+# What must hold
 
-    results = Results.open(str(folder / "storage"))
+
+def lost_in(folder: Path, whole: Path) -> list[str]:
+    """What a sweep that was killed lacks, has twice or has otherwise than one that never was; empty where all is one.
+
+    Both are folders with a `storage`, of which the tables have been exported.
+    """
+    found = [*_renumbered(folder), *_repeated(folder), *_ended_twice(folder)]
+    mine, theirs = _trials(folder), _trials(whole)
+    found += [f"{key} must be {theirs.get(key)}, got {mine.get(key)}" for key in sorted(mine.keys() | theirs.keys())
+              if mine.get(key) != theirs.get(key)]  # fmt: skip
+    killed, unharmed = tables(folder), tables(whole)
+    found += [f"{name} is not that of the whole run" for name in killed.keys() | unharmed.keys()
+              if killed.get(name) != unharmed.get(name)]  # fmt: skip
+    rows = {
+        name: pq.read_table(io.BytesIO(data)).num_rows for name, data in killed.items() if name.endswith(".parquet")
+    }
+    return found + [f"{name} is empty" for name in ("per_language.parquet", "scores.parquet") if not rows.get(name)]
+
+
+def _results(folder: Path) -> Results:
+    return Results.open(str(folder / "storage"))
+
+
+def _renumbered(folder: Path) -> list[str]:
+    """What is wrong with the numbers of the trials: each must be there once, and none left out."""
     numbers: dict[tuple[str, str], list[int]] = {}
-    for key, record in results.standing().records.items():
+    for key, record in _results(folder).standing().records.items():
         numbers.setdefault((key.cell, str(key.phase)), []).append(key.number)
         if record.generation:
             numbers[key.cell, str(key.phase)].append(-1)
     return [f"{place}: {found}" for place, found in numbers.items() if sorted(found) != list(range(len(found)))]
 
 
-def repeated(folder: Path) -> list[str]:
-    """The stages that were trained to their end more than once."""
-    from sweep.results import Results
+def _repeated(folder: Path) -> list[str]:
+    """The stages that were run to their end more than once."""
+    records = _results(folder).standing().records.values()
+    run = Counter(one["digest"] for record in records for one in record.stage_runs if not one["reused"])
+    return [f"{digest} was run {count} times" for digest, count in run.items() if count > 1]
 
-    records = Results.open(str(folder / "storage")).standing().records.values()
-    trained = Counter(run["digest"] for record in records for run in record.stage_runs if not run["reused"])
-    return [f"{digest} was run {count} times" for digest, count in trained.items() if count > 1]
+
+def _ended_twice(folder: Path) -> list[str]:
+    """The trials that the ledger says have not ended once."""
+    name = _results(folder).name
+    happenings = Ledger(pafs.LocalFileSystem(), str(folder / "storage"), name).happenings()
+    ends = Counter(str(one.trial) for one in happenings if one.what in _ENDINGS)
+    begun = {str(one.trial) for one in happenings if one.what is What.PROPOSED}
+    return [f"{trial} ended {ends[trial]} times" for trial in sorted(begun | set(ends)) if ends[trial] != 1]
+
+
+def _trials(folder: Path) -> dict[TrialKey, tuple[object, ...]]:
+    """By key, what must be the same of a trial whatever was killed."""
+    return {
+        key: (one.values, one.seed, one.stages, one.state, one.scored, one.score, one.winner, one.steps_saved)
+        for key, one in _results(folder).standing().records.items()
+    }
 
 
 def tables(folder: Path) -> dict[str, bytes]:
@@ -203,27 +285,71 @@ def tables(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def soak(kills: int, seed: int, definition: str) -> bool:
-    """Whether a sweep that was killed so often came to the tables of one that was not."""
-    with tempfile.TemporaryDirectory(prefix="soak-") as name:
-        whole = Path(name) / "whole"
+def run_again(folder: Path, interval_steps: int) -> tuple[int, list[str]]:
+    """How many optimiser steps were run more than once, and what else is wrong with the steps that were run.
+
+    An attempt must go on from at most one interval of checkpoints before where that before it was, leave out no step,
+    and not begin where the stage was done; every stage that a trial has finished must have been run to its last step.
+    """
+    again, wrong, ended = 0, [], {}
+    for found in attempts(folder / "storage"):
+        ended[found[0].digest] = found[-1].last
+        if found[0].first != 1:
+            wrong.append(f"{found[0]} must begin with step 1")
+        for before, after in pairwise(found):
+            repeats = before.last + 1 - after.first
+            again += repeats
+            if not 0 <= repeats <= interval_steps:
+                wrong.append(f"{after} must go on at most {interval_steps} steps before the last of {before}")
+    for record in _results(folder).standing().records.values():
+        for one in record.stage_runs:
+            if ended.get(one["digest"], 0) != one["steps"]:
+                wrong.append(f"{one['digest']} must be run to step {one['steps']}, got {ended.get(one['digest'], 0)}")
+    return again, wrong
+
+
+def faults(folder: Path, whole: Path, toll: Toll, sweep: Sweep) -> tuple[int, list[str]]:
+    """How many optimiser steps were run again in all rounds of killing in a folder, and all that does not hold."""
+    interval = sweep.gangs.checkpoint_interval_steps
+    again, most, wrong = 0, toll.gangs_lost(sweep) * interval, []
+    for number in range(toll.rounds):
+        place = folder / f"round-{number}"
+        steps, found = run_again(place, interval)
+        again += steps
+        wrong += [f"round {number}: {text}" for text in (*lost_in(place, whole), *found)]
+    if again > most:
+        wrong.append(f"{again} steps were run again, more than {most}")
+    return again, wrong
+
+
+def soak(kills: int, seed: int, name: str) -> bool:
+    """Whether a sweep that was killed so often came to the tables of one that was not; prints the counts."""
+    sweep = SWEEPS[name]
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        whole = Path(folder) / "whole"
         whole.mkdir()
-        undisturbed = start(whole, definition)
+        undisturbed = start(whole, name)
         assert undisturbed.wait(LONGEST_SECONDS) == 0, said_in(whole)
         began = time.monotonic()
-        killed, rounds = kill_until_done(Path(name), kills=kills, seed=seed, definition=definition)
-        ended = [Path(name) / f"round-{number}" for number in range(rounds)]
-        same = [tables(whole) == tables(folder) for folder in ended]
-        wrong = [text for folder in ended for text in (*renumbered(folder), *repeated(folder))]
-        if kills >= len(VICTIMS) and set(killed) != set(VICTIMS):
-            wrong.append(f"never hit: {sorted(set(VICTIMS) - set(killed))}")
+        toll = kill_until_done(Path(folder), kills=kills, seed=seed, sweep=name)
+        seconds = time.monotonic() - began
+        again, wrong = faults(Path(folder), whole, toll, sweep)
+        _, unprovoked = run_again(whole, 0)
+        wrong += [f"the whole run: {text}" for text in unprovoked]
+        if kills >= len(VICTIMS) and set(toll.killed) != set(VICTIMS):
+            wrong.append(f"never hit: {sorted(set(VICTIMS) - set(toll.killed))}")
+        interval = sweep.gangs.checkpoint_interval_steps
         print(
-            f"{sum(killed.values())} kills {json.dumps(dict(killed))} of {rounds} sweeps in "
-            f"{time.monotonic() - began:.0f} s; tables {'equal to the byte' if all(same) else 'DIFFER'}; "
-            f"numbers and finished stages {'kept' if not wrong else wrong}",
+            f"{name}: {sum(toll.killed.values())} kills {json.dumps(dict(toll.killed))}, {toll.in_mid_stage} in the "
+            f"middle of a stage, of {toll.rounds} sweeps in {seconds:.0f} s\n"
+            f"  {again} optimiser steps run again, of {toll.gangs_lost(sweep) * interval} allowed ({interval} for each "
+            f"gang that was lost)\n"
+            f"  {'tables equal to the byte, trials and finished stages kept' if not wrong else 'WRONG:'}",
+            *wrong,
+            sep="\n    ",
             flush=True,
         )
-        return all(same) and not wrong
+        return not wrong
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -233,8 +359,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--real", type=int, default=10, help="on a sweep that trains")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    held = soak(options.kills, options.seed, REHEARSED) if options.kills else True
-    return 0 if held and (soak(options.real, options.seed, REAL) if options.real else True) else 1
+    wanted = {"REHEARSED": options.kills, "TINY": options.real}
+    held = [soak(kills, options.seed, name) for name, kills in wanted.items() if kills]
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A sweep that trains a tiny model on two gangs, long enough to be killed in the middle of a stage."""
+"""What the soak kills: a rehearsal on two gangs, and a sweep that trains a tiny model, both with many checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from dataclasses import replace
 
 from sweep.definition import Search
 from tests.benchmarks.bench_overhead import tiny_sweep
+from tests.ray_local.test_sweep_rehearsal import SLOW
 from trainables.gangs import Gangs
+
+#: Two cells of two trials, 0.4 s to 2 s for each stage that trains.
+REHEARSED = replace(SLOW, gangs=replace(SLOW.gangs, rehearsal_step_seconds=0.02, checkpoint_interval_steps=7))
 
 _TINY = tiny_sweep()
 
@@ -15,6 +19,7 @@ def _longer(steps: int):
     return replace(_TINY.target_settings, maximum_steps=steps, evaluation_interval_steps=steps // 2)
 
 
+#: Two cells of three trials on two gangs.
 TINY = replace(
     _TINY,
     name="soak",
@@ -23,5 +28,7 @@ TINY = replace(
     target_settings=_longer(100),
     search=Search(trials=3),
     confirmation_seeds=(1,),
-    gangs=Gangs(count=1, checkpoint_interval_steps=10),
+    gangs=Gangs(count=2, checkpoint_interval_steps=10),
 )
+
+SWEEPS = {"REHEARSED": REHEARSED, "TINY": TINY}

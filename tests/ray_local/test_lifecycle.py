@@ -23,8 +23,10 @@ from sweep.lock import Hold
 from tests.ray_local.fake_runner import HEAVY, HEAVY_BYTES
 from tests.ray_local.stage_paths import path, training
 from tests.ray_local.test_gangs_and_dispatcher import Desk
-from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, everything, tables
-from tests.soak import VICTIMS, Victims, kill_until_done, renumbered, repeated, said_in, start
+from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, tables
+from tests.soak import VICTIMS, Victims, faults, kill_until_done, lost_in, run_again, said_in, start
+from tests.soak_sweep import REHEARSED
+from tests.witness import attempts
 from trainables.dispatcher import close, start_dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.scores import Done, Failed
@@ -100,6 +102,20 @@ def test_a_run_whose_lease_is_lost_stops_and_leaves_open_what_is_open(cluster, t
     hold.lose("another process has taken the lease")
     monkeypatch.setattr(launch, "held", lambda *_: nullcontext(hold))
     with pytest.raises(Interrupted, match=r"^another process has taken the lease\. Nothing is lost, and what was open"):
+        run(replace(SLOW, gangs=ONE), tmp_path)
+    assert not list((tmp_path / "stages").glob("*/manifest.json"))
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_before_the_gangs_are_there_stops_in_good_order(cluster, tmp_path, monkeypatch):
+    usual = launch.call_roll
+
+    def interrupted(*what):
+        usual(*what)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(launch, "call_roll", interrupted)
+    with pytest.raises(Interrupted, match=r"^the sweep was stopped\. Nothing is lost, and what was open"):
         run(replace(SLOW, gangs=ONE), tmp_path)
     assert not list((tmp_path / "stages").glob("*/manifest.json"))
 
@@ -209,8 +225,16 @@ def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothin
     )
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(cluster, tmp_path_factory) -> Path:
+    """The folder of a run that was never interrupted and did not dawdle."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    run(replace(REHEARSED, gangs=ONE), folder / "storage").export()
+    return folder
+
+
 @pytest.mark.timeout(400)
-def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_second_run_is_refused(tmp_path):
+def test_ctrl_c_once_and_twice_lose_nothing_and_meanwhile_a_second_run_is_refused(uninterrupted, tmp_path):
     process = start(tmp_path)
     victims = Victims(tmp_path, process)
     victims.await_fragments(4)
@@ -220,12 +244,34 @@ def test_ctrl_c_stops_with_checkpoints_and_says_how_to_go_on_and_meanwhile_a_sec
     status = [sys.executable, "-m", "sweep.cli", "status", *victims.command[-3:]]
     said = subprocess.run(status, env=victims.environment, capture_output=True, text=True).stdout
     assert f"process {process.pid} on " in said and "optimiser steps" in said and "gang-0: " in said
+
+    victims.await_steps()
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=120) == 1
     out = said_in(tmp_path)
     assert "stopping: each gang ends its step and writes a checkpoint" in out
     assert "the sweep was stopped. Nothing is lost" in out and f"sweep run {victims.command[-3]}" in out
     assert "Traceback" not in out
+    open_now = {path.parent.name for path in tmp_path.glob("storage/inflight/*/step-*")}
+    stopped = {found[0].digest: found for found in attempts(tmp_path / "storage") if found[0].digest in open_now}
+    assert stopped, "it was stopped in the middle of a stage, and left a checkpoint"
+
+    process = start(tmp_path)
+    Victims(tmp_path, process).await_steps()
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.5)  # two signals at once are one
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert f"stopped at once. To go on: sweep run {victims.command[-3]}" in said_in(tmp_path)
+
+    process = start(tmp_path)
+    assert process.wait(timeout=300) == 0, said_in(tmp_path)
+    assert lost_in(tmp_path, uninterrupted) == []
+    _, wrong = run_again(tmp_path, REHEARSED.gangs.checkpoint_interval_steps)
+    assert not wrong
+    for found in attempts(tmp_path / "storage"):
+        if before := stopped.get(found[0].digest):
+            assert found[len(before)].first == before[-1].last + 1, "a stop in good order repeats no step"
 
 
 @pytest.mark.timeout(500)
@@ -251,14 +297,13 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
     (tmp_path / "storage/sweeps/small/stop.json").write_text('{"host": "x", "boot": "", "process": 1, "since": "then"}')
     process = start(tmp_path)
     assert process.wait(timeout=300) == 0, said_in(tmp_path)
-    assert everything(tmp_path / "storage/sweeps/small/tables") == uninterrupted
+    assert lost_in(tmp_path, uninterrupted) == []
 
 
 @pytest.mark.timeout(600)
 def test_a_sweep_of_which_anything_is_killed_at_random_moments_ends_as_one_that_never_was(uninterrupted, tmp_path):
-    killed, rounds = kill_until_done(tmp_path, kills=10, seed=20)
-    assert sum(killed.values()) == 10 and set(killed) == set(VICTIMS)
-    for number in range(rounds):
-        folder = tmp_path / f"round-{number}"
-        assert everything(folder / "storage/sweeps/small/tables") == uninterrupted
-        assert renumbered(folder) == repeated(folder) == []
+    toll = kill_until_done(tmp_path, kills=10, seed=20)
+    assert sum(toll.killed.values()) == 10 and set(toll.killed) == set(VICTIMS) and toll.in_mid_stage
+    again, wrong = faults(tmp_path, uninterrupted, toll, REHEARSED)
+    assert not wrong
+    assert again, "no kill has cost a step: the claim would be empty"
