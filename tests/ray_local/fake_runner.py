@@ -38,3 +38,15 @@ def fill_disk_once(stage: Any, *, output: Path, **given: Any) -> Any:
         marker.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
     return rehearsal.run_stage(stage, output=output, **given)
+
+
+def fail_on_rank_one(stage: Any, *, ranks: Any, **given: Any) -> Any:
+    """Rehearse a stage; in the third step of one that "fails_on_one", rank 1 raises and the others do not."""
+
+    def step(number: int) -> None:
+        if number == 3 and ranks.rank == 1 and any("fails_on_one" in task.name for task in stage.tasks):
+            raise ValueError("planted on rank 1")
+
+    for number in range(1, 6):
+        ranks.together(lambda number=number: step(number))
+    return run_stage(stage, ranks=ranks, **given)

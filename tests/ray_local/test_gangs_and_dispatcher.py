@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -241,3 +242,29 @@ def test_a_ray_of_this_process_that_was_too_slow_to_start_is_started_again(monke
     with nullcontext() if len(answers) < begun else pytest.raises(Exception, match=answers[-1]):
         start_local_ray(cpus=1)
     assert len(asked) == begun
+
+
+@pytest.mark.timeout(180)
+def test_a_rank_that_raises_alone_in_mid_step_fails_its_trial_and_the_next_one_runs(cluster, tmp_path):
+    runner = replace(FAKE, run="tests.ray_local.fake_runner:fail_on_rank_one")
+    handle = start_dispatcher(
+        Gangs(workers=2), store=str(tmp_path / "store"), cache=tmp_path / "cache", name="one-of-two", runner=runner
+    )
+
+    def last(trial: str, name: str) -> Event:
+        stage = training(name, "", steps=2, interval=2)
+        ticket = ray.get(handle.submit.remote(trial, [stage.to_json()]))
+        while not (events := ray.get(handle.next_events.remote(trial, ticket))) or not isinstance(
+            event_from_json(events[-1]), Failed | Done
+        ):
+            continue
+        return event_from_json(events[-1])
+
+    try:
+        failed = last("failing", "fails_on_one")
+        assert isinstance(failed, Failed) and "rank 1 of 2 failed: ValueError: planted on rank 1" in failed.reason
+        assert isinstance(last("next", "other"), Done)
+        status = ray.get(handle.status.remote())
+        assert (status["failed"], status["executed"], status["gangs_started"]) == (1, 1, 1)
+    finally:
+        close(handle)
