@@ -231,7 +231,7 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
     print(rows_text(results.across(), options.format, shown))
 
 
-def _plan_together(suite: Suite, _: argparse.Namespace) -> int:
+def _plan_together(suite: Suite, options: argparse.Namespace) -> int:
     from sweep.plan import plan
     from sweep.plan_text import remarks_text
     from sweep.power import suite_power_text
@@ -240,7 +240,10 @@ def _plan_together(suite: Suite, _: argparse.Namespace) -> int:
 
     found = [looked_up(sweep, fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
-    print(suite_text(suite, tuple(plan(one.sweep) for one in found), absent))
+    planned = tuple(plan(one.sweep) for one in found)
+    print(suite_text(suite, planned, absent))
+    for one, of in zip(planned, found, strict=True):
+        _held(one, options, of.absent_cells, f" of {one.sweep.name}")
     if remarks := {name: told for one in found for name, told in one.remarks.items()}:
         print(remarks_text(remarks))
     print(suite_power_text([one.sweep for one in found]))
@@ -268,7 +271,7 @@ def _plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str]) -> Held | None:
+def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str], whose: str = "") -> Held | None:
     """What the storage holds of a plan, which is printed; None where there is none, or another definition's."""
     if options.storage == DEFAULT_STORAGE and not Path(options.storage).is_dir():
         return None
@@ -277,9 +280,9 @@ def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str])
     try:
         holds = look(planned, options.storage, absent)
     except Invalid as error:
-        print(f"held     in {options.storage}: nothing that this definition could go on with. {error}")
+        print(f"held     in {options.storage}{whose}: nothing that this definition could go on with. {error}")
         return None
-    print(held_text(planned, holds, options.storage))
+    print(held_text(planned, holds, f"{options.storage}{whose}"))
     return holds
 
 

@@ -93,9 +93,11 @@ def nodes_here(head: str) -> list[str]:
 
     found = []
     for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if words and words[0].endswith("raylet") and f"--gcs-address={head}" in words:
-            found += [word.removeprefix("--node-id=") for word in words if word.startswith("--node-id=")]
+        program, *words = process.info["cmdline"] or [""]
+        # Ray spells some of these with dashes and others, the node's id among them, with underscores.
+        given = {name.replace("_", "-"): value for name, _, value in (word.partition("=") for word in words)}
+        if program.endswith("raylet") and given.get("--gcs-address") == head and given.get("--node-id"):
+            found.append(given["--node-id"])
     return found
 
 

@@ -30,7 +30,8 @@ from tests.torch_cpu import tiny
 from trainables.catalogue.encoder import LocalEncoder
 from trainables.catalogue.task import NLI_LABELS, Kind
 from trainables.data.batches import Sampler, batch
-from trainables.data.rows import Rows, Sequences, rows
+from trainables.data.rows import rows
+from trainables.data.sequences import Rows, Sequences
 from trainables.data.tokens import Ragged, template, tokenise, tokenizer
 from trainables.model.encoder import build
 from trainables.model.reader import Reader

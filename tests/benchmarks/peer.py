@@ -12,7 +12,7 @@ from torch import nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from trainables.data.batches import Batch, batch
-from trainables.data.rows import Rows
+from trainables.data.sequences import Rows
 from trainables.model.reader import Reader
 from trainables.settings import Settings
 

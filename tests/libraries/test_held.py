@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces import LogRange, Space
 from sweep import record_definition
 from sweep.cli import main
 from sweep.conduct import Conductor
@@ -20,11 +21,12 @@ from sweep.definition import Sweep
 from sweep.held import Held, Stored, held
 from sweep.ledger import Ledger
 from sweep.plan import plan
+from sweep.presets import SUITES
 from sweep.records import What
 from sweep.search import NoPruning, Search
 from tests.examples import of_examples
 from tests.libraries.test_conduct import Killed, MemoryLedger, Mortal, World, drive
-from tests.pure.small_sweep import small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.stages import Stage
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +90,13 @@ def test_before_anything_ran_everything_is_left_and_after_it_nothing():
     drive(Conductor(SWEEP, ledger), world)
     after = holds(SWEEP, ledger, world)
     assert (len(after.ended), len(after.found), after.left) == (len(planned.trials), planned.stages, frozenset())
+
+
+@pytest.mark.parametrize("name", ["intermediate", "target"])
+def test_where_one_stage_alone_is_searched_a_run_trains_what_the_plan_says(name):
+    space = Space(**{name: {"learning_rate": LogRange(1e-4, 1e-2)}})
+    sweep = replace(SWEEP, space=space, cells=(BASELINE, ALONE), search=Search(trials=3, pruner=NoPruning()))
+    assert goes_on(sweep, MemoryLedger(), World()) == plan(sweep).steps
 
 
 def test_what_a_pruned_trial_did_not_train_is_neither_there_nor_left():
@@ -200,6 +209,13 @@ def test_plan_says_nothing_of_a_storage_that_is_not_there(capsys, tmp_path, monk
         f"in {tmp_path}/empty: 0 of 48 trials have ended, 0 of 101 stages are there; 101 stages and 14,160"
     )
     assert not list(tmp_path.iterdir())
+
+
+def test_the_plan_of_a_suite_says_what_a_storage_holds_of_each_of_its_sweeps(tmp_path, capsys):
+    assert main(["plan", "lab_full", "--storage", str(tmp_path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("held")]
+    assert len(lines) == len(SUITES["lab_full"]().sweeps)
+    assert lines[0].startswith(f"held     in {tmp_path} of lab_full-visual_nli: 0 of ")
 
 
 def test_plan_with_a_storage_loads_neither_ray_nor_torch(killed):

@@ -18,8 +18,8 @@ IMPURE = {
     ),
     "sweep.report": "answer build figures inline page suite write",
     "trainables.data": (
-        "batches counted halves images kept published raw reading rows schema sentence_files text_files tokens "
-        "tower visual_files word_files"
+        "batches counted halves images kept layouts published raw reading rows schema sentence_files sequences "
+        "text_files tokens tower visual_files word_files"
     ),
     "trainables": ("dispatcher equipment gang listing pins places rehearsal sealed_files store trial under_way"),
     "trainables.lab": "examples lexicon render sentences templates twins world",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sweep.notice import nodes_here
-from tests.pure.test_notice import amazon, interrupted, served
+from tests.pure.metadata_server import amazon, interrupted, served
 
 ROOT = Path(__file__).parents[2]
 NODE = ROOT / "cluster/node.sh"
@@ -63,7 +63,8 @@ def test_a_worker_whose_cloud_takes_it_back_drains_its_node_and_no_other(machine
     head = "192.0.2.1:6379"
 
     def raylet(node: str, of: str) -> subprocess.Popen:
-        words = ["/x/raylet", "-c", "sleep 60; :", f"--node-id={node}", f"--gcs-address={of}"]
+        agent = f"--dashboard_agent_command=python agent.py --node-id={node} --gcs-address={of}"
+        words = ["/x/raylet", "-c", "sleep 60; :", f"--node_id={node}", f"--gcs-address={of}", agent]
         return subprocess.Popen(words, executable="/bin/bash")
 
     metadata = amazon()

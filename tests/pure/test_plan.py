@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import Cell, CellRole
+from search_spaces import Cell, CellRole, LogRange, Space
 from sweep.paths import path_of
 from sweep.plan import parameters, plan
 from sweep.plan_text import plan_text
 from sweep.points import default_values
 from sweep.presets import PRESETS
 from sweep.records import Phase
-from sweep.search import NoPruning, Search
+from sweep.search import Budget, NoPruning, Search
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import LocalEncoder
@@ -70,6 +70,15 @@ def test_a_larger_fan_out_trains_fewer_intermediate_settings(fan_out, settings):
     sweep = small_sweep(cells=(BASELINE, ALONE), search=Search(trials=4, fan_out=fan_out))
     _, transfer = plan(sweep).cells
     assert transfer.steps == settings * 40 + 4 * 20 + 2 * (40 + 20)
+
+
+def test_what_is_not_searched_is_trained_once_for_all_trials_of_a_cell():
+    space = Space(target={"learning_rate": LogRange(1e-4, 1e-2)})
+    sweep = small_sweep(cells=(BASELINE, ALONE), space=space, search=Search(trials=4))
+    _, transfer = plan(sweep).cells
+    assert transfer.steps == 40 + 4 * 20 + 2 * (40 + 20)
+    limited = replace(sweep, budget=Budget(optimiser_steps=plan(sweep).steps))
+    assert [cell.search_trials for cell in plan(limited).cells] == [4, 4]
 
 
 def test_a_sweep_that_shares_nothing_has_a_reuse_factor_of_one():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import ray
 
+from sweep.notice import nodes_here
 from sweep.roll_call import call_roll, posed
 from tests.pure.small_sweep import small_sweep
 from tests.ray_local.stage_paths import training
@@ -34,6 +35,12 @@ def test_a_gang_on_a_machine_that_lacks_the_storage_trains_nothing_and_the_sweep
             assert ray.get(handle.status.remote())["executed"] == 0
         finally:
             close(handle)
+
+
+def test_the_notice_of_a_cloud_finds_the_node_of_this_machine(cluster):
+    context = ray.get_runtime_context()
+    assert nodes_here(context.gcs_address) == [context.get_node_id()]
+    assert nodes_here("192.0.2.1:6379") == []
 
 
 def test_a_head_without_a_gpu_does_not_decide_the_precision_of_gpus_that_are_yet_to_come(cluster, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.torch_cpu import tiny
 from trainables.data import kept, rows, tokens
-from trainables.data.rows import Rows
+from trainables.data.sequences import Rows
 from trainables.data.tokens import Ragged
 from trainables.settings import Visible
 

@@ -15,8 +15,10 @@ import torch
 from tests.torch_cpu import tiny
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Metric, Role, Split, Task
 from trainables.data.batches import ABSENT, NOWHERE, batch
-from trainables.data.rows import LONGEST_QUESTION, Rows, answer_text, lay_out
+from trainables.data.layouts import LONGEST_QUESTION
+from trainables.data.rows import lay_out
 from trainables.data.schema import ANSWERS, PAIR, RETRIEVAL, SPAN, TAGGING
+from trainables.data.sequences import Rows, answer_text
 from trainables.faults import Invalid
 from trainables.model.encoder import build
 from trainables.model.reader import Reader

@@ -13,7 +13,9 @@ from tests.torch_cpu import tiny
 from trainables.catalogue.encoder import PlantedAlignment
 from trainables.catalogue.task import Kind
 from trainables.data.batches import Sampler, batch, draw_hidden, shard
-from trainables.data.rows import ABSENT, Rows, answer_text, answer_tokens, rows
+from trainables.data.layouts import answer_tokens
+from trainables.data.rows import rows
+from trainables.data.sequences import ABSENT, Rows, answer_text
 from trainables.data.tokens import lab_forms, piece, small_tokenizer, tokenise, tokenizer
 from trainables.model.encoder import build, planted_vectors
 from trainables.model.reader import LONGEST_ANSWER, REPLACED_WEIGHT, Reader, best_spans

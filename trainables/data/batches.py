@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from trainables.catalogue.task import Kind
-from trainables.data.rows import ABSENT, NOWHERE, Rows
 from trainables.data.seeds import seed_of
+from trainables.data.sequences import ABSENT, NOWHERE, Rows
 
 
 @dataclass

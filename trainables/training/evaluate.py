@@ -13,7 +13,7 @@ import torch
 from trainables import pulse
 from trainables.catalogue.task import CLASSIFICATION, IGLUE_ACCURACY, ORACLE_HALF, Kind, Metric, Role, Task
 from trainables.data.batches import ABSENT, Batch, batch
-from trainables.data.rows import Rows, answer_text
+from trainables.data.sequences import Rows, answer_text
 from trainables.model.reader import Reader
 from trainables.scores import Score
 from trainables.training import metrics

@@ -9,7 +9,8 @@ import numpy as np
 
 from trainables.catalogue.task import Kind, Task
 from trainables.data.batches import Sampler
-from trainables.data.rows import Rows, rows, subset
+from trainables.data.rows import rows
+from trainables.data.sequences import Rows, subset
 from trainables.faults import Invalid
 from trainables.settings import Alignment, Settings
 from trainables.stages import Stage, StageKind

@@ -13,7 +13,8 @@ import torch
 
 from trainables.canonical import decode
 from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, Role
-from trainables.data.rows import Rows, rows
+from trainables.data.rows import rows
+from trainables.data.sequences import Rows
 from trainables.faults import Invalid, nearest
 from trainables.inflight import Checkpoints, NoCheckpoints
 from trainables.model.reader import Reader

@@ -13,7 +13,7 @@ import torch
 
 from trainables import pulse
 from trainables.catalogue.task import Metric, Role, Task
-from trainables.data.rows import Rows
+from trainables.data.sequences import Rows
 from trainables.faults import Invalid
 from trainables.model.reader import Reader
 from trainables.scores import Score

@@ -11,7 +11,7 @@ import torch
 
 from trainables.catalogue.task import Role, Split, Task
 from trainables.data.batches import batch
-from trainables.data.rows import Rows
+from trainables.data.sequences import Rows
 from trainables.model.reader import Reader
 from trainables.scores import Score
 from trainables.stages import Shape
