@@ -336,14 +336,14 @@ CORRELATIONS = schema(
         column(
             "oracle_sees",
             pa.string(),
-            "what the oracle of the gap chose by: half, the items that it is not scored on, or report, the test itself, "
-            "where no item's score is known: then the gap is too large",
+            "what the oracle of the gap chose by: half, the items that it is not scored on, or report, the test "
+            "itself, where no item's score is known: then the gap is too large",
         ),
         column(
             "oracle_gap",
             pa.float64(),
-            "accuracy of the oracle's choice minus that of the other, on the half of the items that it did not see, mean "
-            "of both ways; it can be below 0",
+            "accuracy of the oracle's choice minus that of the other, on the half of the items that it did not see, "
+            "mean of both ways; it can be below 0",
             _DIFFERENCE,
             nullable=True,
         ),

@@ -119,10 +119,12 @@ def _row(mine: Mapping[int, Outcome], theirs: Mapping[int, Outcome]) -> dict[str
     together = aligned([mine[seed] for seed in seeds] + [theirs[seed] for seed in seeds]) if seeds else None
     differences = together[1][: len(seeds)] - together[1][len(seeds) :] if together else None
     values = tuple(mine[seed].value - theirs[seed].value for seed in seeds)
-    numbers = gain_numbers(differences, values, counted(mine, theirs, seeds))
+    counts = counted(mine, theirs, seeds)
+    numbers = gain_numbers(differences, values, counts)
     if not seeds:
         numbers["absent_reason"] = "the two sweeps have no run of the same seed of this cell in this language"
-    return row | numbers | {"remark": _remark(len(mine), len(theirs), len(seeds))}
+    of_counts = "not paired by item: from counts alone" if counts and differences is None else ""
+    return row | numbers | {"remark": of_counts or _remark(len(mine), len(theirs), len(seeds))}
 
 
 def _remark(mine: int, theirs: int, shared: int) -> str:

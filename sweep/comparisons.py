@@ -16,7 +16,17 @@ from sweep.columns import COMPARISONS, MCNEMAR
 from sweep.outcomes import Answers, Outcome, paired
 from sweep.per_language import MEAN, groups
 from sweep.standing import CellInfo, Standing
-from sweep.statistics import CONFIDENCE, NO_SPREAD, Interval, counted_gain, false_discovery, holm, mcnemar, over_seeds
+from sweep.statistics import (
+    CONFIDENCE,
+    NO_SPREAD,
+    Interval,
+    counted_gain,
+    counted_p_value,
+    false_discovery,
+    holm,
+    mcnemar,
+    over_seeds,
+)
 from sweep.tables import sorted_table
 
 #: The cells that gains are taken against.
@@ -160,14 +170,13 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
     """What can be said without stored predictions: over several seeds, or of one by its counts."""
     if not values:
         return {"absent_reason": "the two cells have no run of the same seed in this language"}
-    from scipy.special import ndtr, stdtr
+    from scipy.special import stdtr
 
     if len(values) == 1 and not counted:
         return {"gain": values[0], "absent_reason": "no interval: one run of each, and nothing tells their spread"}
     if len(values) == 1:
         interval = counted_gain(*counted)
-        distance = abs(interval.mean) / interval.standard_error if interval.standard_error > 0 else 0.0
-        p_value = 2 * float(ndtr(-distance))
+        p_value = counted_p_value(*counted)
         return {
             "items": interval.items,
             "gain": interval.mean,

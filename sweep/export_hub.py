@@ -266,11 +266,17 @@ def _training(rows: Sequence[Row]) -> str:
 
 
 def _remarks(rows: Sequence[Row]) -> Iterator[str]:
-    said = sorted(
-        {row["remark"] for row in rows if row["remark"]} | {r["absent_reason"] for r in rows if r["absent_reason"]}
-    )
+    """What a reader should know, each once, with the languages that it holds for where it does not hold for all."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for text in filter(None, (row["absent_reason"], *row["remark"].split("; "))):
+            found.setdefault(text, []).append(row["language"])
+    said = [
+        f"- {text}" + ("" if len(languages) == len(rows) else f" ({', '.join(languages)})")
+        for text, languages in sorted(found.items())
+    ]
     if said:
-        yield "\n".join(f"- {text}" for text in said)
+        yield "\n".join(said)
 
 
 def _markdown(columns: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -31,16 +31,19 @@ Row = Mapping[str, Any]
 def read(path: str | Path) -> list[Row]:
     """The accuracies of a CSV file with a column `model` and a column per language, as `model`, `language`, `accuracy`.
 
-    Numbers above 1 are percent. An empty field, or a number below 0 as IGLUE's scripts write it for what they could
-    not read, is an absence: `accuracy` is None.
+    Each row names its `file` too. Where one number of a file is above 1, all are percent. An empty field, or a number
+    below 0 as IGLUE's scripts write it for what they could not read, is an absence: `accuracy` is None.
 
     Raises:
         Invalid: naming every field that is no accuracy.
     """
     lines = list(csv.DictReader(io.StringIO(Path(path).read_text("utf-8"))))
     refuse(f"the published numbers in {path}", _faults(lines))
+    name = Path(path).name
+    values = [text for line in lines for language, text in line.items() if language != "model" and text.strip()]
+    percent = any(float(text) > 1 for text in values)
     return [
-        {"model": line["model"], "language": language, "accuracy": _share(text)}
+        {"model": line["model"], "language": language, "accuracy": _share(text, percent=percent), "file": name}
         for line in lines
         for language, text in line.items()
         if language != "model" and language not in MEANS
@@ -63,11 +66,11 @@ def _faults(lines: Sequence[Mapping[str, str]]) -> Iterator[str]:
                 yield f"the accuracy of {line['model']!r} in {language!r} must be a number up to 100, got {text!r}"
 
 
-def _share(text: str) -> float | None:
+def _share(text: str, *, percent: bool) -> float | None:
     if not text.strip() or float(text) < 0 or math.isnan(float(text)):
         return None
     value = float(text)
-    return value / 100 if value > 1 else value
+    return value / 100 if percent else value
 
 
 def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str, task: str = "published") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sweep.records import State, TrialRecord
 
 if TYPE_CHECKING:
+    from sweep.plan import Plan
     from sweep.results import Results
 
 
@@ -51,12 +52,14 @@ def reuse_text(results: Results) -> str:
         return ""
     sweep = results.definition()
     planned = plan(sweep) if sweep is not None else None
-    words = ""
-    if planned is not None:
-        words = f"; the plan, in which nothing is pruned, says {planned.reuse_factor:.2f}"
-        if planned.reuse_bound > planned.reuse_factor:
-            words += f", at most {planned.reuse_bound:.2f}"
+    words = f"; the plan says {planned_words(planned)}, if nothing is pruned" if planned else ""
     return (
         f"reuse: {found.different:,} optimiser steps in place of {found.asked:,}, {found.factor:.2f} times as many if "
         f"no stage were shared{words}"
     )
+
+
+def planned_words(plan: Plan) -> str:
+    """The factor of a plan, and its bound where that is another."""
+    bound = f", at most {plan.reuse_bound:.2f}" if f"{plan.reuse_bound:.2f}" != f"{plan.reuse_factor:.2f}" else ""
+    return f"{plan.reuse_factor:.2f}{bound}"

@@ -25,6 +25,9 @@ CONFIDENCE = 0.95
 #: Why there is no interval where it would rest on seeds alone and they all have the same value.
 NO_SPREAD = "no interval: all seeds have the same value, so nothing tells their spread"
 
+#: Halvings of the unit interval in the search for an error rate: to 1e-12.
+_BISECTIONS = 40
+
 #: How far a mean of shares may come to lie outside 0..1, or equal ones from one another, by rounding.
 _ROUNDING = 1e-9
 
@@ -85,11 +88,7 @@ def accuracy_interval(correct: ArrayLike) -> Interval:
     """The accuracy over seeds and items and its interval, within 0..1.
 
     `correct: (seed, item)` is 1 for a right answer and 0 for a wrong one, or an item's part in a mean over languages,
-    which may lie outside 0..1 where languages hold different items. The interval is Wilson's (JASA 22, 1927), with the
-    number of answers replaced by the effective one, accuracy · (1 - accuracy) / Var(mean), and the normal quantile by
-    that of `paired_gain`, as survey statistics does for clustered answers (Korn & Graubard, Survey Methodology 24,
-    1998). Where the answers do not vary, the effective number is the number of items, because seeds that agree add no
-    item.
+    which may lie outside 0..1 where languages hold different items.
 
     Raises:
         ValueError: as `paired_gain`, or where a seed's mean lies outside 0..1.
@@ -99,23 +98,50 @@ def accuracy_interval(correct: ArrayLike) -> Interval:
     if means.min() < -_ROUNDING or means.max() > 1 + _ROUNDING:
         raise ValueError(f"right answers must lie in 0..1, got {values.min()} to {values.max()}")
     layout = crossed.layouts(values)
-    standard_error, p = float(layout.standard_error), float(layout.mean)
-    spread = p * (1 - p)
-    count, quantile = float(values.shape[1]), _student(values.shape[1] - 1)
-    if spread > 0 and standard_error > 0:
-        count, quantile = spread / standard_error**2, float(layout.half_width(1 - CONFIDENCE)) / standard_error
-    pull = quantile**2 / count
-    centre = (p + pull / 2) / (1 + pull)
-    half = math.sqrt(pull * (spread + pull / 4)) / (1 + pull)
+    low, high = accuracy_ends(layout)
     return Interval(
-        mean=p,
-        low=max(0.0, centre - half),
-        high=min(1.0, centre + half),
-        standard_error=standard_error,
+        mean=float(layout.mean),
+        low=float(low),
+        high=float(high),
+        standard_error=float(layout.standard_error),
         degrees_of_freedom=float(layout.degrees),
         seeds=values.shape[0],
         items=values.shape[1],
     )
+
+
+def accuracy_ends(layouts: crossed.Layouts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The ends of the intervals of accuracies, from their layouts.
+
+    The interval is Wilson's (JASA 22, 1927), with the number of answers replaced by the effective one, accuracy ·
+    (1 - accuracy) / Var(mean), and the normal quantile q by that of `paired_gain`, as survey statistics does for
+    clustered answers (Korn & Graubard, Survey Methodology 24, 1998). Where the answers do not vary, the effective
+    number is the number of items, because seeds that agree add no item.
+
+    Seeds spread less near 0 and 1 than in the middle, so a few that happen to lie there look alike, and Student's t of
+    so skewed a spread asks for more on the side of one half than Wilson gives. That end lies further out by q² ·
+    |2 · accuracy - 1| / (accuracy · (1 - accuracy)) · the standard error · the root of its seed part: what the term for
+    skewness asks for beyond Wilson's (Hall, Annals of Statistics 20, 1992, for seeds normal on the logit scale), and
+    nothing where seeds do not differ.
+
+    Measured coverage (`tests/benchmarks/bench_coverage.py`) over 120 settings (300 and 1,164 items, accuracies of 0.35
+    to 0.95, logits that spread by 0 to 1 over seeds and by 0.5 to 2 over items; 2,000 runs each, three standard errors
+    0.017): 0.924 to 0.974 with three seeds, 0.939 to 0.973 with five, and where seeds spread by less than 0.2 up to
+    0.981 and 0.976. Wilson's alone came down to 0.90 for five seeds that spread by 1 at an accuracy of 0.95.
+    """
+    p, error = layouts.mean, layouts.standard_error
+    spread = p * (1 - p)
+    varies = (spread > _ROUNDING) & (error > _ROUNDING)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        count = np.where(varies, spread / error**2, layouts.items)
+        quantile = np.where(varies, layouts.half_width(1 - CONFIDENCE) / error, _student(layouts.items - 1))
+        skewed = quantile**2 * np.abs(2 * p - 1) / spread * error * np.sqrt(layouts.seed_part)
+    skewed = np.where(varies, skewed, 0.0)
+    pull = quantile**2 / count
+    centre = (p + pull / 2) / (1 + pull)
+    half = np.sqrt(pull * (np.maximum(0.0, spread) + pull / 4)) / (1 + pull)
+    low, high = centre - half - np.where(p > 0.5, skewed, 0.0), centre + half + np.where(p < 0.5, skewed, 0.0)
+    return np.maximum(0.0, low), np.minimum(1.0, high)
 
 
 def counted_accuracy(accuracy: float, items: int, confidence: float = CONFIDENCE) -> Interval:
@@ -158,6 +184,16 @@ def counted_gain(mine: tuple[float, int], theirs: tuple[float, int], confidence:
         seeds=1,
         items=min(one.items, other.items),
     )
+
+
+def counted_p_value(mine: tuple[float, int], theirs: tuple[float, int]) -> float:
+    """The least error rate whose Newcombe interval excludes zero, so that the two always say the same."""
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        interval = counted_gain(mine, theirs, confidence=1 - middle)
+        low, high = (low, middle) if interval.low > 0 or interval.high < 0 else (middle, high)
+    return high
 
 
 def mcnemar(only_mine: int, only_theirs: int) -> float:

@@ -122,9 +122,11 @@ def pictures(results: Results) -> Iterator[Any]:
     """Summaries of the transfer matrix and of example items, where there is something to show."""
     from sweep.per_language import per_language
     from sweep.report.figures import matrix
+    from sweep.report.words import Words
 
     standing = results.standing()
-    drawn = matrix(per_language(standing, results.answers(standing)).to_pylist())
+    words = Words.of(standing, results.stated())
+    drawn = matrix(per_language(standing, results.answers(standing)).to_pylist(), words)
     if drawn is not None:
         yield image_summary("transfer_matrix", drawn.png())
     found = examples(results)

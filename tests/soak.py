@@ -57,10 +57,10 @@ STARTED_SECONDS, BETWEEN_SECONDS = (3.0, 9.0), (0.2, 4.0)
 _ENDINGS = (What.FINISHED, What.PRUNED, What.FAILED)
 
 
-def start(folder: Path, sweep: str = "REHEARSED") -> subprocess.Popen:
-    """`sweep run` in a session of its own, of one of `SWEEPS`."""
+def start(folder: Path, sweep: str = "REHEARSED", *, definition: str = "") -> subprocess.Popen:
+    """`sweep run` in a session of its own, of one of `SWEEPS` or of the text of a definition."""
     path = folder / "mine.py"
-    path.write_text(DEFINITION.format(sweep))
+    path.write_text(definition or DEFINITION.format(sweep))
     with (folder / SAID).open("w") as said:  # a pipe that nobody empties would stop the sweep
         return subprocess.Popen(
             _command(folder),

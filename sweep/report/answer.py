@@ -25,9 +25,13 @@ def of_published(comparisons: pa.Table) -> tuple[str, ...]:
         return ("Published numbers; nothing to compare.",)
     best = max(rows, key=lambda row: row["gain"])
     tested = f", Holm-corrected p {p_text(best['p_holm'])} of {len(rows)}" if best["p_holm"] is not None else ""
+    first = (
+        f"the model with the highest {_name(spoken)} is {best['cell']}, above {best['against']} by"
+        if best["gain"] > 0
+        else f"none is above {best['against']} in {_name(spoken)}; the nearest is {best['cell']}, by"
+    )
     return (
-        f"Published numbers: the model with the highest {_name(spoken)} above {best['against']} is {best['cell']}, "
-        f"{interval(best)}{tested}. They are of one run each and not paired by item.",
+        f"Published numbers: {first} {simultaneous(best)}{tested}. They are of one run each and not paired by item.",
     )
 
 

@@ -17,10 +17,12 @@ from sweep.report.answer import answer, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
+from sweep.report.words import Words
 from sweep.reuse import achieved
 from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
+from trainables.catalogue.task import LabSource
 
 #: More failures than that are in the table of trials alone.
 FAILURES = 200
@@ -45,68 +47,65 @@ class Material:
 def build(material: Material) -> tuple[Page, list[Plot]]:
     """The page of a report and its figures."""
     rows = {name: table.to_pylist() for name, table in material.findings.items()}
+    words = Words.of(material.standing, material.stated)
     mixtures = {cell.name: cell.intermediates for cell in material.standing.cells if len(cell.intermediates) > 1}
-    drawn = plots(material.findings, material.trials, mixtures)
+    drawn = plots(material.findings, material.trials, mixtures, words)
     by_name = {plot.name: plot for plot in drawn}
 
     def figures(*names: str) -> tuple[Plot, ...]:
         return tuple(by_name[name] for name in names if name in by_name)
 
     mixing = [name for name in by_name if name.startswith("mixing_")]
-    sections = (
+    results = (
         Section(
             name="transfer",
-            title="Which intermediate training helps which language",
-            words=(_power(material.standing, rows["comparisons"]),),
+            title=f"Which {words.cell} {'is better in' if words.published else 'helps'} which language",
+            words=tuple(filter(None, (_power(material.standing, rows["comparisons"]), _given(material)))),
             plots=figures("transfer_matrix"),
-            tables=(_summary(rows), _gains(rows["per_language"])),
+            tables=(_summary(rows, words), _gains(rows["per_language"], words)),
         ),
         Section(
             name="languages",
-            title="Accuracy per language",
+            title=f"{words.title} per language",
             plots=figures("accuracy", "groups"),
-            tables=(_accuracies(rows["per_language"]), *_published(material, rows["per_language"])),
+            tables=(_accuracies(rows["per_language"], words), *_published(material, rows, words)),
         ),
         Section(
             name="tests",
             title="Every comparison",
-            words=(
-                "p-values are of the paired test over seeds and items. Holm's and Benjamini and Hochberg's corrections "
-                "are made of the second one, p (cautious), which is never too small, and within a family: all "
-                "languages of the transfer cells, or one of their means. McNemar's test takes one seed's two runs as "
-                "given and says nothing of other seeds.",
-            ),
-            tables=(_comparisons(rows["comparisons"]), _groups(rows["per_group"]), _mcnemar(rows["mcnemar"])),
+            words=(_of_tests(words),),
+            tables=(_comparisons(rows["comparisons"], words), _groups(rows["per_group"]), _mcnemar(rows["mcnemar"])),
             open=False,
         ),
+    )
+    # Of published numbers no search is known, no cost and no failure.
+    runs = (
         Section(
             name="search",
             title="The search",
             plots=figures("optimism", "learning_rates", "history", "expected_best", *mixing, "importances"),
-            tables=(_selection(rows["selection"]), *_importances(rows["importances"])),
+            tables=(_selection(rows["selection"], words), *_importances(rows["importances"])),
             open=False,
         ),
         Section(
             name="selection",
             title="What English dev says of the other languages",
             words=(
-                f"The search chooses by English development accuracy; the checkpoint of a run is chosen by "
+                f"The search chooses by {words.english_dev}; the checkpoint of a run is chosen by "
                 f"{selector_words(material.stated)}. The oracle chooses by target-language labels; its gap is what the "
                 f"rule costs. {_oracle_words(rows)} A blind baseline or a control is no point. Runs of one cell are no "
                 "independent points, so a correlation over runs has no interval.",
             ),
-            tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"])),
+            tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"], words)),
             open=False,
         ),
         Section(name="cost", title="What it took", tables=(_cost(material.standing),)),
         _failures(material),
-        _provenance(material),
     )
+    sections = (*results, *(() if words.published else runs), _provenance(material, words))
     page = Page(
         title=f"Sweep {material.standing.sweep}",
-        answer=(of_published if "published" in material.stated.get("definition", {}) else answer)(
-            material.findings["comparisons"]
-        ),
+        answer=(of_published if words.published else answer)(material.findings["comparisons"]),
         notes=(*_absences(rows["per_language"]), *material.notes),
         sections=sections,
         cells=tuple(cells_in_order(rows["per_language"])),
@@ -117,6 +116,33 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
         },
     )
     return page, drawn
+
+
+def _of_tests(words: Words) -> str:
+    """What the p-values of the page are of."""
+    corrected = (
+        "Holm's and Benjamini and Hochberg's corrections are made of the second one, p (cautious), which is never too "
+        "small, and within a family: "
+    )
+    if words.published:
+        return (
+            "p-values are of Newcombe's interval: one run of each, all answers taken as independent, so nothing is "
+            f"known of other seeds. {corrected}all languages, or one of their means."
+        )
+    return (
+        f"p-values are of the paired test over seeds and items. {corrected}all languages of the transfer cells, or one "
+        "of their means. McNemar's test takes one seed's two runs as given and says nothing of other seeds."
+    )
+
+
+def _given(material: Material) -> str:
+    """What every run has in common, of which no interval speaks."""
+    definition = material.stated.get("definition", {})
+    shared = [
+        *(["its pre-training"] if definition.get("pretrain") else []),
+        *(["the settings that its cell's search chose"] if any(c.trials for c in material.standing.cells) else []),
+    ]
+    return f"Every run is given {' and '.join(shared)}: intervals say nothing of others." if shared else ""
 
 
 def _power(standing: Standing, rows: Sequence[Row]) -> str:
@@ -135,7 +161,7 @@ def _range(numbers: Iterable[int]) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _summary(rows: Mapping[str, Sequence[Row]]) -> PrintedTable:
+def _summary(rows: Mapping[str, Sequence[Row]], words: Words) -> PrintedTable:
     spoken = _spoken_of(rows["per_language"])
     accuracy = {row["cell"]: row for row in rows["per_language"] if row["language"] == spoken}
     tested = {(row["cell"], row["against_role"]): row for row in rows["comparisons"] if row["language"] == spoken}
@@ -153,9 +179,9 @@ def _summary(rows: Mapping[str, Sequence[Row]]) -> PrintedTable:
             }
         )
     columns = [
-        Column("cell", plain("cell"), numeric=False),
-        Column("role", lambda row: row["role"].replace("_", " "), numeric=False),
-        Column("accuracy [95%]", with_interval("accuracy", signed=False)),
+        Column("model" if words.published else "cell", plain("cell"), numeric=False),
+        *([] if words.published else [Column("role", lambda row: row["role"].replace("_", " "), numeric=False)]),
+        Column(f"{words.score} [95%]", with_interval("accuracy", signed=False)),
         Column("gain [95%]", with_interval("gain", signed=True)),
         Column("gain [95% for all cells at once]", with_interval("simultaneous", signed=True)),
         Column("p (Holm)", probability("p_holm")),
@@ -164,7 +190,8 @@ def _summary(rows: Mapping[str, Sequence[Row]]) -> PrintedTable:
     if any(row["longer"] is not None for row in lines):
         columns.append(Column("gain over the longer baseline [95%]", with_interval("longer", signed=True)))
     columns += [Column("seeds", plain("seeds")), Column("remark", _remark, numeric=False)]
-    caption = f"Accuracy and gain of each cell, {_words(spoken)}"
+    of = f"difference from {words.published} of each model" if words.published else "gain of each cell"
+    caption = f"{words.title} and {of}, {_words(spoken)}"
     return PrintedTable(name="summary", caption=caption, columns=tuple(columns), rows=tuple(lines))
 
 
@@ -206,19 +233,21 @@ def printed_matrix(
     return PrintedTable(name=name, caption=caption, columns=columns, rows=tuple(lines))
 
 
-def _gains(rows: Sequence[Row]) -> PrintedTable:
+def _gains(rows: Sequence[Row], words: Words) -> PrintedTable:
     cells = cells_in_order(rows, without=(CellRole.BASELINE,))
-    caption = "Gain over the baseline by language and cell, with 95% intervals"
+    caption = f"{words.gain}; by language and {'model' if words.published else 'cell'}, with 95% intervals"
     return printed_matrix(rows, cells, with_interval("gain", signed=True), "transfer_matrix", caption)
 
 
-def _accuracies(rows: Sequence[Row]) -> PrintedTable:
-    return printed_matrix(rows, cells_in_order(rows), share("accuracy"), "accuracy", "Accuracy by language and cell")
+def _accuracies(rows: Sequence[Row], words: Words) -> PrintedTable:
+    caption = f"{words.title} by language and {'model' if words.published else 'cell'}, with 95% intervals"
+    shows = with_interval("accuracy", signed=False)
+    return printed_matrix(rows, cells_in_order(rows), shows, "accuracy", caption)
 
 
-def _comparisons(rows: Sequence[Row]) -> PrintedTable:
+def _comparisons(rows: Sequence[Row], words: Words) -> PrintedTable:
     columns = (
-        Column("cell", plain("cell"), numeric=False),
+        Column("model" if words.published else "cell", plain("cell"), numeric=False),
         Column("against", plain("against"), numeric=False),
         Column("language", plain("language"), numeric=False),
         Column("gain [95%]", with_interval("gain", signed=True)),
@@ -226,7 +255,7 @@ def _comparisons(rows: Sequence[Row]) -> PrintedTable:
         Column("p (cautious)", probability("p_cautious")),
         Column("p (Holm)", probability("p_holm")),
         Column("q (BH)", probability("q_value")),
-        Column("family", lambda row: f"{row['family']} ({row['family_size']})", numeric=False),
+        Column("family", lambda row: f"{_family(row['family'], words)} ({row['family_size']})", numeric=False),
         Column("found 4 in 5 times", share("smallest_gain")),
         Column("seeds", plain("seeds")),
         Column("items", plain("items")),
@@ -235,6 +264,10 @@ def _comparisons(rows: Sequence[Row]) -> PrintedTable:
     return PrintedTable(
         name="comparisons", caption="Gains, their tests and their corrections", columns=columns, rows=tuple(rows)
     )
+
+
+def _family(name: str, words: Words) -> str:
+    return name.removeprefix(f"{CellRole.TRANSFER}, ") if words.published else name
 
 
 def _groups(rows: Sequence[Row]) -> PrintedTable:
@@ -265,7 +298,7 @@ def _mcnemar(rows: Sequence[Row]) -> PrintedTable:
     return PrintedTable(name="mcnemar", caption=caption, columns=columns, rows=tuple(rows))
 
 
-def _selection(rows: Sequence[Row]) -> PrintedTable:
+def _selection(rows: Sequence[Row], words: Words) -> PrintedTable:
     columns = (
         Column("cell", plain("cell"), numeric=False),
         Column("scored trials", plain("trials")),
@@ -279,7 +312,7 @@ def _selection(rows: Sequence[Row]) -> PrintedTable:
     lines = [{**row, "confirmed": row["confirmed_score"]} for row in rows]
     return PrintedTable(
         name="selection",
-        caption="Search score against confirmed score, English dev",
+        caption=f"Search score against confirmed score, {words.english_dev}",
         columns=columns,
         rows=tuple(lines),
     )
@@ -315,7 +348,7 @@ def _selectors(standing: Standing, rows: Sequence[Row]) -> PrintedTable:
     )
 
 
-def _correlations(rows: Sequence[Row]) -> PrintedTable:
+def _correlations(rows: Sequence[Row], words: Words) -> PrintedTable:
     columns = (
         Column("points", plain("over"), numeric=False),
         Column("language", plain("language"), numeric=False),
@@ -328,7 +361,10 @@ def _correlations(rows: Sequence[Row]) -> PrintedTable:
         Column("absent because", plain("absent_reason"), numeric=False),
     )
     return PrintedTable(
-        name="correlations", caption="English dev against test accuracy", columns=columns, rows=tuple(rows)
+        name="correlations",
+        caption=f"{words.english_dev} against test {words.score}",
+        columns=columns,
+        rows=tuple(rows),
     )
 
 
@@ -351,27 +387,43 @@ def _oracle_words(rows: Mapping[str, Sequence[Row]]) -> str:
     return " ".join(words)
 
 
-def _published(material: Material, rows: Sequence[Row]) -> list[PrintedTable]:
-    """The baseline and the best cell beside what others published, where a file of theirs was given."""
+def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Words) -> list[PrintedTable]:
+    """What others published beside the baseline and the cell that English dev likes best: no test label chooses."""
     if not material.published:
         return []
-    spoken = _spoken_of(rows)
-    scored = [row for row in rows if row["language"] == spoken and row["accuracy"] is not None]
-    chosen = [row["cell"] for row in scored if row["role"] == CellRole.BASELINE]
-    best = [row for row in scored if row["role"] == CellRole.TRANSFER]
-    chosen += [max(best, key=lambda row: row["accuracy"])["cell"]] if best else []
-    lines = [row for row in rows if row["cell"] in chosen]
-    joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in lines), *material.published]
-    models = list(dict.fromkeys(row["model"] for row in joined))
+    own = rows["per_language"]
+    shown = [row["cell"] for row in own if row["role"] == CellRole.BASELINE][:1]
+    scored = {row["cell"]: row["confirmed_score"] for row in rows["selection"] if row["role"] == CellRole.TRANSFER}
+    scored = {cell: score for cell, score in scored.items() if score is not None}
+    if scored:
+        best = max(scored, key=lambda cell: scored[cell])
+        shown.append(best)
+        rule = f"of this sweep its baseline and {best}, the transfer cell with the best {words.english_dev}"
+    else:
+        rule = f"of this sweep {words.baseline} alone: no other is chosen, since none has an English dev score"
+    joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in own if row["cell"] in shown)]
+    joined += material.published
+    files = sorted({str(row["file"]) for row in material.published if row.get("file")})
+    caption = (
+        f"{words.title} beside the published numbers of {', '.join(files) or 'others'}; {rule}. This sweep is tested "
+        f"on {material.standing.target_in_words}: {_same_test(material)}"
+    )
     return [
         printed_matrix(
             [{**row, "cell": row["model"]} for row in joined],
-            models,
+            list(dict.fromkeys(row["model"] for row in joined)),
             share("accuracy"),
             "published",
-            "Accuracy beside published numbers",
+            caption,
         )
     ]
+
+
+def _same_test(material: Material) -> str:
+    source = material.stated.get("definition", {}).get("target", {}).get("source", {})
+    if source.get("type") == LabSource.__name__:
+        return "no published number is of that, since it is generated here"
+    return "the file does not say of which test its numbers are"
 
 
 def _cost(standing: Standing) -> PrintedTable:
@@ -427,17 +479,23 @@ def _failures(material: Material) -> Section:
     return Section(name="failures", title="Trials", words=(f"Trials: {words}.",), tables=(table,) if failed else ())
 
 
-def _provenance(material: Material) -> Section:
+def _provenance(material: Material, words: Words) -> Section:
     definition = material.stated.get("definition", {})
-    lines = [
-        {"what": "target", "value": material.standing.target},
-        {"what": "confirmation seeds", "value": ", ".join(map(str, material.standing.seeds))},
-        {
-            "what": "selected by",
-            "value": "mean English development accuracy of the target; test never seen by the search",
-        },
-        {"what": "checkpoint of a run chosen by", "value": selector_words(material.stated)},
-        {"what": "search", "value": in_words(definition.get("search"))},
+    lines = [{"what": "target", "value": material.standing.target}]
+    if words.published:
+        lines += [
+            {"what": "file", "value": str(definition["published"])},
+            {"what": "test items", "value": str(definition.get("items", "."))},
+            {"what": "selected by", "value": "unknown: published numbers, one for each model and language"},
+        ]
+    else:
+        lines += [
+            {"what": "confirmation seeds", "value": ", ".join(map(str, material.standing.seeds))},
+            {"what": "selected by", "value": f"mean {words.english_dev}; test never seen by the search"},
+            {"what": "checkpoint of a run chosen by", "value": selector_words(material.stated)},
+            {"what": "search", "value": in_words(definition.get("search"))},
+        ]
+    lines += [
         *(
             {"what": f"data: {one.task}", "value": f"{one.origin}; licence {one.licence}"}
             for one in sources(definition)

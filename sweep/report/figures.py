@@ -19,9 +19,12 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from search_spaces.transfer_grid import CellRole
 from sweep.per_language import BLIND, MEAN, MEAN_WITHOUT_SOURCE
+from sweep.report.words import Words
 from sweep.show import ROLES
 
 INK, GRID = "#1b1c1d", "#c9cacb"
@@ -29,6 +32,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e
 
 #: The most panels of a figure; more cells than that are in the tables alone.
 PANELS = 12
+
+_USUAL = Words()
 
 #: The points per inch of an SVG file, which a figure is laid out for.
 _SVG_DPI = 72
@@ -120,19 +125,27 @@ class Plot:
         self.figure.set_layout_engine(None)
 
 
-def plots(tables: Mapping[str, pa.Table], trials: pa.Table, mixtures: Mapping[str, Sequence[str]]) -> list[Plot]:
-    """Every figure that the tables have something for. `mixtures` names the tasks of each cell that mixes several."""
+def plots(
+    tables: Mapping[str, pa.Table],
+    trials: pa.Table,
+    mixtures: Mapping[str, Sequence[str]],
+    words: Words = _USUAL,
+) -> list[Plot]:
+    """Every figure that the tables have something for. `mixtures` names the tasks of each cell that mixes several.
+
+    A figure names its axes and explains its marks itself, so that its file can stand in a paper.
+    """
     rows = {name: table.to_pylist() for name, table in tables.items()}
     searched = [row for row in trials.to_pylist() if row["phase"] == "search"]
     drawn = [
-        matrix(rows["per_language"]),
-        _bars(rows["per_language"]),
-        _groups(rows["per_group"]),
-        _optimism(rows["selection"]),
-        _learning_rates(searched),
-        _history(searched),
-        _expected(rows["expected_best"]),
-        *(_mixing(cell, tasks, searched) for cell, tasks in mixtures.items()),
+        matrix(rows["per_language"], words),
+        _bars(rows["per_language"], words),
+        _groups(rows["per_group"], words),
+        _optimism(rows["selection"], words),
+        _learning_rates(searched, words),
+        _history(searched, words),
+        _expected(rows["expected_best"], words),
+        *(_mixing(cell, tasks, searched, words) for cell, tasks in mixtures.items()),
         _importances(rows["importances"]),
     ]
     return [plot for plot in drawn if plot is not None]
@@ -143,20 +156,45 @@ def _plot(name: str, title: str, caption: str, width: float, height: float) -> P
     return Plot(name=name, title=title, caption=caption, figure=figure)
 
 
+def _explained(plot: Plot, across: str, up: str, *handles: Any) -> None:
+    """Name the axes of a figure, and say above it what its marks are."""
+    with matplotlib.rc_context(_STYLE):
+        if across:
+            plot.figure.supxlabel(across, fontsize=9)
+        if up:
+            plot.figure.supylabel(up, fontsize=9)
+        if handles:
+            columns = 1 if plot.figure.get_size_inches()[0] < 5 else 2 if len(handles) < 3 else min(4, len(handles))
+            plot.figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=8)
+
+
+def _dot(label: str, colour: str, shape: str = "o", **more: Any) -> Line2D:
+    return Line2D([], [], linestyle="none", marker=shape, color=colour, label=label, markersize=5, **more)
+
+
+def _line(label: str, colour: str) -> Line2D:
+    return Line2D([], [], color=colour, lw=1.6, label=label)
+
+
 # The answer
 
+_FRAME = (
+    "In bold with a frame: the 95% interval excludes zero, before any correction for the number of squares. An empty "
+    "square is an absence."
+)
 
-def matrix(rows: Sequence[Row]) -> Plot | None:
+
+def matrix(rows: Sequence[Row], words: Words = _USUAL) -> Plot | None:
     """The transfer matrix, from rows of `per_language`; None without any gain."""
     languages = sorted({row["language"] for row in rows}, key=lambda name: (name.startswith(MEAN), name))
     return _heat_map(
         "transfer_matrix",
-        "Gain by intermediate training and language",
-        "Accuracy minus the baseline's, same seeds and items. In bold with a frame: the 95% interval excludes zero, "
-        "before any correction for the number of squares. An empty square is an absence.",
+        f"Gain by {words.cell} and language",
+        f"{words.gain}. {_FRAME}",
         {(row["cell"], row["language"]): row for row in rows if row["cell"] != row["baseline"]},
         cells_in_order(rows, without=(CellRole.BASELINE, *BLIND)),
         languages,
+        ("test language", words.cell, f"gain in {words.score}"),
     )
 
 
@@ -165,24 +203,25 @@ def targets(rows: Sequence[Row]) -> Plot | None:
     return _heat_map(
         "targets",
         "Gain by intermediate training and target",
-        "Score minus the baseline's, mean over a target's languages, same seeds and items. In bold with a frame: the "
-        "95% interval excludes zero, before any correction for the number of squares. An empty square is an absence.",
+        f"Score minus the baseline's, mean over a target's languages, same seeds and items. {_FRAME}",
         {(row["cell"], row["language"]): row for row in rows if row["cell"] != row["baseline"]},
         cells_in_order(rows, without=(CellRole.BASELINE, *BLIND)),
         list(dict.fromkeys(row["language"] for row in rows)),
+        ("target", "intermediate training", "gain in score"),
     )
 
 
-def _groups(rows: Sequence[Row]) -> Plot | None:
+def _groups(rows: Sequence[Row], words: Words) -> Plot | None:
     names = sorted({(row["grouping"], row["group"]) for row in rows})
     return _heat_map(
         "groups",
         "Gain by family, script and amount of pre-training text",
-        "Means over the languages of a group, without English. Pre-training: the language's part of CC-100, which "
-        "XLM-R was trained on.",
+        f"{words.gain}; means over the languages of a group, without English. Pre-training: the language's part of "
+        f"CC-100, {words.text}. {_FRAME}",
         {(row["cell"], f"{row['group']} ({row['grouping']})"): row for row in rows if row["cell"] != row["baseline"]},
         cells_in_order(rows, without=(CellRole.BASELINE, *BLIND)),
         [f"{group} ({grouping})" for grouping, group in names],
+        ("group of languages", words.cell, f"gain in {words.score}"),
     )
 
 
@@ -193,12 +232,14 @@ def _heat_map(
     rows: Mapping[tuple[str, str], Row],
     cells: Sequence[str],
     places: Sequence[str],
+    names: tuple[str, str, str],
 ) -> Plot | None:
+    """A heat map of gains; `names` are those of the places down, of the cells across and of the colours."""
     gains = np.array([[_number(rows.get((cell, place)), "gain") for cell in cells] for place in places], dtype=float)
     if not gains.size or np.isnan(gains).all():
         return None
     longest = max(len(place) for place in places)
-    plot = _plot(name, title, caption, max(4.0, 0.75 * len(cells) + 0.09 * longest + 1.2), 0.3 * len(places) + 1.1)
+    plot = _plot(name, title, caption, max(4.4, 0.75 * len(cells) + 0.09 * longest + 2.4), 0.3 * len(places) + 2.0)
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
         reach = max(0.01, float(np.nanmax(np.abs(gains))))
@@ -210,11 +251,17 @@ def _heat_map(
         axes.grid(False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        axes.set_ylabel(names[0])
+        axes.set_xlabel(names[1])
+        bar = plot.figure.colorbar(mesh, ax=axes, label=names[2], aspect=30)
+        bar.outline.set_visible(False)
         for y, place in enumerate(places):
             for x, cell in enumerate(cells):
                 row = rows.get((cell, place))
                 if row is not None and row["gain"] is not None:
                     _square(plot, axes, x, y, row, reach, Mark(_gain_text(row, place), cell, place))
+    frame = Patch(fill=False, ec=INK, label="95% interval excludes 0, uncorrected")
+    _explained(plot, "", "", frame)
     return plot
 
 
@@ -237,7 +284,7 @@ def _square(plot: Plot, axes: Axes, x: int, y: int, row: Row, reach: float, mark
     plot.mark(text, mark)
 
 
-def _bars(rows: Sequence[Row]) -> Plot | None:
+def _bars(rows: Sequence[Row], words: Words) -> Plot | None:
     rows = [row for row in rows if row["accuracy"] is not None]
     cells = cells_in_order(rows)[:PANELS]
     if not cells:
@@ -247,8 +294,8 @@ def _bars(rows: Sequence[Row]) -> Plot | None:
     baseline = next((row["baseline"] for row in rows if row["baseline"]), "")
     plot = _plot(
         "accuracy",
-        "Accuracy per language",
-        "Mean over confirmation seeds with its 95% interval over seeds and items; the upright mark is the baseline's.",
+        f"{words.title} per language",
+        f"{words.mean}; the upright mark is that of {words.baseline}.",
         *_panel_size(len(cells), 0.19 * len(languages) + 0.5),
     )
     for axes, cell in _panels(plot, cells, sharex=True, sharey=True):
@@ -268,13 +315,16 @@ def _bars(rows: Sequence[Row]) -> Plot | None:
         axes.set_ylim(len(languages) - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.grid(False, axis="y")
+    handles = [Patch(color=BLUE, label="a language"), Patch(color=GREY, label="a mean"), _line("95% interval", INK)]
+    base = f"{baseline}, the baseline" if baseline else words.baseline
+    _explained(plot, words.score, "test language", *handles, _line(base, ORANGE))
     return plot
 
 
 # The search
 
 
-def _optimism(rows: Sequence[Row]) -> Plot | None:
+def _optimism(rows: Sequence[Row], words: Words) -> Plot | None:
     rows = [row for row in rows if row["confirmed_score"] is not None and row["search_score"] is not None]
     if not rows:
         return None
@@ -282,10 +332,10 @@ def _optimism(rows: Sequence[Row]) -> Plot | None:
     plot = _plot(
         "optimism",
         "What the search promised and what fresh seeds gave",
-        "English dev accuracy: the score that won the search (open) and the same settings on fresh seeds (filled, 95% "
+        f"{words.english_dev}: the score that won the search (open) and the same settings on fresh seeds (filled, 95% "
         "interval over seeds). The first is the best of several, so too high on average; only the second is reported.",
         7.5,
-        0.28 * len(rows) + 0.9,
+        0.28 * len(rows) + 1.3,
     )
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
@@ -300,11 +350,13 @@ def _optimism(rows: Sequence[Row]) -> Plot | None:
             plot.mark(point, Mark(text, row["cell"]))
         axes.set_yticks(range(len(order)), order)
         axes.set_ylim(len(order) - 0.5, -0.5)
-        axes.set_xlabel("English dev accuracy")
+        axes.set_xlabel(words.english_dev)
+    search = _dot("won the search", ORANGE, markerfacecolor="none")
+    _explained(plot, "", "", search, _dot("on fresh seeds, mean", BLUE), _line("95% interval over seeds", BLUE))
     return plot
 
 
-def _learning_rates(trials: Sequence[Row]) -> Plot | None:
+def _learning_rates(trials: Sequence[Row], words: Words) -> Plot | None:
     names = sorted({name for row in trials for name in row if name.endswith("learning_rate")})
     scored = [row for row in trials if row["score"] is not None and any(row[name] is not None for name in names)]
     cells = cells_in_order(scored)[:PANELS]
@@ -314,7 +366,7 @@ def _learning_rates(trials: Sequence[Row]) -> Plot | None:
     plot = _plot(
         "learning_rates",
         "Learning rate and score",
-        "English dev accuracy of every search trial; a cross was stopped early. "
+        f"{words.english_dev} of every search trial; a cross was stopped early. "
         + "; ".join(
             f"{_colour_word(colours[name])}: {name.removeprefix('value.')}" for name in names if name in colours
         ),
@@ -332,17 +384,19 @@ def _learning_rates(trials: Sequence[Row]) -> Plot | None:
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("-", "−"))
         axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    handles = [_dot(name.removeprefix("value."), colour) for name, colour in colours.items()]
+    _explained(plot, "learning rate", words.english_dev, *handles, _dot("stopped early", INK, "x"))
     return plot
 
 
-def _history(trials: Sequence[Row]) -> Plot | None:
+def _history(trials: Sequence[Row], words: Words) -> Plot | None:
     cells = cells_in_order([row for row in trials if row["score"] is not None])[:PANELS]
     if not cells:
         return None
     plot = _plot(
         "history",
         "The search of each cell",
-        "English dev accuracy by trial number; the line is the best finished so far, a cross was stopped early.",
+        f"{words.english_dev} by trial number; the line is the best finished so far, a cross was stopped early.",
         *_panel_size(len(cells), 1.5),
     )
     for axes, cell in _panels(plot, cells, sharey=True):
@@ -361,17 +415,19 @@ def _history(trials: Sequence[Row]) -> Plot | None:
                 bests.append(best)
         axes.step(numbers, bests, where="post", color=ORANGE, lw=1.2)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    handles = [_dot("finished", BLUE), _dot("stopped early", GREY, "x"), _line("best finished so far", ORANGE)]
+    _explained(plot, "number of the search trial", words.english_dev, *handles)
     return plot
 
 
-def _expected(rows: Sequence[Row]) -> Plot | None:
+def _expected(rows: Sequence[Row], words: Words) -> Plot | None:
     cells = sorted({row["cell"] for row in rows})[:PANELS]
     if not rows or max(row["trials"] for row in rows) < 2:
         return None
     plot = _plot(
         "expected_best",
         "What more trials would have brought",
-        "Expected best English dev accuracy of so many trials drawn from the search (Dodge et al. 2019), with a 95% "
+        f"Expected best {words.english_dev} of so many trials drawn from the search (Dodge et al. 2019), with a 95% "
         "bootstrap band; fewer than ten trials say little. Trials count as independent draws, which those of a sampler "
         "that learns are not, and one that was stopped early with its last score.",
         *_panel_size(len(cells), 1.5),
@@ -384,10 +440,12 @@ def _expected(rows: Sequence[Row]) -> Plot | None:
         )
         axes.plot(numbers, [row["score"] for row in mine], color=BLUE, marker=".", ms=4, lw=1.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    band = Patch(color=BLUE, alpha=0.2, label="95% bootstrap band")
+    _explained(plot, "search trials", f"expected best {words.english_dev}", _line("expected best", BLUE), band)
     return plot
 
 
-def _mixing(cell: str, tasks: Sequence[str], trials: Sequence[Row]) -> Plot | None:
+def _mixing(cell: str, tasks: Sequence[str], trials: Sequence[Row], words: Words) -> Plot | None:
     names = [f"value.share.{task}" for task in tasks]
     mine = [row for row in trials if row["cell"] == cell and row["score"] is not None]
     mine = [row for row in mine if all(row.get(name) is not None for name in names)]
@@ -400,10 +458,13 @@ def _mixing(cell: str, tasks: Sequence[str], trials: Sequence[Row]) -> Plot | No
         6.0,
         3.2 if len(tasks) != 3 else 4.2,
     )
-    return _ternary(plot, cell, tasks, mine) if len(tasks) == 3 else _parallel(plot, cell, tasks, mine)
+    drawn = (_ternary if len(tasks) == 3 else _parallel)(plot, cell, tasks, mine, words)
+    if len({tuple(row[name] for name in names) for row in mine}) == 1:
+        return replace(drawn, caption="All trials have the same shares, so nothing is known of others.")
+    return drawn
 
 
-def _parallel(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]) -> Plot:
+def _parallel(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row], words: Words) -> Plot:
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
         colours, scale = _score_colours(trials)
@@ -415,13 +476,14 @@ def _parallel(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]
             plot.mark(line, Mark(_shares_text(row, tasks), cell))
         axes.set_xticks(range(len(tasks)), tasks)
         axes.set_ylabel("share of the steps")
+        axes.set_xlabel("intermediate task")
         axes.set_ylim(0, None)
-        plot.figure.colorbar(scale, ax=axes, label="English dev accuracy")
+        plot.figure.colorbar(scale, ax=axes, label=words.english_dev)
     caption = "Each line is a trial; the redder and wider, the better. Shares of a trial sum to 1."
     return replace(plot, caption=caption)
 
 
-def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]) -> Plot:
+def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row], words: Words) -> Plot:
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, np.sqrt(3) / 2]])
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
@@ -444,7 +506,7 @@ def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row])
             axes.text(x, y + (0.04 if y else -0.06), task, ha={"right": "left", "left": "right"}.get(side, side))
         axes.set_aspect("equal")
         axes.set_axis_off()
-        plot.figure.colorbar(scale, ax=axes, label="English dev accuracy", shrink=0.7)
+        plot.figure.colorbar(scale, ax=axes, label=words.english_dev, shrink=0.7)
     caption = "Each point is a trial: the nearer to a corner, the more of that task; the redder and larger, the better."
     return replace(plot, caption=caption)
 
@@ -466,14 +528,16 @@ def _importances(rows: Sequence[Row]) -> Plot | None:
         "importances",
         "What the score depends on",
         "PED-ANOVA's importance of each searched parameter, mixing weights included, as shares within a cell.",
-        max(4.5, 0.8 * len(cells) + 2.5),
-        0.3 * len(names) + 1.2,
+        max(5.0, 0.8 * len(cells) + 3.2),
+        0.3 * len(names) + 1.5,
     )
     known = {(row["parameter"], row["cell"]): row["importance"] for row in rows}
     values = np.array([[known.get((name, cell), np.nan) for cell in cells] for name in names])
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
-        axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1)
+        mesh = axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1)
+        plot.figure.colorbar(mesh, ax=axes, label="share of importance").outline.set_visible(False)
+        axes.set_xlabel("intermediate training")
         axes.set_xticks(np.arange(len(cells)) + 0.5, cells, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(np.arange(len(names)) + 0.5, names)
         axes.invert_yaxis()
@@ -493,7 +557,7 @@ def _importances(rows: Sequence[Row]) -> Plot | None:
 
 def _panel_size(panels: int, height: float) -> tuple[float, float]:
     columns = min(4, panels)
-    return 2.45 * columns + 0.3, (height + 0.55) * -(-panels // columns)
+    return 2.45 * columns + 0.5, (height + 0.55) * -(-panels // columns) + (0.6 if columns > 1 else 1.3)
 
 
 def _panels(plot: Plot, cells: Sequence[str], **shared: bool) -> Iterator[tuple[Axes, str]]:

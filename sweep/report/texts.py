@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,28 +104,94 @@ def latex_text(text: str) -> str:
     return text.translate(_LATEX)
 
 
+#: A longer table may break over pages.
+_LONG = 40
+
+#: A table of more columns is set small, its intervals below their numbers, and says in its caption what is the same in
+#: every row.
+_WIDE = 4
+
+#: Characters of a head's line, and of a text before it is broken into lines of a paragraph.
+_HEAD, _TEXT = 11, 22
+
+#: Where a long name may break.
+_BREAKS = re.compile(r"(\\_|[./+](?=\w))")
+
+_INTERVAL = re.compile(r"(\S+) (\[[^\]]*\])")
+
+
 def latex_table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row]) -> str:
-    r"""The table in a `table` environment with booktabs' rules; needs `\usepackage{booktabs}`."""
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(caption)}}}",
-        rf"\label{{tab:{name.replace('_', '-')}}}",
-        rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in columns)}}}",
-        r"\toprule",
-        " & ".join(latex_text(column.head) for column in columns) + r" \\",
-        r"\midrule",
-        *(" & ".join(_latex_cell(column, row) for column in columns) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
+    r"""The table with booktabs' rules, for a text of usual width: needs `\usepackage{array,booktabs,longtable}`.
+
+    One of more than forty rows is a `longtable`, which breaks over pages, any other stands in a `table`. A column
+    of words without any is left out.
+    """
+    texts = {column.head: [column.shows(row) for row in rows] for column in columns}
+    columns = [column for column in columns if column.numeric or not rows or {*texts[column.head]} - {"", "."}]
+    wide = len(columns) > _WIDE
+    same = [c for c in columns[1:] if wide and len(rows) > 1 and {texts[c.head][0]} == {*texts[c.head]} != {"."}]
+    columns = [column for column in columns if column not in same]
+    caption = "; ".join([caption, *(f"{column.head}: {texts[column.head][0]}" for column in same)])
+    head = " & ".join(_latex_head(column, small=wide) for column in columns) + r" \\"
+    lines = [" & ".join(_latex_cell(column, row, stacked=wide) for column in columns) + r" \\" for row in rows]
+    kinds = "".join(_latex_kind(column, texts[column.head], wide=wide) for column in columns)
+    kinds = rf"@{{}}{kinds}@{{}}"
+    label = rf"\caption{{{latex_text(caption)}}}\label{{tab:{name.replace('_', '-')}}}"
+    small = [r"\footnotesize", r"\setlength{\tabcolsep}{2pt}"] if wide else []
+    if len(rows) > _LONG:
+        lines = [
+            r"% \usepackage{array,booktabs,longtable}; in a paper of two columns after \onecolumn",
+            r"\begingroup",
+            *small,
+            rf"\begin{{longtable}}{{{kinds}}}",
+            rf"{label}\\",
+            *(r"\toprule", head, r"\midrule", r"\endfirsthead"),
+            *(r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot"),
+            *lines,
+            r"\end{longtable}",
+            r"\endgroup",
+        ]
+    else:
+        lines = [
+            r"% \usepackage{array,booktabs}; table* spans both columns of a paper that has two",
+            rf"\begin{{table{'*' * wide}}}",
+            r"\centering",
+            *small,
+            label,
+            rf"\begin{{tabular}}{{{kinds}}}",
+            *(r"\toprule", head, r"\midrule"),
+            *lines,
+            *(r"\bottomrule", r"\end{tabular}", rf"\end{{table{'*' * wide}}}"),
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _latex_cell(column: Column, row: Row) -> str:
+def _latex_kind(column: Column, texts: Sequence[str], *, wide: bool) -> str:
+    """Right for numbers, left for words, a paragraph for sentences."""
+    if column.numeric:
+        return "r"
+    width = "2.3cm" if wide else "5cm"
+    return rf">{{\raggedright\arraybackslash}}p{{{width}}}" if max(map(len, texts), default=0) > _TEXT else "l"
+
+
+def _latex_head(column: Column, *, small: bool) -> str:
+    words = column.head.replace("_", "_\0 ")  # a name may break after an underscore
+    lines = textwrap.wrap(words, _HEAD, break_long_words=False)
+    texts = [latex_text(line.replace("\0 ", "").replace("\0", "")) for line in lines]
+    # Without the braces a bracket after a line break would be read as the size of the break.
+    broken = r"\\{}".join(texts)
+    if small:
+        return rf"\shortstack[{'r' if column.numeric else 'l'}]{{\scriptsize {broken}}}"
+    return broken if len(texts) == 1 else rf"\shortstack[{'r' if column.numeric else 'l'}]{{{broken}}}"
+
+
+def _latex_cell(column: Column, row: Row, *, stacked: bool) -> str:
     text = column.shows(row)
     if text == ".":
         return "--"
+    if not column.numeric:
+        return _BREAKS.sub(r"\1\\allowbreak{}", latex_text(text)) if len(text) > 14 else latex_text(text)
     # A sign is a minus in mathematics; a hyphen would be shorter than the plus above it.
-    return latex_text(text).replace("-", "$-$").replace("+", "$+$") if column.numeric else latex_text(text)
+    signed = latex_text(text).replace("-", "$-$").replace("+", "$+$")
+    parts = _INTERVAL.fullmatch(signed) if stacked else None
+    return rf"\shortstack[r]{{{parts[1]}\\{{\tiny {parts[2].replace(' ', '')}}}}}" if parts else signed

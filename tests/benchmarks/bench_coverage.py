@@ -5,7 +5,8 @@
 Mean squares are drawn from their distributions (normal effects, `sweep/crossed.py`), so a layout costs a few numbers.
 The rest spreads at most twice as much as the items; beside it stand the settings where it spreads more, and those where
 so few items differ that the least half-width rules. The goal, 0.93 to 0.97 at three and at five seeds, allows for three
-standard errors of the simulation. Exits 1 if it is missed. Means over several targets follow, in 336 settings.
+standard errors of the simulation. Exits 1 if it is missed. Means over several targets follow, in 336 settings, then
+accuracies of right and wrong answers, in 120, and the interval of the largest of several equal gains.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from scipy import optimize, special
 
 from sweep import crossed
+from sweep.statistics import accuracy_ends
 
 DRAWS = 100_000
 DRAWS_OF_TARGETS = 20_000
@@ -84,6 +87,33 @@ def coverage_of_targets(random: np.random.Generator, seeds: int, setting: tuple)
     return float((np.abs(found.mean) <= found.half_width(0.05)).mean())
 
 
+def settings_of_accuracies() -> Iterator[tuple[int, float, float, float]]:
+    """Items, the true accuracy, and the spreads of seeds and items on the logit scale."""
+    yield from product((300, 1164), (0.35, 0.6, 0.85, 0.95), (0.0, 0.1, 0.2, 0.5, 1.0), (0.5, 1.0, 2.0))
+
+
+def coverage_of_an_accuracy(
+    random: np.random.Generator, seeds: int, setting: tuple[int, float, float, float], runs: int = 2000
+) -> float:
+    """Of right and wrong answers whose logits are normal over seeds and over items."""
+    items, truth, seed, item = setting
+    points, weights = np.polynomial.hermite_e.hermegauss(101)
+    spread = np.hypot(seed, item)
+
+    def off(middle: float) -> float:
+        return float((weights * special.expit(middle + spread * points)).sum() / weights.sum()) - truth
+
+    middle = float(optimize.brentq(off, -30, 30))
+    held = 0
+    for _ in range(10):
+        shape = (runs // 10, seeds, items)
+        logits = middle + random.normal(0, seed, (*shape[:2], 1)) + random.normal(0, item, (shape[0], 1, items))
+        right = random.random(shape, dtype=np.float32) < special.expit(logits.astype(np.float32))
+        low, high = accuracy_ends(crossed.layouts(right))
+        held += int(((low <= truth) & (truth <= high)).sum())
+    return held / (runs // 10 * 10)
+
+
 @dataclass(frozen=True)
 class Largest:
     """How often the intervals of the largest gain of a sweep hold its truth."""
@@ -143,13 +173,24 @@ def main() -> int:
             f"{seeds} seeds, mean over targets: {min(held):.4f} to {max(held):.4f} over {len(held)} settings, "
             f"{'met' if good else 'MISSED'}"
         )
+    for seeds in (3, 5):
+        held = {one: coverage_of_an_accuracy(random, seeds, one) for one in settings_of_accuracies()}
+        slack = 3 * np.sqrt(LEAST * (1 - LEAST) / 2000)
+        usual = [value for one, value in held.items() if one[2] >= 0.2]
+        good = min(held.values()) >= LEAST - slack and max(usual) <= MOST + slack
+        missed |= not good
+        print(
+            f"{seeds} seeds, accuracies: {min(held.values()):.3f} to {max(usual):.3f} over {len(held)} settings, up to "
+            f"{max(held.values()):.3f} where seeds hardly differ, {'met' if good else 'MISSED'}",
+            flush=True,
+        )
     for cells, seeds, seed in product((1, 4, 10), (3, 5), (0.005, 0.05)):
         found = coverage_of_the_largest(random, cells, seeds=seeds, seed=seed)
         good = found.simultaneous >= LEAST
         missed |= not good
         print(
-            f"largest of {cells} equal gains, {seeds} seeds that spread by {seed}: {found.excess:.3f} too large; its own "
-            f"interval holds the truth in {found.plain:.3f}, the simultaneous one in {found.simultaneous:.3f}, "
+            f"largest of {cells} equal gains, {seeds} seeds that spread by {seed}: {found.excess:.3f} too large; its "
+            f"own interval holds the truth in {found.plain:.3f}, the simultaneous one in {found.simultaneous:.3f}, "
             f"{'met' if good else 'MISSED'}",
             flush=True,
         )

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
 
 from sweep import Results
 from sweep.cli import main
+from sweep.compare import compare
 from sweep.published import load, read
+from sweep.statistics import counted_gain, counted_p_value
 from trainables.faults import Invalid
 
 IGLUE = Path(__file__).parents[2] / ".." / "shared" / "real" / "iglue-results"
 needs_iglue = pytest.mark.skipif(not IGLUE.is_dir(), reason="IGLUE's result files are not beside the repository")
 
-SMALL = "model,en,de,avg\nours,70.0,60.0,65\ntheirs,71.5,-1.0,-1\nthird,0.5,,0.5\n"
+SMALL = "model,en,de,avg\nours,70.0,60.0,65\ntheirs,71.5,-1.0,-1\nthird,50,,50\n"
 
 #: Items of XVNLI's test set in each language, fourteen of them without a gold label and so always wrong in IGLUE.
 ITEMS = 1164
@@ -33,11 +37,21 @@ def _rows(path: Path, storage: Path, baseline: str, name: str = "published") -> 
     return {(row["cell"], row["language"]): row for row in table.to_pylist()}
 
 
-def test_percent_and_shares_are_read_alike_and_a_stated_mean_is_not_read(file):
+def test_percent_and_shares_are_read_alike_and_a_stated_mean_is_not_read(file, tmp_path):
     found = {(row["model"], row["language"]): row["accuracy"] for row in read(file)}
     assert found["ours", "en"] == pytest.approx(0.7)
     assert found["third", "en"] == 0.5
+    shares = tmp_path / "shares.csv"
+    shares.write_text("model,en,de\nours,0.7,0.6\ntheirs,1.0,-1\n")
+    assert [row["accuracy"] for row in read(shares)] == [0.7, 0.6, 1.0, None]
     assert {language for _, language in found} == {"en", "de"}
+
+
+def test_a_file_is_percent_as_a_whole(tmp_path):
+    path = tmp_path / "low.csv"
+    path.write_text("model,en,sw\nours,71.5,0.86\n")
+    assert [row["accuracy"] for row in read(path)] == pytest.approx([0.715, 0.0086])
+    assert {row["file"] for row in read(path)} == {"low.csv"}
 
 
 def test_minus_one_is_an_absence_and_never_enters_a_mean(file, tmp_path):
@@ -69,17 +83,82 @@ def test_an_unknown_baseline_is_answered_with_the_nearest(file, tmp_path):
         load(file, storage=str(tmp_path), name="x", items=10, baseline="our")
 
 
+def _reported(file: Path, storage: Path, *more: str) -> str:
+    there = ["--storage", str(storage)]
+    assert main(["import", str(file), "--name", "mine", "--items", "1000", "--baseline", "ours", *there]) == 0
+    assert main(["report", "mine", *more, *there]) == 0
+    return (storage / "sweeps" / "mine" / "report" / "report.html").read_text()
+
+
 def test_the_command_imports_and_the_report_claims_no_training(file, tmp_path, capsys):
-    storage = ["--storage", str(tmp_path)]
     file.write_text("model,en,de\nours,70,60\ntheirs,71,62\n")
-    assert main(["import", str(file), "--name", "mine", "--items", "1000", "--baseline", "ours", *storage]) == 0
-    assert main(["report", "mine", "--published", str(file), *storage]) == 0
-    page = (tmp_path / "sweeps" / "mine" / "report" / "report.html").read_text()
-    assert "Published numbers: the model with the highest" in page
+    page = _reported(file, tmp_path, "--published", str(file))
+    assert "Published numbers: the model with the highest accuracy in" not in page
+    assert "is theirs, above ours by +0.020" in page
     assert "intermediate training on" not in page
-    assert "Accuracy beside published numbers" in page
+    assert "Accuracy beside the published numbers of small.csv; of this sweep ours alone" in page
+    storage = ["--storage", str(tmp_path)]
     assert main(["report", "mine", "--output", str(tmp_path / "x.pdf"), *storage]) == 2
     assert "must end in .html" in capsys.readouterr().err
+
+
+def test_the_report_of_published_numbers_says_nothing_that_holds_of_runs_alone(file, tmp_path):
+    file.write_text("model,en,de\nours,72,63\ntheirs,71,62\nthird,50,40\n")
+    page = _reported(file, tmp_path)
+    assert (
+        "none is above ours in mean accuracy over the languages other than English; the nearest is theirs, by −0.010"
+        in page
+    )
+    for word in (
+        "ntermediate training",
+        "same seeds",
+        "over seeds and items",
+        "paired test",
+        ">transfer<",
+        "transfer,",
+        "The search",
+    ):
+        assert word not in _spoken(page), word
+    assert "Which model is better in which language" in page
+    assert "one run of each, not paired by item" in page
+
+
+def _spoken(page: str) -> str:
+    """What a page says outside its JSON, its styles and its script."""
+    return re.sub(
+        r"(?s)<style>.*?</style>|<script>.*?</script>|<details><summary>The definition.*?</details>|id=\"[^\"]*\"",
+        "",
+        page,
+    )
+
+
+def test_a_p_value_from_counts_is_below_its_level_just_where_the_interval_excludes_zero():
+    disagree = 0
+    for right in range(0, 301, 3):
+        for other in range(0, right, 7):
+            mine, theirs = (right / 300, 300), (other / 300, 300)
+            interval, p_value = counted_gain(mine, theirs), counted_p_value(mine, theirs)
+            assert (p_value < 0.05) == (interval.low > 0), (right, other)
+            wald = abs(interval.mean) / interval.standard_error if interval.standard_error else math.inf
+            disagree += (wald > 1.959964) != (interval.low > 0)
+    assert disagree > 0, "the old p-value said something else somewhere"
+    assert counted_p_value((0.5, 100), (0.5, 100)) == pytest.approx(1)
+
+
+def test_two_files_of_published_numbers_are_compared_by_their_counts(file, tmp_path, capsys):
+    file.write_text("model,en,de\nours,70,60\n")
+    for name, text in (("one", "model,en,de\nours,70,60\n"), ("two", "model,en,de\nours,71,70\n")):
+        file.write_text(text)
+        load(file, storage=str(tmp_path), name=name, items=1000, baseline="ours")
+    one, two = (Results.open(str(tmp_path), name) for name in ("one", "two"))
+    rows = {row["language"]: row for row in compare(one, two).to_pylist()}
+    interval = counted_gain((0.6, 1000), (0.7, 1000))
+    assert [rows["de"][name] for name in ("gain_low", "gain_high")] == pytest.approx([interval.low, interval.high])
+    assert rows["de"]["p_value"] < 0.001 and rows["de"]["items"] == 1000
+    assert rows["de"]["remark"] == "not paired by item: from counts alone"
+    load(file, storage=str(tmp_path), name="three", items=500, baseline="ours")
+    with pytest.raises(Invalid, match="got items: 1000 and 500"):
+        compare(one, Results.open(str(tmp_path), "three"))
 
 
 @needs_iglue

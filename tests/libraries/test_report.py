@@ -20,11 +20,12 @@ from sweep.findings import findings
 from sweep.outcomes import Answers
 from sweep.report import figures
 from sweep.report.answer import answer
-from sweep.report.build import FAILURES, Material, build
+from sweep.report.build import FAILURES, Material, _published, build
 from sweep.report.figures import INK, plots
 from sweep.report.inline import inline_svg
 from sweep.report.page import render
 from sweep.report.texts import Column, html_table, latex_table, latex_text, plain, with_interval
+from sweep.report.words import Words
 from sweep.tables import trials
 from tests.pure import fake_sweep as fake
 
@@ -60,7 +61,7 @@ def page(built) -> str:
 
 
 def test_a_figure_laid_out_once_is_as_matplotlib_saves_it(built, material):
-    again = plots(material.findings, material.trials, {})
+    again = plots(material.findings, material.trials, {}, Words.of(material.standing, material.stated))
     for plot, other in zip(built[1], again, strict=True):
         usual = io.BytesIO()
         with matplotlib.rc_context({**figures._STYLE, "svg.hashsalt": plot.name}):
@@ -161,6 +162,10 @@ def test_a_figure_of_the_page_takes_the_pages_ink_and_a_file_has_its_own(built):
 def test_a_mixture_of_three_is_a_triangle_and_of_four_parallel_lines(material):
     def trial(number: int, tasks: str) -> dict:
         shares = {f"value.share.{task}": 1 / len(tasks) for task in tasks}
+        shares |= {
+            f"value.share.{task}": 1 / len(tasks) + sign * number / 100
+            for task, sign in zip("ab", (1, -1), strict=True)
+        }
         row = {"cell": "mixed", "role": "transfer", "phase": "search", "number": number, "state": "finished"}
         return {**row, "score": 0.5 + number / 10, **shares}
 
@@ -169,6 +174,14 @@ def test_a_mixture_of_three_is_a_triangle_and_of_four_parallel_lines(material):
         (plot,) = [p for p in plots(material.findings, table, {"mixed": tuple(tasks)}) if p.name == "mixing_mixed"]
         assert words in plot.caption
         assert len(plot.marks) == 3
+
+
+def test_shares_that_never_vary_are_said_not_to(material):
+    row = {"cell": "mixed", "role": "transfer", "phase": "search", "state": "finished", "score": 0.5}
+    same = [{**row, "number": n, **{f"value.share.{task}": 0.25 for task in "abcd"}} for n in range(3)]
+    table = pa.Table.from_pylist(same)
+    (plot,) = [p for p in plots(material.findings, table, {"mixed": tuple("abcd")}) if p.name == "mixing_mixed"]
+    assert plot.caption == "All trials have the same shares, so nothing is known of others."
 
 
 def test_a_sweep_with_nothing_yet_has_a_report_that_says_so():
@@ -188,6 +201,67 @@ def test_every_failed_trial_is_shown_or_the_file_that_has_it_is_named(material):
     (table,) = [one for section in page.sections for one in section.tables if one.name == "failures"]
     assert len(table.rows) == FAILURES
     assert table.caption.endswith("the first 200; every one is in the file trials.csv beside this page")
+
+
+EXPLAINED = {
+    "transfer_matrix": ("test language", "intermediate training", "gain in accuracy", "95% interval excludes 0, uncor"),
+    "accuracy": ("test language", "accuracy", "a language", "a mean", "95% interval", "none, the baseline"),
+    "groups": ("group of languages", "intermediate training", "gain in accuracy", "95% interval excludes 0, uncor"),
+    "optimism": ("English dev accuracy", "won the search", "on fresh seeds, mean", "95% interval over seeds"),
+    "learning_rates": ("learning rate", "English dev accuracy", "target.learning_rate", "stopped early"),
+    "history": ("number of the search trial", "English dev accuracy", "finished", "best finished so far"),
+    "expected_best": ("search trials", "expected best English dev accuracy", "95% bootstrap band"),
+}
+
+
+def test_the_file_of_a_figure_names_its_axes_and_explains_its_marks(built):
+    drawn = {plot.name: plot.svg() for plot in built[1]}
+    assert set(drawn) == set(EXPLAINED)
+    for name, texts in EXPLAINED.items():
+        for text in texts:
+            assert f">{text}" in drawn[name], (name, text)
+
+
+def test_a_target_scored_by_f1_is_not_said_to_have_an_accuracy(material):
+    standing = dataclasses.replace(material.standing, metric="f1")
+    page, drawn = build(dataclasses.replace(material, standing=standing))
+    captions = {plot.name: plot.caption for plot in drawn}
+    assert captions["transfer_matrix"].startswith("F1 minus the baseline's")
+    assert captions["optimism"].startswith("English dev accuracy"), "the search may go by another score"
+    assert [section.title for section in page.sections][1] == "F1 per language"
+    cells = tuple(dataclasses.replace(cell, dev_metric="f1") for cell in standing.cells)
+    words = Words.of(dataclasses.replace(standing, cells=cells), material.stated)
+    assert (words.english_dev, words.title) == ("English dev F1", "F1")
+
+
+def test_cc_100_is_said_to_be_the_text_of_xlm_r_where_another_encoder_is_swept(material):
+    text = {"type": "SmallEncoder"}
+    small = Words.of(material.standing, {"definition": {"encoder": {"text": text}}})
+    large = Words.of(
+        material.standing, {"definition": {"encoder": {"text": {"repository": "FacebookAI/xlm-roberta-base"}}}}
+    )
+    assert small.text.endswith("the encoder of this sweep was not") and not large.text.endswith("was not")
+
+
+def test_beside_published_numbers_stands_the_cell_that_english_dev_likes_best_and_not_the_test(material):
+    def row(cell: str, role: str, accuracy: float) -> dict:
+        return {"cell": cell, "role": role, "language": "de", "accuracy": accuracy}
+
+    own = [row("none", "baseline", 0.5), row("liked", "transfer", 0.6), row("lucky", "transfer", 0.9)]
+    dev = {"none": 0.9, "liked": 0.8, "lucky": 0.7}
+    selection = [{"cell": one["cell"], "role": one["role"], "confirmed_score": dev[one["cell"]]} for one in own]
+    published = [{"model": "theirs", "language": "de", "accuracy": 0.7, "file": "theirs.csv"}]
+    given = dataclasses.replace(material, published=published)
+    (table,) = _published(given, {"per_language": own, "selection": selection}, Words())
+    heads = [column.head for column in table.columns]
+    assert heads == ["language", "none (this sweep)", "liked (this sweep)", "theirs"]
+    assert "the published numbers of theirs.csv" in table.caption
+    assert "liked, the transfer cell with the best English dev accuracy" in table.caption
+    assert "tested on lab_visual_nli: the file does not say of which test" in table.caption
+    lab = {"definition": {"target": {"source": {"type": "LabSource"}}}}
+    (table,) = _published(dataclasses.replace(given, stated=lab), {"per_language": own, "selection": []}, Words())
+    assert [column.head for column in table.columns] == ["language", "none (this sweep)", "theirs"]
+    assert table.caption.endswith("no published number is of that, since it is generated here")
 
 
 # The sentence
@@ -259,11 +333,32 @@ ROW = {"name": "50% & more_x", "gain": -0.1, "gain_low": -0.2, "gain_high": 0.0,
 
 def test_a_latex_table_is_booktabs_with_all_specials_escaped():
     text = latex_table("my_table", "A_caption", COLUMNS, [ROW, {**ROW, "gain": None}])
-    assert r"\caption{A\_caption}" in text and r"\label{tab:my-table}" in text
+    assert r"\caption{A\_caption}\label{tab:my-table}" in text
     assert r"50\% \& more\_x & $-$0.100 [$-$0.200, $+$0.000] \\" in text
     assert r"50\% \& more\_x & -- \\" in text
     assert [rule for rule in (r"\toprule", r"\midrule", r"\bottomrule") if rule not in text] == []
     assert latex_text("\\{}~^#$<>") == (r"\textbackslash{}\{\}\textasciitilde{}\textasciicircum{}\#\$$<$$>$")
+
+
+def test_a_long_latex_table_breaks_over_pages_and_a_short_one_does_not():
+    many = [{**ROW, "name": f"row {number}"} for number in range(41)]
+    text = latex_table("long", "Many", COLUMNS, many)
+    assert r"\begin{longtable}{@{}lr@{}}" in text and r"\begin{table}" not in text
+    assert text.count(r"\toprule") == 2, "the head stands on every page"
+    assert r"\caption{Many}\label{tab:long}\\" in text
+    assert r"\begin{longtable}" not in latex_table("short", "Few", COLUMNS, many[:40])
+
+
+def test_a_wide_latex_table_has_intervals_below_their_numbers_and_what_is_the_same_in_its_caption():
+    rows = [{**ROW, "name": name, "seeds": 3, "absent": "."} for name in ("one", "two")]
+    gains = [Column(f"gain {number} [95%]", with_interval("gain", signed=True)) for number in range(5)]
+    constant = [Column("seeds", plain("seeds")), Column("absent", plain("absent"), numeric=False)]
+    columns = (COLUMNS[0], *gains, *constant, Column("row", lambda row: row["name"]))
+    text = latex_table("wide", "Wide", columns, [rows[0], {**rows[1], "gain": 0.1}])
+    assert r"\shortstack[r]{$-$0.100\\{\tiny [$-$0.200,$+$0.000]}}" in text
+    assert r"\caption{Wide; seeds: 3}" in text and "absent" not in text
+    assert r"\begin{table*}" in text and r"\end{table*}" in text
+    assert r" & \shortstack[r]{\scriptsize gain 0\\{}[95\%]} & " in text
 
 
 def test_a_table_of_the_page_can_be_walked_by_a_screen_reader():

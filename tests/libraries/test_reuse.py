@@ -7,7 +7,7 @@ import pytest
 
 from sweep.plan import plan
 from sweep.records import Phase
-from sweep.reuse import achieved
+from sweep.reuse import achieved, planned_words
 from sweep.search import ExpectedGain, Median, NoPruning, Search
 from tests.libraries.test_conduct import World, conducted
 from tests.pure.small_sweep import small_sweep
@@ -47,6 +47,13 @@ def test_a_fan_out_that_pays_is_counted_as_it_came_and_never_above_the_bound():
     conductor, _ = conducted(sweep)
     found, planned = achieved(conductor.records.values()), plan(sweep)
     assert planned.reuse_factor <= found.factor <= planned.reuse_bound and math.isfinite(found.factor)
+
+
+def test_the_bound_of_a_plan_is_said_where_it_is_another_than_its_factor():
+    one, other = (plan(small_sweep(search=replace(EVEN, fan_out=fan_out))) for fan_out in (1, EVEN.trials))
+    assert one.reuse_factor < one.reuse_bound
+    assert planned_words(one) == f"{one.reuse_factor:.2f}, at most {one.reuse_bound:.2f}"
+    assert planned_words(other) == f"{other.reuse_factor:.2f}"
 
 
 def test_nothing_done_is_a_factor_of_nothing():

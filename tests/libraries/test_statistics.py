@@ -13,6 +13,7 @@ from scipy import special, stats
 
 from sweep import crossed
 from sweep.statistics import accuracy_interval, ignores_text, no_better_than, over_seeds, paired_gain
+from tests.benchmarks.bench_coverage import coverage_of_an_accuracy
 
 ITEMS = 200
 REST = 0.5
@@ -137,6 +138,25 @@ def test_an_accuracy_interval_over_seeds_and_items_holds_the_truth(seeds: int) -
     right = random.random(logits.shape) < special.expit(logits)
     held = [interval.low <= truth <= interval.high for interval in map(accuracy_interval, right)]
     assert 0.93 <= np.mean(held) <= 0.975
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("truth", "seed", "item"), [(0.95, 1.0, 1.0), (0.95, 0.5, 2.0), (0.85, 1.0, 0.5)])
+def test_an_accuracy_near_one_whose_seeds_spread_widely_is_in_its_interval(seeds, truth, seed, item) -> None:
+    # Wilson's interval alone held 0.90 of those of five seeds at 0.95; three standard errors of 0.93 are 0.017.
+    random = np.random.default_rng(seeds)
+    assert 0.915 <= coverage_of_an_accuracy(random, seeds, (300, truth, seed, item)) <= 0.98
+
+
+def test_an_accuracy_interval_without_spread_over_seeds_is_wilsons() -> None:
+    from statsmodels.stats import proportion
+
+    row = np.array([[1.0] * 180 + [0.0] * 20])
+    interval = accuracy_interval(np.repeat(row, 3, axis=0))
+    quantile = (interval.high - interval.low) / np.subtract(
+        *proportion.proportion_confint(180, 200, method="wilson")[::-1]
+    )
+    assert quantile == pytest.approx(1, abs=0.02)  # Student's t with 199 degrees of freedom and (n - 1) for n
 
 
 def test_the_variance_is_that_of_the_crossed_layout() -> None:

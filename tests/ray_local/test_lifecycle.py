@@ -202,7 +202,7 @@ def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothin
     chance, killed = random.Random(3), Counter[str]()
     with HighWater(tmp_path / "storage") as seen:
         for victim in ("worker", "driver", "worker", "driver", ""):
-            process = start(tmp_path, HEAVY_DEFINITION)
+            process = start(tmp_path, definition=HEAVY_DEFINITION)
             victims = Victims(tmp_path, process)
             stop = time.monotonic() + chance.uniform(6, 9)
             while victim and process.poll() is None:

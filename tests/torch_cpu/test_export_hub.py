@@ -18,6 +18,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from sweep import Results
 from sweep.cli import main
+from sweep.export_hub import _remarks
 from sweep.ledger import Ledger
 from sweep.presets import PRESETS
 from sweep.record_definition import described
@@ -131,6 +132,23 @@ def test_the_model_card_states_data_languages_scores_and_licence(storage, tmp_pa
     assert "chosen by English development accuracy (0.700) alone" in card.text
     assert f"| de | {rows['de']['accuracy']:.3f} [" in card.text
     assert "tested in German, English, Thai" in card.text
+
+
+def test_what_holds_in_some_languages_is_said_with_them(storage, tmp_path):
+    rows = [
+        {"language": "en", "absent_reason": "", "remark": "a text proxy"},
+        {"language": "sw", "absent_reason": "", "remark": "a text proxy; no better than image_only"},
+        {"language": "th", "absent_reason": "no score in th", "remark": "a text proxy; no better than image_only"},
+    ]
+    assert list(_remarks(rows)) == ["- a text proxy\n- no better than image_only (sw, th)\n- no score in th (th)"]
+    assert list(_remarks([{**rows[0], "remark": ""}])) == []
+    main(["export", "hub", "--storage", storage, "--encoder", str(tmp_path / "model"), "--cell", "lab_nli"])
+    text = (tmp_path / "model" / "README.md").read_text()
+    table = Results.open(storage, "hub").per_language(cells=["lab_nli"]).to_pylist()
+    for row in table:
+        for remark in filter(None, row["remark"].split("; ")):
+            line = next(line for line in text.splitlines() if line.startswith(f"- {remark}"))
+            assert row["language"] in line or all(remark in other["remark"] for other in table)
 
 
 def _with_target(storage: str, folder: Path, target: Task) -> str:

@@ -1,0 +1,79 @@
+"""What a report calls the things it shows, by the kind of sweep and by its metrics; computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.transfer_grid import CellRole
+from sweep.standing import Standing
+
+#: Names of scores as people write them; others are their own names with spaces.
+_SPOKEN = {"f1": "F1", "accuracy_iglue": "accuracy by IGLUE's definition"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The words for a sweep's scores and for how they came about."""
+
+    score: str = "accuracy"
+    """The target's score."""
+    dev: str = "accuracy"
+    """The English development score that the search goes by."""
+    published: str = ""
+    """Of published numbers the model that the others are compared with; empty for a sweep that was run."""
+    baseline: str = "the baseline"
+    text: str = "which XLM-R was trained on"
+    """What is to be known of CC-100."""
+
+    @staticmethod
+    def of(standing: Standing, stated: Mapping[str, Any]) -> Words:
+        """The words for a sweep, from its standing and its `definition.json`."""
+        definition = stated.get("definition", {})
+        base = standing.baseline.name if standing.baseline else ""
+        devs = {cell.dev_metric for cell in standing.cells if cell.role is not CellRole.CONTROL}
+        encoder = str(definition.get("encoder", {}).get("text", {}).get("repository", "")).lower()
+        return Words(
+            score=_spoken(standing.metric),
+            dev=_spoken(devs.pop()) if len(devs) == 1 else "score",
+            published=base if "published" in definition else "",
+            baseline=base or "the baseline",
+            text="which XLM-R was trained on"
+            + (
+                "" if "xlm-roberta" in encoder or "encoder" not in definition else "; the encoder of this sweep was not"
+            ),
+        )
+
+    @property
+    def title(self) -> str:
+        """The score at the beginning of a sentence."""
+        return self.score[0].upper() + self.score[1:]
+
+    @property
+    def english_dev(self) -> str:
+        """The English development score."""
+        return f"English dev {self.dev}"
+
+    @property
+    def gain(self) -> str:
+        """What a gain is, as the beginning of a caption."""
+        if self.published:
+            return f"{self.title} minus that of {self.published}: one run of each, not paired by item"
+        return f"{self.title} minus the baseline's, same seeds and items"
+
+    @property
+    def mean(self) -> str:
+        """What an accuracy is, as the beginning of a caption."""
+        if self.published:
+            return "One run with its 95% interval over items"
+        return "Mean over confirmation seeds with its 95% interval over seeds and items"
+
+    @property
+    def cell(self) -> str:
+        """What a cell is."""
+        return "model" if self.published else "intermediate training"
+
+
+def _spoken(metric: str) -> str:
+    return _SPOKEN.get(metric, metric.replace("_", " "))
