@@ -103,7 +103,7 @@ def settings_of_trials(sweep: Sweep, cell: Cell) -> tuple[int, ...]:
     """The intermediate setting of each search trial of a cell, numbered; as many settings as there can be at most."""
     search = sweep.search
     numbers = range(search_trials(sweep, cell))
-    if all(name.startswith("target.") for name in sweep.space.parameters(cell)):
+    if all(name.startswith("target.") for name in sweep.parameters(cell)):
         return tuple(0 for _ in numbers)  # nothing of what is before the target is searched
     if isinstance(search.fan_out, ExpectedGain):
         first = search.fan_out.first
