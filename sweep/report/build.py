@@ -183,7 +183,7 @@ def _summary(rows: Mapping[str, Sequence[Row]], words: Words) -> PrintedTable:
         *([] if words.published else [Column("role", lambda row: row["role"].replace("_", " "), numeric=False)]),
         Column(f"{words.score} [95%]", with_interval("accuracy", signed=False)),
         Column("gain [95%]", with_interval("gain", signed=True)),
-        Column("gain [95% for all cells at once]", with_interval("simultaneous", signed=True)),
+        Column("gain [95% for its family at once]", with_interval("simultaneous", signed=True)),
         Column("p (Holm)", probability("p_holm")),
         Column("q (BH)", probability("q_value")),
     ]

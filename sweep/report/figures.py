@@ -168,6 +168,14 @@ def _explained(plot: Plot, across: str, up: str, *handles: Any) -> None:
             plot.figure.legend(handles=handles, loc="outside upper center", ncols=columns, fontsize=8)
 
 
+def _colour_bar(plot: Plot, colours: Any, axes: Axes, label: str, **more: float) -> None:
+    """Say which colour stands for which number; drawn, since a screen reader would tell of an image."""
+    bar = plot.figure.colorbar(colours, ax=axes, label=label, **more)
+    bar.outline.set_visible(False)
+    bar.solids.set_rasterized(False)
+    bar.solids.set_edgecolor("face")
+
+
 def _dot(label: str, colour: str, shape: str = "o", **more: Any) -> Line2D:
     return Line2D([], [], linestyle="none", marker=shape, color=colour, label=label, markersize=5, **more)
 
@@ -253,8 +261,7 @@ def _heat_map(
         axes.spines[:].set_visible(False)
         axes.set_ylabel(names[0])
         axes.set_xlabel(names[1])
-        bar = plot.figure.colorbar(mesh, ax=axes, label=names[2], aspect=30)
-        bar.outline.set_visible(False)
+        _colour_bar(plot, mesh, axes, names[2], aspect=30)
         for y, place in enumerate(places):
             for x, cell in enumerate(cells):
                 row = rows.get((cell, place))
@@ -478,7 +485,7 @@ def _parallel(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row]
         axes.set_ylabel("share of the steps")
         axes.set_xlabel("intermediate task")
         axes.set_ylim(0, None)
-        plot.figure.colorbar(scale, ax=axes, label=words.english_dev)
+        _colour_bar(plot, scale, axes, words.english_dev)
     caption = "Each line is a trial; the redder and wider, the better. Shares of a trial sum to 1."
     return replace(plot, caption=caption)
 
@@ -506,7 +513,7 @@ def _ternary(plot: Plot, cell: str, tasks: Sequence[str], trials: Sequence[Row],
             axes.text(x, y + (0.04 if y else -0.06), task, ha={"right": "left", "left": "right"}.get(side, side))
         axes.set_aspect("equal")
         axes.set_axis_off()
-        plot.figure.colorbar(scale, ax=axes, label=words.english_dev, shrink=0.7)
+        _colour_bar(plot, scale, axes, words.english_dev, shrink=0.7)
     caption = "Each point is a trial: the nearer to a corner, the more of that task; the redder and larger, the better."
     return replace(plot, caption=caption)
 
@@ -536,7 +543,7 @@ def _importances(rows: Sequence[Row]) -> Plot | None:
     with matplotlib.rc_context(_STYLE):
         axes = plot.figure.add_subplot()
         mesh = axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=1)
-        plot.figure.colorbar(mesh, ax=axes, label="share of importance").outline.set_visible(False)
+        _colour_bar(plot, mesh, axes, "share of importance")
         axes.set_xlabel("intermediate training")
         axes.set_xticks(np.arange(len(cells)) + 0.5, cells, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(np.arange(len(names)) + 0.5, names)

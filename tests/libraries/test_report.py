@@ -220,6 +220,7 @@ def test_the_file_of_a_figure_names_its_axes_and_explains_its_marks(built):
     for name, texts in EXPLAINED.items():
         for text in texts:
             assert f">{text}" in drawn[name], (name, text)
+        assert "<image" not in drawn[name], "a screen reader would tell of it"
 
 
 def test_a_target_scored_by_f1_is_not_said_to_have_an_accuracy(material):
