@@ -332,8 +332,8 @@ EXPLODING = tiny.training(tiny.NLI, tiny.SQUAD, steps=30, learning_rate=1.0, cli
 
 def test_a_loss_that_explodes_while_it_is_a_number_is_refused_by_step_task_loss_and_bound(run):
     message = (
-        r"^the loss must not explode; at step \d+ of 60, task 'nli', \d+ of its last 14 steps had cost more than 20 "
-        r"nats per label, the larger of 20 and 10 times its first step's 1\.\d+; the worst cost [\d.e+]+, at a "
+        r"^the loss must not explode; at step \d+ of 60, task 'nli', \d+ of its last 14 steps had cost more than "
+        r"20 nats per label, the larger of 20 and 10 times its first step's 1\.\d+; the worst cost [\d.e+]+, at a "
         r"learning rate of 0\.\d+; lower learning_rate or raise warmup_steps, or set "
         r"Gangs\(explosion_multiple=float\('inf'\)\)"
     )
