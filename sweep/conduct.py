@@ -58,6 +58,8 @@ class Watcher(Protocol):
 class _Running:
     path: Path
     seen: set[tuple[int, int]] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+    """Stages that it was told of: one whose process was started again hears of all anew."""
     scores: tuple[Score, ...] = ()
 
 
@@ -523,8 +525,9 @@ class Conductor:
     def _stage_done(self, key: TrialKey, done: Done) -> None:
         running = self._running[key]
         place = next((n for n, stage in enumerate(running.path) if stage.digest == done.digest), None)
-        if place is None:
+        if place is None or place in running.done:
             return
+        running.done.add(place)
         for progress in done.history:
             if key in self._running:
                 self._progressed(key, progress)

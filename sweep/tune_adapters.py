@@ -56,6 +56,7 @@ class LedgerSearcher(_Unsaved, Searcher):
         self._open: set[str] = set()
         self._clock, self._suggested_at, self._short = clock, -math.inf, False
         self._begun: dict[str, float] = {}
+        self._keys: dict[str, TrialKey] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next configuration; None where none is ready yet; `FINISHED` where none will come any more."""
@@ -71,11 +72,15 @@ class LedgerSearcher(_Unsaved, Searcher):
         self._left -= 1
         self._suggested_at = self._begun[trial_id] = self._clock()
         self._open.add(trial_id)
+        self._keys[trial_id] = assignment.key
         return config_of(assignment.key, assignment.path, self._dispatcher)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Make room for another."""
+        """Make room for another. An error is one after which Tune does not start the trial again."""
         self._open.discard(trial_id)
+        key = self._keys.pop(trial_id, None)
+        if error and key is not None:
+            self._conductor.lost(key, "its process died more often than it is started again")
         self._short = self._clock() - self._begun.pop(trial_id, -math.inf) < SHORT_SECONDS
 
     def save(self, checkpoint_path: str) -> None:
@@ -104,6 +109,4 @@ class LedgerScheduler(_Unsaved, FIFOScheduler):
         self._conductor.lost(key, "it ended without a result")
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Its process died more often than Tune may restart it."""
-        reason = str(trial.get_error() or "its process died").strip().splitlines()[-1]
-        self._conductor.lost(key_of(trial.config), reason)
+        """Nothing: Tune says so also of a trial whose process it starts again, which then asks for its path anew."""

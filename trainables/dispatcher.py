@@ -17,6 +17,7 @@ from typing import Any
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainables.board import Assign, Board, Cancel, Decision, Notify
 from trainables.equipment import Question
@@ -211,7 +212,9 @@ class Dispatcher:
 
     # Gangs
 
-    async def take(self, gang: str, incarnation: str, after: int, rank: int, process: int, node: str) -> Request | None:
+    async def take(
+        self, gang: str, incarnation: str, after: int, rank: int, process: int, node: str, started: int = 0
+    ) -> Request | None:
         """The request of a gang after a sequence number; None where the caller is to end."""
         slot = self._slots[gang]
         async with slot.joining:
@@ -220,6 +223,7 @@ class Dispatcher:
             if incarnation != slot.incarnation:
                 await self._roster.join(gang, incarnation)
         slot.processes[rank] = process
+        slot.places[rank] = (node, process, started)
         slot.heard[rank] = (time.monotonic(), 0.0)
         slot.nodes.add(node)
 
@@ -649,6 +653,10 @@ class _Rays:
 
     def end_start(self, host: ActorHandle) -> None:
         ray.kill(host, no_restart=self._kind is not GangKind.REHEARSAL)
+
+    def end_process(self, node: str, process: int, started: int) -> None:
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        ray.remote(end).options(num_cpus=0, scheduling_strategy=there).remote(process, started)
 
     def machines(self) -> tuple[set[str], set[str]]:
         return _machines()

@@ -23,6 +23,7 @@ from trainables.equipment import Question, answer
 from trainables.errors import is_full, is_unfit, spoken
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
+from trainables.processes import started_at
 from trainables.room import LEAST_BYTES, Asked, await_room, least_needed, size_of
 from trainables.scores import Cancelled, Done, Event, Failed, event_to_json
 from trainables.sent_checkpoints import SentCheckpoints, spacing_steps
@@ -68,7 +69,7 @@ class Mailbox:
         self._incarnation = incarnation
         self._rank = rank
         self._reported: ray.ObjectRef | None = None
-        self._me = (os.getpid(), ray.get_runtime_context().get_node_id())
+        self._me = (os.getpid(), ray.get_runtime_context().get_node_id(), started_at(os.getpid()))
 
     def take(self, after: int) -> Request | None:
         """The next request after a sequence number; waits for it. None when there will be none."""

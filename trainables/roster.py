@@ -48,6 +48,10 @@ class Cluster(Protocol):
         """End this start of a host by force; a host that starts itself again does."""
         ...
 
+    def end_process(self, node: str, process: int, started: int) -> None:
+        """End a process of a machine, frozen or not, if that can be done; waits for nothing."""
+        ...
+
     def machines(self) -> tuple[set[str], set[str]]:
         """The ids of the machines that live, and of those that were told to go."""
         ...
@@ -78,6 +82,8 @@ class Slot:
     """What a machine lacks on which it was to run."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
+    places: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    """By rank, its machine, the number of its process there and when that was started."""
     heard: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By rank, when it last gave a sign of life, and how long it had then got on with nothing."""
     nodes: set[str] = field(default_factory=set)
@@ -198,7 +204,7 @@ class Roster:
             self._left(slot.request)
         slot.past.add(slot.incarnation)
         slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
-        slot.processes, slot.heard, slot.nodes = {}, {}, set()
+        slot.processes, slot.places, slot.heard, slot.nodes = {}, {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since
         slot.since = 0.0
@@ -234,7 +240,10 @@ class Roster:
     # Signs of life
 
     def end_silent(self, patience_seconds: float) -> None:
-        """End the host of a gang of which a rank gives no sign of life: not even its thread that should."""
+        """End the host of a gang of which a rank gives no sign of life: not even its thread that should.
+
+        And the rank itself, which outlives its host where it is frozen, and would keep its processors for itself.
+        """
         now = time.monotonic()
         for gang, slot in self.slots.items():
             silent = [rank for rank, (when, _) in slot.heard.items() if now - when > patience_seconds]
@@ -242,6 +251,8 @@ class Roster:
                 slot.unfit = f"rank {silent[0]} gave no sign of life for {patience_seconds:.0f} s, and was ended"
                 self._say(f"{gang}: {slot.unfit}")
                 slot.heard = {}
+                for rank in slot.places.keys() & silent:
+                    self._cluster.end_process(*slot.places[rank])
                 self._cluster.end_start(slot.host)
 
     def excuse(self, seconds: float) -> None:

@@ -827,3 +827,16 @@ def test_a_watcher_hears_of_every_trial_once_from_its_start_to_its_end():
     ended = {key: state for what, key, *rest in diary.lines if what == "ended" for state in rest}
     assert ended == {key: record.state for key, record in conductor.records.items()}
     assert len(diary.lines) == len(set(diary.lines))
+
+
+def test_a_trial_whose_process_is_started_again_hears_all_anew_and_nothing_is_told_or_recorded_twice():
+    diary = Diary()
+    conductor = Conductor(replace(SWEEP, cells=(BASELINE,)), MemoryLedger(), [diary])
+    assignment = conductor.next()
+    world = World()
+    for _ in range(2):  # the second time all of it is in the store
+        for event in world.events(assignment.path[:2]):
+            assert conductor.handle(assignment.key, [event]) is Verdict.CONTINUE
+    (record,) = conductor.records.values()
+    assert [run["reused"] for run in record.stage_runs] == [False] * 2
+    assert len(diary.lines) == len(set(diary.lines))

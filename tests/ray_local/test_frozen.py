@@ -8,19 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sweep import Results
+from sweep import Results, run
 from sweep.records import State
 from tests.ray_local.fake_runner import FAKE
 from tests.ray_local.machines import begun, until
 from tests.ray_local.stage_paths import training
 from tests.ray_local.test_gangs_and_dispatcher import Desk, until_first_checkpoint
-from tests.ray_local.test_sweep_rehearsal import everything
-from tests.soak import Victims, renumbered, repeated, said_in, start
+from tests.ray_local.test_sweep_rehearsal import ONE
+from tests.soak import Victims, lost_in, said_in, start
+from tests.soak_sweep import REHEARSED
 from trainables import dispatcher as module
 from trainables.dispatcher import FROZEN_SECONDS, SIGN_SECONDS, close, start_dispatcher
 from trainables.gangs import GangKind, Gangs
@@ -90,7 +92,9 @@ def test_a_dispatcher_that_stood_still_itself_ends_nobody_for_it(hurried, sleepe
 
 
 @pytest.mark.timeout(400)
-def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(uninterrupted, tmp_path):
+def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(cluster, tmp_path, tmp_path_factory):
+    whole = tmp_path_factory.mktemp("whole")
+    run(replace(REHEARSED, gangs=ONE), whole / "storage").export()
     process = start(tmp_path)
     victims = Victims(tmp_path, process)
     victims.await_fragments(4)
@@ -107,8 +111,7 @@ def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(uninterrupte
             os.kill(one, signal.SIGKILL)
     assert left == [] and time.monotonic() - began > FROZEN_SECONDS - SIGN_SECONDS
     assert "gave no sign of life for 60 s and was ended" in said_in(tmp_path)
-    assert everything(tmp_path / "storage/sweeps/small/tables") == uninterrupted
-    assert renumbered(tmp_path) == repeated(tmp_path) == []
+    assert lost_in(tmp_path, whole) == []
     records = Results.open(str(tmp_path / "storage")).standing().records.values()
     assert {record.state for record in records} <= {State.FINISHED, State.PRUNED}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from sweep.conduct import Conductor
-from sweep.tune_adapters import SHORT_SECONDS, LedgerSearcher
+from sweep.tune_adapters import SHORT_SECONDS, LedgerScheduler, LedgerSearcher, key_of
 from tests.libraries.test_conduct import MemoryLedger
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.gangs import GangKind, Gangs
@@ -57,3 +58,16 @@ def test_after_a_short_trial_the_next_takes_over_a_process_and_long_ones_hold_no
     clock.now += SHORT_SECONDS
     found.on_trial_complete("8")
     assert asked(found, 1, first=12) == [True]
+
+
+def test_a_trial_whose_process_is_started_again_is_not_lost_and_one_for_which_that_is_over_is():
+    found, _ = searcher(gangs=1, limit=2)
+    config = found.suggest("0")
+    assert isinstance(config, dict)
+    scheduler = LedgerScheduler(found._conductor)
+    scheduler.on_trial_error(None, SimpleNamespace(config=config, get_error=lambda: "it died"))
+    assert found._conductor.broken == "" and found._conductor.running()
+    found.on_trial_complete("0", error=True)
+    assert found._conductor.broken == f"{key_of(config)}: its process died more often than it is started again"
+    assert not found._conductor.running()
+    assert isinstance(found.suggest("1"), str)
