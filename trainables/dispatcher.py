@@ -655,6 +655,9 @@ class _Rays:
         ray.kill(host, no_restart=self._kind is not GangKind.REHEARSAL)
 
     def end_process(self, node: str, process: int, started: int) -> None:
+        if node == ray.get_runtime_context().get_node_id():
+            end(process, started)
+            return
         there = NodeAffinitySchedulingStrategy(node, soft=False)
         ray.remote(end).options(num_cpus=0, scheduling_strategy=there).remote(process, started)
 
