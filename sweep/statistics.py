@@ -126,8 +126,8 @@ def accuracy_ends(layouts: crossed.Layouts) -> tuple[NDArray[np.float64], NDArra
 
     Measured coverage (`tests/benchmarks/bench_coverage.py`) over 120 settings (300 and 1,164 items, accuracies of 0.35
     to 0.95, logits that spread by 0 to 1 over seeds and by 0.5 to 2 over items; 2,000 runs each, three standard errors
-    0.017): 0.924 to 0.974 with three seeds, 0.939 to 0.973 with five, and where seeds spread by less than 0.2 up to
-    0.981 and 0.976. Wilson's alone came down to 0.90 for five seeds that spread by 1 at an accuracy of 0.95.
+    0.017): 0.925 to 0.972 with three seeds, 0.932 to 0.972 with five, and up to 0.982 where three seeds spread by less
+    than 0.2. Wilson's alone came down to 0.90 for five seeds that spread by 1 at an accuracy of 0.95.
     """
     p, error = layouts.mean, layouts.standard_error
     spread = p * (1 - p)
