@@ -3,10 +3,11 @@
     python -m tests.soak --kills 40 --real 10      # MINUTES on two cores
 
 Victims are the driver, a trial's process, a gang's worker and the raylet, each once before any is chosen twice. Most
-kills are on a rehearsal, `--real` of them on a sweep that trains a tiny model, each while a gang is in the middle of a
-stage. Prints the counts, and exits 1 if a table is empty or differs from that of a run that was never interrupted, if a
-trial was lost, repeated, renumbered or came to another end, if a finished stage was run again, if a gang that was
-killed repeated more than one interval of checkpoints, or if some kind of victim was never hit.
+kills are on a rehearsal, every other one while a gang is in the middle of a stage, and `--real` of them on a sweep that
+trains a tiny model, each in the middle of a stage of which there is a checkpoint. Prints the counts, and exits 1 if a
+table is empty or differs from that of a run that was never interrupted, if a trial was lost, repeated, renumbered or
+came to another end, if a finished stage was run again, if a gang that was killed repeated more than one interval of
+checkpoints, or if some kind of victim was never hit.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.records import TrialKey, What
 from sweep.results import Results
-from tests.soak_sweep import SWEEPS
-from tests.witness import attempts, is_stepping
+from tests.soak_sweep import INTERVAL_STEPS, SWEEPS
+from tests.witness import attempts, in_mid_stage
 
 ROOT = Path(__file__).parents[1]
 DEFINITION = "from tests.soak_sweep import {0}\nfrom tests.witness import watch\n\nwatch()\nsweep = {0}\n"
@@ -122,7 +123,7 @@ class Victims:
 
     def await_steps(self) -> None:
         """Wait until a gang is in the middle of a stage of which this storage holds a checkpoint."""
-        while not (is_stepping(self.folder / "storage") and any(self.folder.glob("storage/inflight/*/step-*"))):
+        while not in_mid_stage(self.folder / "storage", beyond=INTERVAL_STEPS):
             self._goes_on()
 
     def _goes_on(self) -> None:
@@ -191,11 +192,12 @@ def _kill_some(
     due = math.inf if trains else time.monotonic() + chance.uniform(*STARTED_SECONDS)
     while process.poll() is None:
         assert time.monotonic() < stop, f"the sweep hangs after {dict(toll.killed)}: {said_in(folder)}"
-        stepping = is_stepping(folder / "storage")
+        stepping = in_mid_stage(folder / "storage", beyond=INTERVAL_STEPS if trains else 0)
         if stepping and due == math.inf:
             due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
         done = sum(toll.killed.values())
-        if done < len(order) and time.monotonic() > due and (stepping or not trains):
+        # Of a rehearsal every other kill: what lies between stages and before them is to be hit too.
+        if done < len(order) and time.monotonic() > due and (stepping or not (trains or done % 2)):
             victim = order[done]
             found = victims.find(victim)  # waited for, or those that are there from the start would be hit alone
             if found:
@@ -207,7 +209,7 @@ def _kill_some(
                 toll.in_mid_stage += stepping
                 any_killed = True
                 due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
-        time.sleep(0.05)
+        time.sleep(0.02)
     out = said_in(folder)
     assert "Traceback" not in out or any_killed, out
     return any_killed

@@ -9,8 +9,12 @@ from tests.benchmarks.bench_overhead import tiny_sweep
 from tests.ray_local.test_sweep_rehearsal import SLOW
 from trainables.gangs import Gangs
 
-#: Two cells of two trials, 0.4 s to 2 s for each stage that trains.
-REHEARSED = replace(SLOW, gangs=replace(SLOW.gangs, rehearsal_step_seconds=0.02, checkpoint_interval_steps=7))
+INTERVAL_STEPS = 7
+
+#: Two cells of two trials on two gangs, 1 s to 5 s for each stage that trains.
+REHEARSED = replace(
+    SLOW, gangs=replace(SLOW.gangs, rehearsal_step_seconds=0.05, checkpoint_interval_steps=INTERVAL_STEPS)
+)
 
 _TINY = tiny_sweep()
 
@@ -19,7 +23,7 @@ def _longer(steps: int):
     return replace(_TINY.target_settings, maximum_steps=steps, evaluation_interval_steps=steps // 2)
 
 
-#: Two cells of three trials on two gangs.
+#: Two cells of three trials on one gang.
 TINY = replace(
     _TINY,
     name="soak",
@@ -28,7 +32,7 @@ TINY = replace(
     target_settings=_longer(100),
     search=Search(trials=3),
     confirmation_seeds=(1,),
-    gangs=Gangs(count=2, checkpoint_interval_steps=10),
+    gangs=Gangs(count=1, checkpoint_interval_steps=INTERVAL_STEPS),
 )
 
 SWEEPS = {"REHEARSED": REHEARSED, "TINY": TINY}

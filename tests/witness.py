@@ -17,7 +17,7 @@ from trainables import rehearsal
 from trainables.gangs import RUNNERS, GangKind
 from trainables.stages import Stage
 
-#: Beside `stages` in the storage: a file for each stage, a line for each step, `attempt step`.
+#: Beside `stages` in the storage: a file for each stage, a line for each step, `attempt step steps-of-the-stage`.
 FOLDER = "steps-begun"
 
 #: A stage of which no step was begun for so long is not in the middle of its steps.
@@ -72,7 +72,7 @@ def _pen(stage: Stage, output: Path) -> Callable[[int], None]:
     def note(step: int) -> None:
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
-            os.write(handle, f"{attempt} {step}\n".encode())
+            os.write(handle, f"{attempt} {step} {stage.steps}\n".encode())
         finally:
             os.close(handle)
 
@@ -99,7 +99,7 @@ def attempts(storage: Path) -> Iterator[list[Begun]]:
         begun: dict[str, list[int]] = {}
         last = ""
         for line in path.read_text().splitlines():
-            attempt, _, step = line.partition(" ")
+            attempt, step, _ = line.split()
             assert attempt == last or attempt not in begun, f"{path.name}: {attempt} came back"
             last = attempt
             begun.setdefault(attempt, []).append(int(step))
@@ -110,7 +110,12 @@ def attempts(storage: Path) -> Iterator[list[Begun]]:
         ]
 
 
-def is_stepping(storage: Path) -> bool:
-    """Whether some gang is in the middle of the steps of a stage now."""
-    files = list((storage / FOLDER).glob("*"))
-    return bool(files) and time.time() - max(path.stat().st_mtime for path in files) < STILL_SECONDS
+def in_mid_stage(storage: Path, *, beyond: int = 0) -> bool:
+    """Whether some gang is now in the middle of the steps of a stage, beyond its first steps and not at its last."""
+    now = time.time()
+    recent = [path for path in (storage / FOLDER).glob("*") if now - path.stat().st_mtime < STILL_SECONDS]
+    for path in recent:
+        _, step, steps = path.read_text().splitlines()[-1].split()
+        if beyond < int(step) < int(steps):
+            return True
+    return False

@@ -259,7 +259,9 @@ def test_ctrl_c_once_and_twice_lose_nothing_and_meanwhile_a_second_run_is_refuse
     process = start(tmp_path)
     Victims(tmp_path, process).await_steps()
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.5)  # two signals at once are one
+    while "stopping: " not in said_in(tmp_path):  # two signals at once are one
+        assert process.poll() is None, said_in(tmp_path)
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert f"stopped at once. To go on: sweep run {victims.command[-3]}" in said_in(tmp_path)
