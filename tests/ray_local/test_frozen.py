@@ -18,7 +18,7 @@ from sweep.records import State
 from tests.ray_local.fake_runner import FAKE
 from tests.ray_local.machines import begun, until
 from tests.ray_local.stage_paths import training
-from tests.ray_local.test_gangs_and_dispatcher import Desk, until_first_checkpoint
+from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import everything
 from tests.soak import Victims, renumbered, repeated, said_in, start
 from trainables import dispatcher as module
@@ -89,6 +89,26 @@ def test_a_dispatcher_that_stood_still_itself_ends_nobody_for_it(hurried, sleepe
     asyncio.run(story())
 
 
+def test_a_silent_rank_is_ended_first_and_its_host_only_where_that_was_of_no_use(hurried, tmp_path, monkeypatch):
+    async def story() -> None:
+        hurried.room = lambda: ""  # the test itself is the gang
+        desk = await begun(hurried, tmp_path, patience_seconds=0.2)
+        ended: list = []
+        monkeypatch.setattr(desk._roster._cluster, "end_process", lambda *place: ended.append(place))
+        monkeypatch.setattr(desk._roster._cluster, "end_start", ended.append)
+        await desk.submit("trial", [training("text_nli", "", steps=1000).to_json()])
+        await desk.take("gang-0", "one", -1, 0, 7, "node", 70)
+        await until(lambda: len(ended) == 2)
+        assert ended == [("node", 7, 70), hurried.hosts[0]]
+        await desk.take("gang-0", "two", -1, 0, 8, "node", 80)
+        await until(lambda: len(ended) == 3)
+        assert ended[2] == ("node", 8, 80)
+        assert (await desk.status())["notices"][0].startswith("gang-0: rank 0 gave no sign of life for 0 s")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 @pytest.mark.timeout(400)
 def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(uninterrupted, tmp_path):
     process = start(tmp_path)
@@ -126,14 +146,16 @@ def test_a_worker_that_is_frozen_is_ended_and_its_processors_go_to_the_one_that_
     try:
         stage = training("slow_nli", "", steps=300)
         desk.submit("frozen", (stage,))
-        until_first_checkpoint(desk, stage)
+        stop = time.monotonic() + 60
+        while not list((tmp_path / "store/inflight").glob("*/step-*")) and time.monotonic() < stop:
+            time.sleep(0.02)
         frozen = desk.status()["processes"]["gang-0"][0]
         os.kill(frozen, signal.SIGSTOP)
         events = desk.until_end("frozen", (stage,), seconds=150)
         assert isinstance(events[-1], Done) and 0 < events[-1].steps_executed < stage.steps
         status = desk.status()
         assert any("rank 0 gave no sign of life for 20 s, and was ended" in text for text in status["notices"])
-        assert (status["lost"], status["failed"]) == (1, 0)
+        assert (status["lost"], status["failed"], status["gangs_started"]) == (1, 0, 1)
         assert not Path(f"/proc/{frozen}").exists() or psutil.Process(frozen).status() != "stopped"
     finally:
         close(desk.handle)
