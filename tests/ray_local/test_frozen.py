@@ -97,12 +97,12 @@ def test_a_silent_rank_is_ended_first_and_its_host_only_where_that_was_of_no_use
         monkeypatch.setattr(desk._roster._cluster, "end_process", lambda *place: ended.append(place))
         monkeypatch.setattr(desk._roster._cluster, "end_start", ended.append)
         await desk.submit("trial", [training("text_nli", "", steps=1000).to_json()])
-        await desk.take("gang-0", "one", -1, 0, 7, "node", 70)
+        await desk.take("gang-0", "one", -1, 0, 7, "a", 70)
         await until(lambda: len(ended) == 2)
-        assert ended == [("node", 7, 70), hurried.hosts[0]]
-        await desk.take("gang-0", "two", -1, 0, 8, "node", 80)
+        assert ended == [("a", 7, 70), hurried.hosts[0]]
+        await desk.take("gang-0", "two", -1, 0, 8, "a", 80)
         await until(lambda: len(ended) == 3)
-        assert ended[2] == ("node", 8, 80)
+        assert ended[2] == ("a", 8, 80)
         assert (await desk.status())["notices"][0].startswith("gang-0: rank 0 gave no sign of life for 0 s")
         await desk.close(seconds=1)
 
