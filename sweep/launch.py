@@ -331,17 +331,20 @@ def _conduct(
 
             meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
 
+            def tell(said: dict[str, Any]) -> dict[str, Any]:
+                for text in said["notices"]:
+                    if text not in told:
+                        told.add(text)
+                        display.say(text)
+                return said
+
             def ask() -> dict[str, Any]:
-                said = ray.get(dispatcher.status.remote(), timeout=10)
+                said = tell(ray.get(dispatcher.status.remote(), timeout=10))
                 machines = sum(node["Alive"] for node in ray.nodes())
                 if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
                     stopping.ask_once(reached)
                 spent["stage_seconds"] = said["stage_seconds"]
                 display.counted(said)
-                for text in said["notices"]:
-                    if text not in told:
-                        told.add(text)
-                        display.say(text)
                 return said | display.pace() | {"cells": conductor.waits(), "stopping": conductor.broken}
 
             request = StopRequest(store.filesystem, store.root, sweep.name)
@@ -358,7 +361,7 @@ def _conduct(
                 ended = -1
                 while not conductor.broken and ended < (ended := conductor.ended()):
                     _tune(conductor, name, scratch, mirrors)
-                return ray.get(dispatcher.status.remote())
+                return tell(ray.get(dispatcher.status.remote()))
             finally:
                 hold.when_lost(None)
                 live.close()
@@ -430,7 +433,9 @@ def _tune(conductor: Conductor, dispatcher: str, scratch: str, mirrors: Sequence
             callbacks=_callbacks(mirrors, conductor),
         ),
     )
-    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nobody reads that state
+    # Nobody reads Tune's state, and what it says of a trial that it starts again is said in a line by the scheduler.
+    for name in ("experiment_state", "tune_controller"):
+        logging.getLogger(f"ray.tune.execution.{name}").setLevel(logging.CRITICAL)
     tuner.fit()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from ray.tune.search import Searcher
 from sweep.conduct import Conductor, Verdict
 from sweep.launch import config_of, verdict_of
 from sweep.records import Phase, TrialKey
+
+_log = logging.getLogger(__name__)
 
 
 def key_of(config: dict[str, Any]) -> TrialKey:
@@ -109,4 +112,6 @@ class LedgerScheduler(_Unsaved, FIFOScheduler):
         self._conductor.lost(key, "it ended without a result")
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Nothing: Tune says so also of a trial whose process it starts again, which then asks for its path anew."""
+        """A line: Tune says so also of a trial whose process it starts again, which then asks for its path anew."""
+        words = str(trial.get_error() or "its process died").strip().splitlines()
+        _log.warning("%s: %s", key_of(trial.config), words[-1].partition(". ")[0])  # Ray adds what may have caused it

@@ -507,7 +507,7 @@ class Dispatcher:
             await asyncio.sleep(pause)
             if (late := time.monotonic() - before - pause) > STILL_SECONDS:
                 self._excuse(late)
-            self._end_frozen_trials()
+            self._end_frozen_trials(min(FROZEN_SECONDS, patience))
             self._roster.end_silent(patience)
 
     def _excuse(self, seconds: float) -> None:
@@ -516,16 +516,16 @@ class Dispatcher:
         self._roster.excuse(seconds)
         self._trial_processes = {one: min(now, when + seconds) for one, when in self._trial_processes.items()}
 
-    def _end_frozen_trials(self) -> None:
+    def _end_frozen_trials(self, patience_seconds: float) -> None:
         """A trial asks for nothing else than processors, so one that is not heard at all hears nothing either."""
         now = time.monotonic()
-        silent = [one for one, when in self._trial_processes.items() if now - when > FROZEN_SECONDS]
+        silent = [one for one, when in self._trial_processes.items() if now - when > patience_seconds]
         for process, started in silent:
             del self._trial_processes[process, started]
             if end(process, started):
                 self._notices.append(
-                    f"the process of a trial, {process}, gave no sign of life for {FROZEN_SECONDS:g} s and was ended; "
-                    "another takes its trial up"
+                    f"the process of a trial, {process}, gave no sign of life for {patience_seconds:g} s and was "
+                    "ended; another takes its trial up"
                 )
 
     def _post(self, gang: str, number: int) -> Post:

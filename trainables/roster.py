@@ -86,6 +86,8 @@ class Slot:
     """By rank, its machine, the number of its process there and when that was started."""
     heard: dict[int, tuple[float, float]] = field(default_factory=dict)
     """By rank, when it last gave a sign of life, and how long it had then got on with nothing."""
+    ended: bool = False
+    """Whether a rank of it was ended for giving no sign of life."""
     nodes: set[str] = field(default_factory=set)
     """The machines of its ranks."""
     leaving: bool = False
@@ -203,7 +205,7 @@ class Roster:
         if slot.request is not None:
             self._left(slot.request)
         slot.past.add(slot.incarnation)
-        slot.incarnation, slot.request, slot.unfit, slot.of_machine = "", None, "", False
+        slot.incarnation, slot.request, slot.unfit, slot.of_machine, slot.ended = "", None, "", False, False
         slot.processes, slot.places, slot.heard, slot.nodes = {}, {}, {}, set()
         if slot.since:
             self._gang_seconds += time.monotonic() - slot.since
@@ -240,20 +242,26 @@ class Roster:
     # Signs of life
 
     def end_silent(self, patience_seconds: float) -> None:
-        """End the host of a gang of which a rank gives no sign of life: not even its thread that should.
+        """End a rank that gives no sign of life: not even its thread that should. The gang starts anew by itself then.
 
-        And the rank itself, which outlives its host where it is frozen, and would keep its processors for itself.
+        Its host is ended only where that was of no use, for Ray Train leaves the processors of a worker group reserved
+        whose host is ended (2.60: what should free them asks a dashboard that may not be there).
         """
         now = time.monotonic()
         for gang, slot in self.slots.items():
             silent = [rank for rank, (when, _) in slot.heard.items() if now - when > patience_seconds]
-            if silent and slot.incarnation and slot.host is not None:
-                slot.unfit = f"rank {silent[0]} gave no sign of life for {patience_seconds:.0f} s, and was ended"
-                self._say(f"{gang}: {slot.unfit}")
+            if not silent or not slot.incarnation or slot.host is None:
+                continue
+            slot.unfit = f"rank {silent[0]} gave no sign of life for {patience_seconds:.0f} s, and was ended"
+            self._say(f"{gang}: {slot.unfit}")
+            found = [slot.places[rank] for rank in silent if rank in slot.places]
+            if slot.ended or not found:
                 slot.heard = {}
-                for rank in slot.places.keys() & silent:
-                    self._cluster.end_process(*slot.places[rank])
                 self._cluster.end_start(slot.host)
+                continue
+            slot.ended, slot.heard = True, slot.heard | {rank: (now, 0.0) for rank in silent}
+            for place in found:
+                self._cluster.end_process(*place)
 
     def excuse(self, seconds: float) -> None:
         """Nobody could be heard for so long, and that was not their fault."""
