@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two processes, the one that is done takes tests from the other.
 TWO := --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-deep test-cluster test-cluster-quick check bench bench-gpu soak clean
+.PHONY: demo test test-deep test-killed test-cluster test-cluster-quick check bench bench-gpu soak clean
 
 # Torch first, as pip gives it: on Linux its build for CUDA, which runs without a GPU too. One that is in .venv stays.
 $(READY): pyproject.toml
@@ -25,12 +25,16 @@ test: $(READY) check
 	$(BIN)/python -m pytest $(TWO) tests/pure -m "not gpu"
 	$(BIN)/python -m pytest $(TWO) tests/libraries -m "not gpu"
 	$(BIN)/python -m pytest tests/torch_cpu -m "not gpu"
-	$(BIN)/python -m pytest tests/ray_local -m "not gpu"
+	$(BIN)/python -m pytest tests/ray_local -m "not gpu and not killed"
 	$(BIN)/python -m pytest tests/browser
 
 # Twenty times as many examples of every claim that Hypothesis tries to break.
 test-deep: $(READY)
 	$(BIN)/python -m pytest $(TWO) tests/pure tests/libraries -m "not gpu" --hypothesis-profile deep
+
+# Whole sweeps that are killed, frozen and stopped, each in a process of its own.
+test-killed: $(READY)
+	$(BIN)/python -m pytest tests/ray_local -m killed
 
 # Hosts on this machine, `ray up` on them, losses: root, and the Debian packages iproute2, openssh-server and rsync.
 test-cluster: $(READY)

@@ -119,6 +119,7 @@ sweep = replace(REHEARSED, gangs=replace(REHEARSED.gangs, patience_seconds=5.0))
 """
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(400)
 def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(cluster, tmp_path, tmp_path_factory):
     whole = tmp_path_factory.mktemp("whole")
@@ -144,6 +145,7 @@ def test_a_sweep_whose_trials_are_frozen_ends_as_one_that_never_was(cluster, tmp
     assert {record.state for record in records} <= {State.FINISHED, State.PRUNED}
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(300)
 def test_a_worker_that_is_frozen_is_ended_and_its_processors_go_to_the_one_that_goes_on(cluster, tmp_path):
     desk = Desk.__new__(Desk)

@@ -50,12 +50,14 @@ def whole(tmp_path_factory) -> Path:
     return trained_on(tmp_path_factory.mktemp("whole"), processors=1, gangs=1)
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(2 * LONGEST_SECONDS + 60)
 def test_more_trials_than_gangs_that_train_end_on_one_processor_and_on_four_with_the_same_tables(whole, tmp_path):
     assert len(TINY.cells) * TINY.search.trials > 2
     assert lost_in(trained_on(tmp_path, processors=4, gangs=2), whole) == []
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(600)
 def test_a_driver_and_a_gang_worker_killed_in_the_middle_of_a_stage_cost_one_interval_each_and_nothing_else(
     whole, tmp_path

@@ -197,6 +197,7 @@ sweep = LIMITED
 """
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(500)
 def test_a_budget_of_bytes_is_kept_at_every_moment_whatever_is_killed_and_nothing_is_left_over(tmp_path):
     chance, killed = random.Random(3), Counter[str]()
@@ -233,6 +234,7 @@ def uninterrupted(cluster, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(400)
 def test_ctrl_c_once_and_twice_lose_nothing_and_meanwhile_a_second_run_is_refused(uninterrupted, tmp_path):
     process = start(tmp_path)
@@ -276,6 +278,7 @@ def test_ctrl_c_once_and_twice_lose_nothing_and_meanwhile_a_second_run_is_refuse
             assert found[len(before)].first == before[-1].last + 1, "a stop in good order repeats no step"
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(500)
 def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on_and_the_next_run_is_not_stopped(
     uninterrupted, tmp_path
@@ -302,6 +305,7 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
     assert lost_in(tmp_path, uninterrupted) == []
 
 
+@pytest.mark.killed
 @pytest.mark.timeout(600)
 def test_a_sweep_of_which_anything_is_killed_at_random_moments_ends_as_one_that_never_was(uninterrupted, tmp_path):
     toll = kill_until_done(tmp_path, kills=10, seed=20)
