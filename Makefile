@@ -34,7 +34,7 @@ test-deep: $(READY)
 
 # Whole sweeps that are killed, frozen and stopped, each in a process of its own.
 test-killed: $(READY)
-	$(BIN)/python -m pytest tests/ray_local -m killed
+	$(BIN)/python -m pytest $(TWO) tests/ray_local -m killed
 
 # Hosts on this machine, `ray up` on them, losses: root, and the Debian packages iproute2, openssh-server and rsync.
 test-cluster: $(READY)
