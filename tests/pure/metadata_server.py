@@ -56,7 +56,7 @@ def served(metadata: Metadata, place: tuple[str, int] = ("127.0.0.1", 0)) -> Ite
         def log_message(self, *words: object) -> None: ...
 
     server = ThreadingHTTPServer(place, Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

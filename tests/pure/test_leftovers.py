@@ -165,7 +165,8 @@ def test_what_a_killed_run_has_left_goes_when_its_sweep_begins_again_and_all_els
     assert clear(store, "mine", stages=[], still_open=[]) == Cleared()
 
 
-def test_what_belongs_to_another_sweep_stays_while_that_runs_and_its_attempts_go_when_it_is_over(store):
+def test_what_belongs_to_another_sweep_stays_while_that_runs_and_its_attempts_go_when_it_is_over(store, monkeypatch):
+    monkeypatch.setattr("sweep.lock.SETTLING_SECONDS", 0.0)
     PinFile(store, "sweeps/other").write(Pins(session="theirs", written=time.time(), open=("open",)))
     attempt, checkpoint = "stages/second/theirs-1/weights", "inflight/open/step-1/state"
     for name in (attempt, checkpoint):

@@ -223,7 +223,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
         await desk.submit("trial", [training("text_nli", "").to_json()])
         lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
-        await until(lambda: desk._roster.lacking)
+        await until(lambda: desk._roster.lacking and desk._roster.serving())
         status = await desk.status()
         assert status["waiting"][0]["reason"] == lacking
         assert status["gangs"] == [{"gang": "gang-0", "doing": f"waits {lacking}"}]
