@@ -282,6 +282,10 @@ def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str],
     except Invalid as error:
         print(f"held     in {options.storage}{whose}: nothing that this definition could go on with. {error}")
         return None
+    except OSError as error:
+        why = f"the storage must answer, got {error}; make it readable and plan again"
+        print(f"held     in {options.storage}{whose}: not known, so all counts as yet to be run; {why}")
+        return None
     print(held_text(planned, holds, f"{options.storage}{whose}"))
     return holds
 

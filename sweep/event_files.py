@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole
+from trainables.whole_files import put_whole
 
 #: An object store has no files that grow: there a file is put anew as a whole, at most this often while a run is open.
 PUT_SECONDS = 15.0

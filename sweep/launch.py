@@ -19,7 +19,7 @@ from sweep.clearing import clear
 from sweep.conduct import Conductor, Verdict, Watcher
 from sweep.definition import Sweep
 from sweep.disk import disk_faults, spoken
-from sweep.ledger import Ledger, put_whole
+from sweep.ledger import Ledger
 from sweep.live import COUNTS_FILE, Live
 from sweep.lock import Hold, held
 from sweep.meter import Meter
@@ -36,6 +36,7 @@ from trainables.gangs import GangKind
 from trainables.machine import graphics_processors, processors
 from trainables.scores import event_from_json
 from trainables.store import Store, cache_of
+from trainables.whole_files import put_whole
 
 if TYPE_CHECKING:
     from rich.console import Console

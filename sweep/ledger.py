@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +14,7 @@ import pyarrow.parquet as pq
 
 from sweep.records import Happening, Phase, TrialKey, What
 from trainables.faults import Invalid
-from trainables.places import upload
+from trainables.whole_files import put_whole
 
 _log = logging.getLogger(__name__)
 
@@ -216,47 +212,3 @@ def _file(happenings: Sequence[Happening], sweep: str, *, compression: str) -> p
 
 def _base(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def put_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -> None:
-    """Write a file that a reader sees whole or not at all: moved into place on a disk, one put on an object store.
-
-    On a disk its content is there before its name is, whatever happens to the power.
-    """
-    if not isinstance(filesystem, pafs.LocalFileSystem):
-        with filesystem.open_output_stream(path) as stream:
-            stream.write(data)
-        return
-    with whole_file(filesystem, path) as file:
-        file.write(data)
-
-
-def read_json(filesystem: pafs.FileSystem, path: str) -> Any:
-    """What a small JSON file says; None where it is absent or damaged."""
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return json.loads(stream.read())
-    except (FileNotFoundError, ValueError):
-        return None
-
-
-@contextmanager
-def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
-    """A stream to write such a file to, piece by piece; after an error in the block the path is as it was before."""
-    if not isinstance(filesystem, pafs.LocalFileSystem):
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / "file"
-            with local.open("wb") as file:
-                yield file
-            upload(local, filesystem, path)
-        return
-    aside = Path(f"{path}.partial")
-    try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    filesystem.move(str(aside), path)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole, read_json
 from sweep.lock import holder
+from trainables.whole_files import put_whole, read_json
 
 if TYPE_CHECKING:
     from sweep.results import Results

@@ -19,8 +19,8 @@ from typing import Any
 import pyarrow.fs as pafs
 from filelock import FileLock, Timeout
 
-from sweep.ledger import put_whole, read_json
 from trainables.faults import Invalid
+from trainables.whole_files import put_whole, read_json
 
 _log = logging.getLogger(__name__)
 

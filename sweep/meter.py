@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole, read_json
 from trainables.gangs import Gangs
+from trainables.whole_files import put_whole, read_json
 
 _log = logging.getLogger(__name__)
 

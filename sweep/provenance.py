@@ -14,8 +14,8 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole
 from trainables.machine import graphics_processors, numeric_versions, processors
+from trainables.whole_files import put_whole
 
 #: One JSON file for each time that the sweep was run, beside its ledger.
 FOLDER = "runs"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.transfer_grid import CellRole
-from sweep.ledger import Ledger, put_whole
+from sweep.ledger import Ledger
 from sweep.records import Happening, Phase, TrialKey, What
 from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
 from trainables.catalogue.task import NLI_LABELS, Kind, ParquetSource, Role, Split, Task
@@ -21,6 +21,7 @@ from trainables.faults import Invalid, NotThere, nearest, refuse
 from trainables.scores import Score
 from trainables.stages import Evaluation, Shape, Stage, StageKind
 from trainables.store import Store
+from trainables.whole_files import put_whole
 
 #: Columns of such a file that are no language: the mean that it states is not read but computed.
 MEANS = ("avg", "average", "mean")

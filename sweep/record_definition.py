@@ -11,12 +11,12 @@ import pyarrow.fs as pafs
 
 from sweep import budget
 from sweep.definition import Sweep
-from sweep.ledger import put_whole
 from sweep.points import extent, search_trials
 from trainables.canonical import encode
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
+from trainables.whole_files import put_whole
 
 FILE = "definition.json"
 

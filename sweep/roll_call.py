@@ -11,7 +11,6 @@ from typing import Any
 
 from sweep.absence import tasks_of
 from sweep.definition import Sweep
-from sweep.ledger import put_whole
 from trainables.canonical import encode
 from trainables.catalogue.files import LANGUAGE
 from trainables.catalogue.task import PublishedSource
@@ -21,6 +20,7 @@ from trainables.gangs import Gangs, machines_in_words
 from trainables.machine import numeric_versions
 from trainables.settings import Precision
 from trainables.store import Store
+from trainables.whole_files import put_whole
 
 #: How long a machine may take to answer; a first process on it loads Ray and pyarrow.
 _ANSWER_SECONDS = 180.0

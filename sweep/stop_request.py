@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.ledger import put_whole, read_json
 from sweep.lock import holder
+from trainables.whole_files import put_whole, read_json
 
 FILE = "stop.json"
 

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sweep.ledger import put_whole, read_json, whole_file
+from trainables.whole_files import put_whole, read_json, whole_file
 
 #: Every option that shapes the bytes of a Parquet file.
 PARQUET: dict[str, Any] = {

@@ -14,13 +14,13 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from sweep.columns import MIXTURES, PREDICTIONS, SCORES, trials_schema
-from sweep.ledger import put_whole
 from sweep.outcomes import Answers, Predictions, Scores
 from sweep.records import Phase, State, TrialRecord
 from sweep.standing import Standing
 from sweep.streamed import PARQUET, ROW_GROUP, Streamed
 from trainables.catalogue.task import Role
 from trainables.faults import NotThere, nearest
+from trainables.whole_files import put_whole
 
 #: The language that the tasks are trained in.
 SOURCE_LANGUAGE = "en"

@@ -22,11 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from trainables.board import Assign, Board, Cancel, Decision, Notify
 from trainables.equipment import Question
 from trainables.faults import refuse
-from trainables.gang import HEAD, Post, Request, start_host
+from trainables.gang import HEAD, Post, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.keeping import Kept, evictions, under_way_bytes
 from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
+from trainables.mailbox import Request
 from trainables.pins import PinFile, Pins, kept_from_others
 from trainables.processes import end
 from trainables.roster import Roster

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pyarrow import fs
 
 from trainables.store import Store
+from trainables.whole_files import put_whole
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class PinFile:
             if pins.says_the_same_as(self.last) and 0 <= pins.written - self.last.written < RENEWED_SECONDS:
                 return
             try:
-                self._put(json.dumps(asdict(pins)).encode())
+                self._filesystem.create_dir(self._folder, recursive=True)
+                put_whole(self._filesystem, f"{self._folder}/{FILE}", json.dumps(asdict(pins)).encode())
             except OSError as error:
                 _log.warning("what this sweep keeps from others could not be written: %s", error)
                 return
@@ -110,13 +112,3 @@ class PinFile:
         except (ValueError, KeyError, TypeError) as error:
             _log.warning("%s is damaged (%s); it keeps nothing from anybody", path, error)
             return None
-
-    def _put(self, data: bytes) -> None:
-        path = f"{self._folder}/{FILE}"
-        self._filesystem.create_dir(self._folder, recursive=True)
-        moved = isinstance(self._filesystem, fs.LocalFileSystem)  # elsewhere a file is whole as soon as it is there
-        target = f"{path}.partial" if moved else path
-        with self._filesystem.open_output_stream(target) as stream:
-            stream.write(data)
-        if moved:
-            self._filesystem.move(target, path)

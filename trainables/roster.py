@@ -15,7 +15,7 @@ from trainables.board import Board, Decision
 from trainables.gangs import Gangs
 
 if TYPE_CHECKING:
-    from trainables.gang import Request
+    from trainables.mailbox import Request
 
 _log = logging.getLogger(__name__)
 

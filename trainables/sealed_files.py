@@ -52,7 +52,7 @@ class SealedFiles:
             return stream.read()
 
     def write(self, path: str, data: bytes) -> None:
-        """Put a whole file in place at once."""
+        """Put a whole file in place at once; several may write the same one, as attempts that overlap do."""
         self.filesystem.create_dir(path.rsplit("/", 1)[0], recursive=True)
         renaming = self.filesystem.type_name in _RENAMING
         target = f"{path}.{uuid.uuid4().hex[:8]}.part" if renaming else path
@@ -75,7 +75,7 @@ class SealedFiles:
         self.write(self.at(path), json.dumps({"sha256": seal, "value": encode(value)}, sort_keys=True).encode())
 
     def sealed(self, path: str) -> Any:
-        """The JSON data that `_seal` wrote, or None where there is none or it is damaged."""
+        """The JSON data that `seal` wrote, or None where there is none or it is damaged."""
         try:
             data = self.read(self.at(path))
         except FileNotFoundError:

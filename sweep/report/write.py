@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from sweep import provenance
-from sweep.ledger import put_whole
 from sweep.report.build import Material, build
 from sweep.report.figures import Plot, Row
 from sweep.report.page import Page, render
 from sweep.report.suite import build_suite
 from sweep.tables import export, trials
+from trainables.whole_files import put_whole
 
 if TYPE_CHECKING:
     from sweep.results import Results

@@ -15,8 +15,9 @@ from tests.pure.box import Box
 from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal
-from trainables.gang import Request, _fetch_checkpoint, _run
+from trainables.gang import _fetch_checkpoint, _run
 from trainables.gangs import RUNNERS, GangKind, Gangs
+from trainables.mailbox import Request
 from trainables.rehearsal import JsonCheckpoints
 from trainables.scores import Done
 from trainables.store import Store

@@ -13,8 +13,9 @@ from tests.pure.box import Box
 from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal, room
-from trainables.gang import Request, _of_kind, _run
+from trainables.gang import _of_kind, _run
 from trainables.gangs import GangKind, Gangs, Runner
+from trainables.mailbox import Request
 from trainables.scores import Cancelled, Done, Failed
 from trainables.stages import Stage
 from trainables.store import Store

@@ -226,3 +226,13 @@ def test_plan_with_a_storage_loads_neither_ray_nor_torch(killed):
         "sys.exit(bool({'ray', 'torch', 'optuna', 'transformers'} & set(sys.modules)))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def test_a_storage_that_does_not_answer_is_told_below_the_plan(tmp_path, monkeypatch, capsys):
+    def no_answer(*_):
+        raise OSError("no route to the bucket")
+
+    monkeypatch.setattr("sweep.held.look", no_answer)
+    assert main(["plan", "lab", "--storage", "s3://bucket/x"]) == 0
+    said = capsys.readouterr().out
+    assert "optimiser steps" in said and "the storage must answer, got no route to the bucket; make it readable" in said

@@ -13,10 +13,10 @@ import pytest
 
 from sweep import streamed, tables
 from sweep.columns import PREDICTIONS
-from sweep.ledger import put_whole, whole_file
 from sweep.results import NOTE, Results
 from sweep.streamed import Streamed
 from tests.pure import fake_sweep as fake
+from trainables.whole_files import put_whole, whole_file
 
 LOCAL = pafs.LocalFileSystem()
 

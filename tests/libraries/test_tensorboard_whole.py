@@ -17,7 +17,7 @@ from PIL import Image
 
 from sweep import Results
 from sweep.event_files import EventFiles
-from sweep.ledger import Ledger, put_whole
+from sweep.ledger import Ledger
 from sweep.presets import PRESETS
 from sweep.record_definition import described
 from sweep.records import Happening, Phase, State, TrialKey, What
@@ -29,6 +29,7 @@ from tests.pure import fake_sweep as fake
 from trainables.canonical import encode
 from trainables.data.reading import read
 from trainables.store import PREDICTIONS, Store
+from trainables.whole_files import put_whole
 
 LOCAL = pafs.LocalFileSystem()
 

@@ -21,7 +21,9 @@ IMPURE = {
         "batches counted halves images kept layouts published raw reading rows schema sentence_files sequences "
         "text_files tokens tower visual_files word_files"
     ),
-    "trainables": ("dispatcher equipment gang listing pins places rehearsal sealed_files store trial under_way"),
+    "trainables": (
+        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files store trial under_way whole_files"
+    ),
     "trainables.lab": "examples lexicon render sentences templates twins world",
     "trainables.lab.lexicon": "arabic germanic grammar greek indic isolating romance slavic swahili turkish",
     "trainables.model": "encoder heads lora lora_folded processor reader vision",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from pyarrow import fs
 
 from sweep.clearing import Cleared, clear
 from sweep.lock import held
+from tests.pure.stores import in_memory, local
 from tests.ray_local.stage_paths import path
 from trainables.leftovers import (
     CLAIMED_WITHIN_SECONDS,
@@ -110,17 +110,6 @@ def test_the_bytes_of_checkpoints_are_counted_by_stage():
 
 
 # In a storage
-
-
-def in_memory(folder: Path) -> Store:
-    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
-    memory.store.clear()
-    memory.pseudo_dirs[:] = [""]
-    return Store("bucket/sweeps", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
-
-
-def local(folder: Path) -> Store:
-    return Store(folder / "store", cache=folder / "cache")
 
 
 @pytest.fixture(params=[local, in_memory])

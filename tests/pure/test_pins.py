@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from pyarrow import fs
 
+from tests.pure.stores import in_memory, local
 from trainables.pins import FILE, NEEDED_SECONDS, RENEWED_SECONDS, PinFile, Pins, kept_from_others
 from trainables.store import Store
-
-
-def in_memory(folder: Path) -> Store:
-    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
-    memory.store.clear()
-    return Store("bucket", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
-
-
-def local(folder: Path) -> Store:
-    return Store(folder / "store", cache=folder / "cache")
 
 
 @pytest.fixture(params=[local, in_memory])
@@ -69,10 +57,10 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch, ca
     mine = PinFile(store, "sweeps/mine")
     mine.write(pins())
 
-    def full(data: bytes) -> None:
+    def full(*_: object) -> None:
         raise OSError("no room")
 
-    monkeypatch.setattr(mine, "_put", full)
+    monkeypatch.setattr("trainables.pins.put_whole", full)
     mine.write(pins(leaves=()))
     assert "could not be written: no room" in caplog.text
     assert PinFile(store, "sweeps/other").others() == {"mine": pins()}

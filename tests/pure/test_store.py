@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from tests.examples import of_examples
+from tests.pure.stores import by_uri, in_memory, local, subtree
 from tests.ray_local.stage_paths import path
 from trainables.catalogue.task import Role
 from trainables.faults import Invalid
@@ -53,24 +54,6 @@ def written(folder: Path) -> Path:
 def commit(store: Store, *, attempt: str = "one-1", folder: Path | None = None, **given) -> Manifest | None:
     output = written(folder or store.workspace(STAGE.digest, attempt))
     return store.commit(STAGE, output, attempt, steps=20, seconds=1.5, history=HISTORY, scores=(SCORE,), **given)
-
-
-def subtree(folder: Path) -> Store:
-    return Store("inside", cache=folder / "cache", filesystem=fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem()))
-
-
-def in_memory(folder: Path) -> Store:
-    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
-    memory.store.clear()
-    return Store("bucket", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
-
-
-def local(folder: Path) -> Store:
-    return Store(folder / "store", cache=folder / "cache")
-
-
-def by_uri(folder: Path) -> Store:
-    return Store((folder / "store").as_uri(), cache=folder / "cache")
 
 
 @pytest.fixture(params=[local, by_uri, subtree, in_memory])

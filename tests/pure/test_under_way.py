@@ -7,20 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from pyarrow import fs
 
-from trainables.store import Store
+from tests.pure.stores import in_memory, subtree
 from trainables.under_way import UnderWay
-
-
-def subtree(folder: Path) -> Store:
-    return Store("inside", cache=folder / "cache", filesystem=fs.SubTreeFileSystem(str(folder), fs.LocalFileSystem()))
-
-
-def in_memory(folder: Path) -> Store:
-    memory = pytest.importorskip("fsspec", reason="fsspec is not installed").filesystem("memory")
-    memory.store.clear()
-    return Store("bucket", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
 
 
 @pytest.fixture(params=[subtree, in_memory])

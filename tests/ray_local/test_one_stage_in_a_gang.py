@@ -14,8 +14,9 @@ from tests.torch_cpu import tiny
 from trainables.catalogue.task import Task
 from trainables.errors import spoken
 from trainables.faults import Invalid
-from trainables.gang import Post, Request, Unfit, _run, serve, trainer
+from trainables.gang import Post, Unfit, _run, serve, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
+from trainables.mailbox import Request
 from trainables.scores import Cancelled, Done, Event, Failed, Progress
 from trainables.stages import Stage
 from trainables.store import Store
