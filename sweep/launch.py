@@ -283,9 +283,8 @@ def _conduct(
     """Run what is left, and give the dispatcher's last status; `begin` is called once nothing can refuse it."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
-    from ray.exceptions import GetTimeoutError
 
-    from sweep.vigil import Gone, Vigil
+    from sweep.vigil import NO_ANSWER, Gone, Vigil
     from trainables.dispatcher import close, start_dispatcher, start_local_ray
 
     sweep = conductor.sweep
@@ -299,7 +298,7 @@ def _conduct(
     def stop(reason: str) -> None:
         conductor.broken = conductor.broken or reason
         if vigil is not None:
-            with suppress(Gone, GetTimeoutError):  # one is gone and needs no word; the other is asked on
+            with suppress(Gone, *NO_ANSWER):  # one is gone and needs no word; the other is asked on
                 vigil.pause(reason)
 
     def lose(reason: str) -> None:

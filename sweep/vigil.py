@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError
 
 #: What an answer may take.
 ANSWER_SECONDS = 10.0
@@ -15,6 +15,9 @@ ANSWER_SECONDS = 10.0
 #: So many questions in a row without an answer, some six minutes, and nobody will answer any more. Questions are
 #: counted, not seconds: a machine that was asleep has asked nothing meanwhile.
 UNANSWERED = 30
+
+#: How a dispatcher that may answer yet does not.
+NO_ANSWER = (GetTimeoutError, ActorUnavailableError)
 
 
 class Gone(RuntimeError):
@@ -39,7 +42,7 @@ class Vigil:
 
         Raises:
             Gone: if it is gone.
-            GetTimeoutError: if it did not answer in time, and may answer yet.
+            NO_ANSWER: if it did not answer in time, and may answer yet.
         """
         return self._asked(self._dispatcher.status.remote())
 
@@ -55,7 +58,7 @@ class Vigil:
         """Ask once, for what `gone` says afterwards."""
         try:
             self.status()
-        except (Gone, GetTimeoutError):
+        except (Gone, *NO_ANSWER):
             return
 
     def check(self) -> None:
@@ -71,10 +74,10 @@ class Vigil:
         self.check()
         try:
             answer = ray.get(reference, timeout=ANSWER_SECONDS)
-        except RayActorError as error:
+        except ActorDiedError as error:
             self._end(f"the dispatcher's process died: {_why(error)}")
             raise Gone(self.gone) from error
-        except GetTimeoutError as error:
+        except NO_ANSWER as error:
             self._unanswered += 1
             if self._unanswered < UNANSWERED:
                 raise
@@ -88,7 +91,7 @@ class Vigil:
         self._lose(self.gone)
 
 
-def _why(error: RayActorError) -> str:
+def _why(error: ActorDiedError) -> str:
     """What has happened, out of a long text with names, numbers and advice."""
     words = " ".join(str(error).split())
     for after in ("Worker exit detail:", "Worker exit type:", "The actor is dead because"):
