@@ -144,7 +144,7 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
         (
             "from sweep import Trial\n",
             "(from sweep import Trial)",
-            "Known: Budget, CmaEs, ExpectedGain, GangKind, Gangs, Gauss",
+            "nown: Budget, CmaEs, ExpectedGain, GangKind, Gangs, Gauss",
         ),
         ("lab.NLY\n", "(lab.NLY)", "no attribute 'NLY'; did you mean 'NLI'? Known: "),
         (
