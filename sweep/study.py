@@ -21,7 +21,7 @@ from search_spaces.transfer_grid import Cell
 from sweep import expected_gain
 from sweep.definition import Sweep
 from sweep.paths import path_of, target_settings
-from sweep.points import default_draws, seed_of, setting_of_group
+from sweep.points import default_draws, draws_now, seed_of, setting_of_group, shares_used
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.search import (
     CmaEs,
@@ -120,16 +120,13 @@ def _drawn(
 
 
 def _told(sweep: Sweep, cell: Cell, record: TrialRecord) -> TrialRecord:
-    """The trial as the sampler is told of it: many draws make the same shares, and all of them are told as one.
+    """The trial as the sampler is told of it: by what it used, in the space as it is now.
 
-    With K tasks there are K draws for K - 1 freedoms; told as they were drawn, their differences would be learned.
+    A parameter that joined since stood at its default. Many draws make the same shares, and all of them are told as
+    one: with K tasks there are K draws for K - 1 freedoms; told as they were drawn, their differences would be learned.
     """
-    domains = sweep.parameters(cell)
-    if not cell.searches_shares or not domains.keys() <= record.draws.keys():
-        return record
-    values = sweep.space.values(cell, record.draws)
-    shares = {name: share for name, share in values.items() if name.startswith("share.")}
-    return replace(record, draws=record.draws | draws_of(shares, sweep.space.of(cell).shares))
+    shares = draws_of(shares_used(sweep, cell, record), sweep.space.of(cell).shares)
+    return replace(record, draws=draws_now(sweep, cell, record) | shares)
 
 
 def _ask(
@@ -300,7 +297,10 @@ def _refuse_others(scores: Iterable[float]) -> None:
 def _study(
     records: Iterable[TrialRecord], distributions: Mapping[str, BaseDistribution], sampler: Sampler
 ) -> optuna.Study:
-    """A study of the ended trials, for samplers and pruners that look at nothing else."""
+    """A study of the ended trials, for samplers and pruners that look at nothing else.
+
+    A Gaussian process can be told only of trials that lie in the space as it is now.
+    """
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
     for record in records:
         if record.state in _STATES:
@@ -337,6 +337,11 @@ def _frozen(
 
     With `pruned_count` a pruned trial has its last score: a sampler that looks at finished trials alone would propose
     the same point again.
+
+    A draw that the space does not hold any more is left out, and a trial keeps the others. Optuna's TPE models
+    together what all trials have, so a parameter that was narrowed is drawn by itself from then on. On a ridge of two
+    learning rates nothing was the better for it: telling only the trials inside, or the draws cut to the narrower
+    range, made the last ten of thirty trials worse by 0.16 and 0.06 on average (12 and 20 seeds, standard errors 0.02).
     """
     state = _STATES[record.state]
     scored = {step: float(value) for step, value in record.scored if math.isfinite(value)}

@@ -575,7 +575,7 @@ def test_an_option_dropped_while_its_setting_is_being_used_again_opens_another(f
 
 
 @pytest.mark.parametrize("fan_out", [2, ExpectedGain(settings=2, fan_out=2)])
-def test_a_parameter_that_joins_the_space_keeps_all_trials_and_no_old_setting_passes_for_one_with_it(fan_out):
+def test_a_parameter_that_joins_the_space_keeps_all_trials_and_their_settings(fan_out):
     settings = replace(SWEEP.intermediate_settings, dropout=0.1)
     rates = {"learning_rate": LogRange(1e-4, 1e-2)}
 
@@ -591,6 +591,8 @@ def test_a_parameter_that_joins_the_space_keeps_all_trials_and_no_old_setting_pa
     for cell in (ALONE, MIXED):
         trials = searched(grown, cell.name)
         assert len(trials) == 9 and all("intermediate.dropout" in record.values for record in trials[5:])
+        if fan_out == 2:  # the group that was begun is ended with the setting that it has
+            assert trials[5].values["intermediate.dropout"] == 0.1 and trials[5].stages[-2] == trials[4].stages[-2]
 
 
 def test_a_value_that_joins_a_grid_is_met_with_all_others_and_nothing_is_tried_twice():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from search_spaces import Cell, Choice, Integers, LogRange, Range, Simplex, Space
+from search_spaces.mixing import draws_of
 from sweep.definition import Sweep
 from sweep.plan import plan
 from sweep.plan_text import plan_text
@@ -191,6 +193,93 @@ def test_equivalent_draws_of_shares_teach_the_sampler_the_same():
     records = history(sweep, MIXED, 5, lambda drawn: drawn["share.lab_nli"])
     taught = [propose(sweep, MIXED, 6, [*records, record(5, MIXED, one, 1.0)]).draws for one in (draws, same)]
     assert taught[0] == pytest.approx(taught[1], rel=1e-9)
+
+
+# Parameters that join, bounds that move
+
+
+def joining(names: tuple[str, ...], **search) -> Sweep:
+    """A sweep whose intermediate stages search these settings; the others stand at their defaults."""
+    rates = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1), "dropout": Choice((0.0, 0.1))}
+    space = Space(
+        intermediate={name: rates[name] for name in names},
+        target={"learning_rate": LogRange(1e-4, 1e-2)},
+        shares=Simplex(0.1),
+    )
+    settings = replace(SETTINGS, maximum_steps=40, weight_decay=0.02, dropout=0.1)
+    return replace(sweep_of(space, **({"trials": 12} | search)), intermediate_settings=settings)
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "fan_out", "expected_gain"])
+@pytest.mark.parametrize("cell", [ALONE, MIXED], ids=lambda cell: cell.name)
+def test_a_parameter_that_joined_is_told_as_if_it_had_been_searched_and_stood_at_its_default(name, cell):
+    before = joining(("learning_rate",), **SEARCHES[name])
+    after = joining(("learning_rate", "weight_decay"), **SEARCHES[name])
+    records = history(before, cell, 8, peak)
+    as_searched = [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.02}) for one in records]
+    assert propose(after, cell, 8, records) == propose(after, cell, 8, as_searched)
+    at_random = [replace(one, state=State.FAILED, score=None, scored=()) for one in records]
+    assert propose(after, cell, 8, records) != propose(after, cell, 8, at_random), "it learns of all of them"
+
+
+def test_the_setting_of_a_trial_before_a_parameter_joined_is_used_again_with_that_parameter_at_its_default():
+    before, after = joining(("learning_rate",), fan_out=3), joining(("learning_rate", "weight_decay"), fan_out=3)
+    records = history(before, ALONE, 4, peak)
+    draws = propose(after, ALONE, 4, records).draws
+    assert intermediate(draws) == intermediate(records[3].draws) | {"intermediate.weight_decay": 0.02}
+    gone = propose(
+        before, ALONE, 4, [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.02}) for one in records]
+    )
+    assert intermediate(gone.draws) == intermediate(records[3].draws), "one that left from its default changes nothing"
+    other = propose(
+        before, ALONE, 4, [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.03}) for one in records]
+    )
+    assert intermediate(other.draws) != intermediate(records[3].draws)
+
+
+def test_a_grid_counts_the_trials_before_a_parameter_joined_as_those_with_its_default():
+    how = {"trials": 99, "sampler": Grid(points=2), "fan_out": 1}
+    first, ledger = conducted(replace(joining(("learning_rate",), **how), cells=(BASELINE, ALONE)))
+    tried = points_tried(first, ALONE.name)
+    grown = replace(joining(("learning_rate", "dropout"), **how), cells=(BASELINE, ALONE))
+    conductor, _ = conducted(grown, World(), ledger)
+    every = points_tried(conductor, ALONE.name)
+    assert every[: len(tried)] == tried and len(every) == len(set(every)) == search_trials(grown, ALONE)
+    assert conductor.complete()
+
+
+@pytest.mark.parametrize("name", ["tpe", "expected_gain"])
+def test_a_mixture_is_told_by_the_shares_that_were_trained_and_not_by_what_other_bounds_make_of_its_draws(name):
+    def sweep(minimum: float) -> Sweep:
+        return sweep_of(Space(target=RATES, shares=Simplex(minimum)), **SEARCHES[name])
+
+    tight, loose = sweep(0.3), sweep(0.0)
+    records = []
+    for one in history(tight, MIXED, 7, lambda draws: draws["share.lab_nli"]):
+        records.append(replace(one, values=tight.space.values(MIXED, one.draws)))
+    as_drawn = [replace(one, values={}) for one in records]
+    told = propose(loose, MIXED, 7, records).draws
+    assert told != propose(loose, MIXED, 7, as_drawn).draws
+    if name == "tpe":  # the other begins near the best trial's draws, of which many make the same shares
+        for place, one in enumerate(records):
+            shares = {parameter: value for parameter, value in one.values.items() if parameter.startswith("share.")}
+            as_drawn[place] = replace(one, values={}, draws=one.draws | draws_of(shares, Simplex(0.0)))
+        assert told == pytest.approx(propose(loose, MIXED, 7, as_drawn).draws, rel=1e-6)
+
+
+# What a sweep that is under way goes on with
+
+
+def test_the_proposals_are_those_of_the_version_before():
+    """A sweep that is under way goes on as it began: an Optuna that draws otherwise is a change that users notice."""
+    kept = json.loads((Path(__file__).parents[1] / "fixtures" / "proposals.json").read_text())
+    for name, cells in kept.items():
+        sweep = sweep_of(NUMBERS, **SEARCHES[name])
+        for cell in (BASELINE, MIXED):
+            found = [one.draws for one in history(sweep, cell, 10, peak)]
+            assert [list(draws) for draws in found] == [list(draws) for draws in cells[cell.name]]
+            for number, draws in enumerate(cells[cell.name]):
+                assert found[number] == pytest.approx(draws, rel=1e-6), (name, cell.name, number)
 
 
 # The grid
