@@ -212,8 +212,9 @@ class Budget:
     """
 
     optimiser_steps: float = math.inf
-    """Over the whole sweep. Divided so that every cell affords as many trials as any other: the trials are the same for
-    any number of gangs."""
+    """Over the whole sweep, with what went into trials that were made anew since. Divided so that every cell affords as
+    many trials as any other: the trials are the same for any number of gangs. Steps that a killed process did twice are
+    not counted, nor are confirmations of a winner that a larger budget has overtaken."""
     wall_clock_hours: float = math.inf
     """While the sweep runs, over all its runs. It depends on the machine how many trials that is."""
     gpu_hours: float = math.inf

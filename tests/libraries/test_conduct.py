@@ -306,7 +306,7 @@ def test_running_a_finished_sweep_again_hands_out_nothing_and_writes_nothing(ref
 def made_of(conductor: Conductor, scored: tuple | None = None) -> dict[TrialKey, TrialRecord]:
     """The trials without what may differ where some were begun anew: how often, and who trained what."""
     return {
-        key: replace(one, generation=0, stage_runs=(), scored=one.scored if scored is None else scored)
+        key: replace(one, generation=0, before=(), stage_runs=(), scored=one.scored if scored is None else scored)
         for key, one in conductor.records.items()
     }
 
