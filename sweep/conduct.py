@@ -274,9 +274,10 @@ class Conductor:
         return asked and bool(record.made_with) and record.made_with != self._made_with
 
     def _reported(self, record: TrialRecord) -> bool:
-        """Whether a confirmation is of the present winner of its cell."""
+        """Whether a confirmation is of the present winner of its cell, on a seed that the definition names."""
         best = self._winner(self.cells[record.key.cell])
-        return best is not None and record.winner == best.key.number
+        named = record.seed in self.sweep.confirmation_seeds
+        return named and best is not None and record.winner == best.key.number
 
     def leaves(self, cell: str) -> set[str]:
         """The target outputs of a cell worth keeping: its leader's so far, and those of the leader's confirmations."""
@@ -388,8 +389,9 @@ class Conductor:
         begun = {record.seed for record in self.records.values() if record.key.phase is Phase.CONFIRMATION}
         steps, runs = len(set(self.sweep.confirmation_seeds) - begun) * budget.preparation_steps(self.sweep), 0
         for cell in self.sweep.cells:
-            done = sum(record.state is not State.OPEN for record in self._confirmations(cell, self._winner(cell)))
-            missing = max(0, len(self.sweep.confirmation_seeds) - done)
+            of_winner = self._confirmations(cell, self._winner(cell))
+            done = {record.seed for record in of_winner if record.state is not State.OPEN}
+            missing = len(set(self.sweep.confirmation_seeds) - done)
             steps += missing * sum(self._purse.costs(cell))
             runs += missing
         return steps, runs

@@ -669,6 +669,34 @@ def test_another_confirmation_seed_is_added_to_those_that_are_there():
     ]  # fmt: skip
 
 
+def test_a_seed_taken_out_is_kept_and_not_reported_and_all_cells_have_the_seeds_of_the_definition():
+    world = World()
+    first, ledger = conducted(replace(SWEEP, cells=(BASELINE, ALONE), confirmation_seeds=(1, 2, 3)), world)
+    fewer, _ = conducted(replace(SWEEP, confirmation_seeds=(1, 2)), world, ledger)
+    standing = fewer.standing()
+    for cell in SWEEP.cells:
+        assert [run.seed for run in standing.confirmations(cell.name)] == [1, 2], cell.name
+    assert fewer.complete() and all(fewer.records[key] == record for key, record in first.records.items())
+    kept = "a run on seed 3, taken out since, not reported"
+    assert [standing.kept(cell.name) for cell in SWEEP.cells] == [kept, kept, ""]
+    back, _ = conducted(replace(SWEEP, confirmation_seeds=(2, 3)), world, ledger)
+    assert back.complete() and len(back.records) == len(fewer.records) + 1, "that of the cell that joined is missing"
+    assert [run.seed for run in back.standing().confirmations("nli")] == [2, 3]
+
+
+def test_an_open_or_failed_confirmation_on_a_seed_taken_out_is_not_taken_up_and_nothing_is_missing():
+    fails = World(fails=lambda stage: stage.seed == 2)
+    first, ledger = conducted(replace(SWEEP, cells=(BASELINE,)), fails)
+    fewer = Conductor(replace(SWEEP, cells=(BASELINE,), confirmation_seeds=(1,)), ledger)
+    assert not first.complete() and fewer.complete() and fewer.standing().missing("none") == ""
+    assert fewer.standing().kept("none") == "", "one that failed gave nothing"
+    del ledger.entries["none.confirmation.00001.failed.000000"]
+    again = Conductor(replace(SWEEP, cells=(BASELINE,), confirmation_seeds=(1, 9)), ledger)
+    assert again.remaining() == 1
+    drive(again, fails)
+    assert again.complete() and [run.seed for run in again.standing().confirmations("none")] == [1, 9]
+
+
 def test_what_is_foreseen_begins_every_confirmation_that_is_yet_to_come_and_nothing_else():
     conductor = Conductor(SWEEP, MemoryLedger())
     foreseen = conductor.foreseen()
