@@ -97,7 +97,9 @@ class Conductor:
         everything = [entry for mine in self._happenings.values() for entry in mine.values()]
         self.gang_seconds: Callable[[], float] = float
         """Seconds that the gangs of this run have spent on stages so far; whoever runs them says so."""
-        self._purse = Purse(sweep, everything, clock, lambda: self.gang_seconds(), lambda: self.records.values())
+        self._purse = Purse(
+            sweep, everything, clock, lambda: self.gang_seconds(), lambda: self.records.values(), ledger.seconds_run()
+        )
         begun = [
             key for key, mine in self._happenings.items() if any(e.what is not What.WITHHELD for e in mine.values())
         ]

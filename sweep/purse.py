@@ -19,7 +19,8 @@ class Purse:
     """What has been spent so far, by the ledger and by the clock of this run.
 
     `clock` gives seconds from any beginning; `gang_seconds` those that the gangs of this run have spent on stages, also
-    on attempts that came to nothing: pruned, failed or lost. `records` gives all trials of the sweep.
+    on attempts that came to nothing: pruned, failed or lost. `records` gives all trials of the sweep; `seconds_run` is
+    how long it has run by what was kept beside its ledger, whose entries may be hours apart.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Purse:
         clock: Callable[[], float],
         gang_seconds: Callable[[], float] = float,
         records: Callable[[], Iterable[TrialRecord]] = tuple,
+        seconds_run: float = 0.0,
     ) -> None:
         self.sweep = sweep
         self._records = records
@@ -36,7 +38,7 @@ class Purse:
         if math.isfinite(sweep.budget.optimiser_steps):
             budget.allowance(sweep)  # or it is refused
         self._clock, self._begun = clock, clock()
-        self._elapsed_before = self._spent_before = 0.0
+        self._elapsed_before, self._spent_before = seconds_run, 0.0
         self._gang_seconds = gang_seconds
         self._steps = 0
         self._seconds = 0.0
@@ -62,7 +64,7 @@ class Purse:
                 self._evaluations.append(payload["seconds"])
 
     def elapsed(self) -> float:
-        """Seconds that the sweep has run, over all its runs, as far as the ledger knows."""
+        """Seconds that the sweep has run, over all its runs, as far as is written down."""
         return self._elapsed_before + self._clock() - self._begun
 
     def spent(self) -> float:

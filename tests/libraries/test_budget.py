@@ -16,6 +16,7 @@ from sweep.cli import main
 from sweep.conduct import Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
+from sweep.meter import KEEP_SECONDS, Meter
 from sweep.plan import plan
 from sweep.plan_text import plan_text
 from sweep.records import Phase, State, What
@@ -278,6 +279,22 @@ def test_the_clock_goes_on_where_an_earlier_run_left_it():
     world.now += 5000.0  # the machine was off
     again = Conductor(TIMED, ledger, clock=lambda: world.now)
     assert again._purse.elapsed() == pytest.approx(150, abs=1)
+
+
+def test_the_time_of_a_run_that_was_killed_in_the_middle_of_a_long_stage_is_counted_to_its_last_minute(tmp_path):
+    world, filesystem = Slow(), pafs.LocalFileSystem()
+    ledger = Ledger(filesystem, str(tmp_path), TIMED.name).open()
+    for run in (1, 2):
+        conductor = Conductor(TIMED, ledger, clock=lambda: world.now)
+        meter = Meter(filesystem, f"{tmp_path}/sweeps/{TIMED.name}", TIMED.gangs, clock=lambda: world.now)
+        assert conductor.next() is not None
+        for _ in range(230):  # 460 s in which no stage ends, looked at every other second; then it is killed
+            world.now += 2.0
+            meter.saw(machines=1, gang_hours=0.0)
+        again = Conductor(TIMED, ledger, clock=lambda: world.now)
+        assert run * (460 - KEEP_SECONDS) <= again._purse.elapsed() <= run * 460
+    world.now += 900.0 - again._purse.elapsed()
+    assert again.next() is None and set(again.standing().withheld) == {"none", "nli", "nli+qqp"}
 
 
 def test_when_the_time_is_over_nothing_is_begun_and_what_is_finished_counts():

@@ -104,6 +104,9 @@ class MemoryLedger:
     def happenings(self) -> list[Happening]:
         return [self.entries[name] for name in sorted(self.entries)]
 
+    def seconds_run(self) -> float:
+        return 0.0
+
 
 class Killed(BaseException):
     """The process is gone."""
@@ -125,6 +128,9 @@ class Mortal:
 
     def happenings(self) -> list[Happening]:
         return self.ledger.happenings()
+
+    def seconds_run(self) -> float:
+        return self.ledger.seconds_run()
 
 
 def drive(
