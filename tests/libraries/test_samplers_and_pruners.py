@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
+from optuna.trial import TrialState
 
 from search_spaces import Cell, Choice, Integers, LogRange, Range, Simplex, Space
 from search_spaces.mixing import draws_of
+from sweep import study
 from sweep.definition import Sweep
 from sweep.plan import plan
 from sweep.plan_text import plan_text
@@ -34,6 +38,7 @@ from sweep.study import propose, should_prune
 from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
+from trainables.faults import Invalid
 from trainables.settings import LoRA
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}
@@ -122,7 +127,29 @@ def test_every_draw_lies_in_its_domain_and_comes_back_from_json_as_it_was(name, 
         assert sweep.space.values(cell, back) == sweep.space.values(cell, entry.draws)
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", "expected_gain"])
+def test_cma_es_past_its_first_generation_gives_the_same_mixtures_for_any_number_of_gangs():
+    sweep = sweep_of(NUMBERS, trials=16, sampler=CmaEs(population=6))
+    sweep = replace(sweep, cells=(BASELINE, MIXED), confirmation_seeds=(1,))
+    alone, ledger = conducted(sweep)
+    assert what_happened(conducted(sweep, World(), width=2, choose=Random(5).randrange)[1]) == what_happened(ledger)
+    with forgetful():
+        without = conducted(sweep)[0]
+    first = [key for key in alone.records if alone.records[key].values != without.records[key].values]
+    assert {key.cell for key in first} == {"none", "nli+qqp"}, "the claim is about what a generation has taught"
+
+
+@contextmanager
+def forgetful() -> Iterator[None]:
+    """CMA-ES without what earlier generations have taught it, as where each proposal begins a study of its own."""
+    kept = study._replayed
+    study._replayed = lambda before, distributions, sampler, _: study._study(before.values(), distributions, sampler)
+    try:
+        yield
+    finally:
+        study._replayed = kept
+
+
+@pytest.mark.parametrize("name", ["tpe", "expected_gain"])
 def test_a_sampler_that_learns_comes_closer_to_the_best_point_than_random_draws(name):
     sweep = sweep_of(NUMBERS, trials=30, **SEARCHES[name])
     blind = sweep_of(NUMBERS, trials=30, sampler=RandomDraws())
@@ -140,6 +167,70 @@ def test_cma_es_goes_on_through_generations_although_each_proposal_rebuilds_its_
     records = history(sweep, BASELINE, 48, lambda draws: peak(draws) - (10 * draws["target.weight_decay"] - 0.8) ** 2)
     scores = [entry.score for entry in records]
     assert sum(scores[-12:]) > 0.2 * sum(scores[1:13])
+
+
+def test_cma_es_comes_closer_to_the_best_point_than_without_what_its_generations_taught():
+    sweep = sweep_of(NUMBERS, trials=30, sampler=CmaEs())
+
+    def corner(draws: dict[str, float]) -> float:
+        return -sum(math.log10(draws[f"{where}.learning_rate"] / 8e-3) ** 2 for where in ("target", "intermediate"))
+
+    learned = history(sweep, ALONE, 30, corner)
+    with forgetful():
+        forgot = history(sweep, ALONE, 30, corner)
+    blind = history(sweep_of(NUMBERS, trials=30, sampler=RandomDraws()), ALONE, 30, corner)
+    last = [sum(entry.score for entry in found[15:]) for found in (learned, forgot, blind)]
+    assert last[0] > 0.8 * last[1] and last[0] > last[2]
+
+
+WHOLE = Space(target={"learning_rate": LogRange(1e-4, 1e-2), "warmup_steps": Integers(0, 3)})
+
+
+def one_warmup(draws: dict[str, float]) -> float:
+    return -(math.log10(draws["target.learning_rate"] / 2e-3) ** 2) - 0.5 * (draws["target.warmup_steps"] != 1)
+
+
+def test_whole_numbers_freeze_without_a_margin_and_go_on_changing_with_one():
+    last = []
+    for margin in (False, True):
+        records = history(sweep_of(WHOLE, trials=60, sampler=CmaEs(margin=margin)), BASELINE, 60, one_warmup)
+        last.append({entry.draws["target.warmup_steps"] for entry in records[40:]})
+    assert last[0] == {1} and len(last[1]) > 1
+
+
+def test_a_margin_learns_from_every_trial_whose_draw_comes_out_as_it_was_recorded(monkeypatch):
+    states: list[TrialState] = []
+    usual = study._replayed
+
+    def seen(*given):
+        made = usual(*given)
+        states[:] = [trial.state for trial in made.trials]
+        return made
+
+    monkeypatch.setattr(study, "_replayed", seen)
+    sweep = sweep_of(replace(WHOLE, shares=Simplex(0.1)), trials=14, sampler=CmaEs(margin=True))
+    records = history(sweep, MIXED, 12, one_warmup)
+    assert states == [TrialState.COMPLETE] * 11
+    edited = records[5].draws | {"target.learning_rate": 5e-3}
+    propose(sweep, MIXED, 12, [*records[:5], replace(records[5], draws=edited), *records[6:]])
+    assert states.count(TrialState.FAIL) >= 1 and states[5] is TrialState.FAIL
+
+
+def test_the_population_of_cma_es_is_as_stated_and_a_margin_changes_nothing_where_there_are_no_whole_numbers():
+    usual = history(sweep_of(NUMBERS, sampler=CmaEs()), BASELINE, 14, peak)
+    assert usual == history(sweep_of(NUMBERS, sampler=CmaEs(margin=True)), BASELINE, 14, peak)
+    assert usual == history(sweep_of(NUMBERS, sampler=CmaEs(population=6)), BASELINE, 14, peak), "4 + 3 ln 2 is 6"
+    larger = history(sweep_of(NUMBERS, sampler=CmaEs(population=12)), BASELINE, 14, peak)
+    same = [mine.draws == other.draws for mine, other in zip(usual, larger, strict=True)]
+    assert all(same[:7]) and not all(same), "the first generation is drawn from the same beginning"
+
+
+@pytest.mark.parametrize("population", [-1, 1, 3, 2.0, True])
+def test_a_population_is_0_or_at_least_4(population):
+    with pytest.raises(Invalid, match="population must be"):
+        CmaEs(population=population)
+    with pytest.raises(Invalid, match="margin must be True or False, got 1"):
+        CmaEs(margin=1)
 
 
 def test_cma_es_is_tpe_where_it_does_not_fit_and_the_plan_says_so():
