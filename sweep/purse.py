@@ -112,8 +112,8 @@ class Purse:
         if allowed.set_aside + surplus + sum(most.values()) <= stated:
             return ""
         return (
-            f"optimiser_steps must pay for trials that are made anew beside the {surplus:,} steps that they and their "
-            f"like have taken, {budget.least_steps(self.sweep, surplus, spent):,.0f} together, got {stated:,.0f}; "
+            f"optimiser_steps must pay for trials that are made anew beside the {surplus:,} steps that went into "
+            f"what they replace, {budget.least_steps(self.sweep, surplus, spent):,.0f} together, got {stated:,.0f}; "
             "raise it, or leave them as they are"
         )
 

@@ -150,8 +150,8 @@ def test_a_renewal_that_the_budget_does_not_pay_for_is_refused_before_it_begins_
         with pytest.raises(Invalid) as refused:
             conductor.take_up(outdated=True)
         assert refused.value.faults == (
-            f"optimiser_steps must pay for trials that are made anew beside the {steps:,} steps that they and their "
-            f"like have taken, {2 * steps:,} together, got {given:,}; raise it, or leave them as they are",
+            f"optimiser_steps must pay for trials that are made anew beside the {steps:,} steps that went into "
+            f"what they replace, {2 * steps:,} together, got {given:,}; raise it, or leave them as they are",
         )
     assert ledger.entries == written
     conductor = Conductor(small(2 * steps), ledger)
@@ -193,9 +193,7 @@ def test_trials_that_failed_and_are_tried_again_are_paid_for_twice():
     steps = SET_ASIDE + 120 + 2 * 240
     broken = World(fails=lambda stage: len(stage.tasks) == 2)
     ledger = conducted(small(steps), broken)[1]
-    with pytest.raises(
-        Invalid, match=f"beside the {6 * 40} steps that they and their like have taken, {steps + 240:,}"
-    ):
+    with pytest.raises(Invalid, match=f"beside the {6 * 40} steps that went into what they replace, {steps + 240:,}"):
         Conductor(small(steps), ledger).take_up(failed=True)
     conductor = Conductor(small(steps + 240), ledger)
     assert conductor.take_up(failed=True) == 6
