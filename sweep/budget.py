@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.transfer_grid import Cell
@@ -41,21 +41,17 @@ class Allowance:
     """By cell, the search trials that these steps pay for if nothing is pruned and no setting used again as it pays."""
 
 
-def allowance(sweep: Sweep) -> Allowance:
-    """How the optimiser steps of the budget are divided.
+def allowance(sweep: Sweep, surplus: int = 0) -> Allowance:
+    """How the optimiser steps of the budget are divided; `surplus` of them went into what was made anew since.
 
     Raises:
-        Invalid: where they do not pay for confirmation and one trial of each cell.
+        Invalid: where they do not pay for confirmation and one trial of each cell, the surplus left aside.
     """
     asked = {cell.name: search_trials(sweep, cell) for cell in sweep.cells}
     if math.isinf(sweep.budget.optimiser_steps):
         return Allowance(set_aside=0, search=dict.fromkeys(asked, math.inf), trials=asked)
-    costs = {cell.name: _cumulative(sweep, cell) for cell in sweep.cells}
+    search = _searching(sweep)
     set_aside = _set_aside(sweep)
-
-    def search(trials: int) -> dict[str, float]:
-        return {name: steps[min(trials, len(steps)) - 1] for name, steps in costs.items()}
-
     room = sweep.budget.optimiser_steps - set_aside
     affordable = [trials for trials in range(1, max(asked.values()) + 1) if sum(search(trials).values()) <= room]
     least = set_aside + sum(search(1).values())
@@ -64,8 +60,71 @@ def allowance(sweep: Sweep) -> Allowance:
         f"got {sweep.budget.optimiser_steps:,.0f}; raise it, or drop cells, seeds or steps"
     )
     refuse(f"the budget of sweep {sweep.name!r}", () if affordable else (fault,))
-    paid = {name: min(affordable[-1], count) for name, count in asked.items()}
-    return Allowance(set_aside=set_aside, search=search(affordable[-1]), trials=paid)
+    left = [trials for trials in affordable if sum(search(trials).values()) <= room - surplus]
+    if not left:
+        return Allowance(set_aside=set_aside, search=dict.fromkeys(asked, 0), trials=dict.fromkeys(asked, 0))
+    paid = {name: min(left[-1], count) for name, count in asked.items()}
+    return Allowance(set_aside=set_aside, search=search(left[-1]), trials=paid)
+
+
+def _searching(sweep: Sweep) -> Callable[[int], dict[str, float]]:
+    """By cell, the steps of its first so many search trials, of all that it can have where these are fewer."""
+    costs = {cell.name: _cumulative(sweep, cell) for cell in sweep.cells}
+    return lambda trials: {name: steps[min(trials, len(steps)) - 1] for name, steps in costs.items()}
+
+
+def least_steps(sweep: Sweep, surplus: int, spent: Mapping[str, int]) -> float:
+    """Optimiser steps that pay for what the search of each cell has `spent`, for confirmation and for the surplus.
+
+    With them every cell affords as many trials as any other, and none has spent more than it affords.
+    """
+    search = _searching(sweep)
+    most = max(search_trials(sweep, cell) for cell in sweep.cells)
+    counts = (n for n in range(1, most + 1) if all(spent[name] <= steps for name, steps in search(n).items()))
+    paid = search(next(counts, most))
+    return _set_aside(sweep) + surplus + sum(max(steps, spent[name]) for name, steps in paid.items())
+
+
+def surplus(records: Iterable[TrialRecord], costs: Mapping[str, tuple[int, int]]) -> int:
+    """Steps that went into what was made anew since: into earlier generations of trials, each stage counted once.
+
+    `costs` are those of `points.stage_costs`, by cell. The confirmations of a cell whose search was taken up anew are
+    among it from then on where anything else made them: they will be made anew, and at what moment must not matter.
+    """
+    mine = [record for record in records if record.key.cell in costs]
+    again: dict[str, list[dict[str, str]]] = {}
+    for record in mine:
+        if record.before and record.key.phase is Phase.SEARCH:
+            again.setdefault(record.key.cell, []).append(record.made_with)
+    old: list[TrialRecord] = []
+    needed: set[str] = set()
+    for record in mine:
+        old += record.before
+        confirms = record.key.phase is Phase.CONFIRMATION and record.key.cell in again
+        if confirms and record.made_with not in again[record.key.cell]:
+            old.append(record)
+        else:
+            needed.update(record.stages)
+    done = {run["digest"]: run["steps"] for one in old for run in one.stage_runs}
+    ended = sum(steps for digest, steps in done.items() if digest not in needed)
+    return ended + sum(_cut_short(one, *costs[one.key.cell]) for one in old)
+
+
+def _cut_short(record: TrialRecord, opening: int, target: int) -> int:
+    """Steps of the stage at which an earlier generation of a trial ended; none where it came to its last stage.
+
+    One that failed there counts as if it had come to its end, and one that was left open by its last score.
+    """
+    if record.state is State.PRUNED:
+        return target - record.steps_saved
+    if record.state is State.OPEN:
+        return record.scored[-1][0] if record.scored else 0
+    evaluated = record.key.phase is Phase.CONFIRMATION
+    trained = record.stages[:-1] if evaluated else record.stages
+    missing = set(trained) - {run["digest"] for run in record.stage_runs}
+    if record.state is State.FINISHED or not missing:
+        return 0
+    return target if len(missing) == 1 else opening
 
 
 def _cumulative(sweep: Sweep, cell: Cell) -> list[float]:
@@ -110,7 +169,8 @@ def steps_spent(costs: tuple[int, int], search: Iterable[TrialRecord]) -> int:
     opening, target = costs
     settings, steps = set(), 0
     for record in search:
-        settings.add(tuple(sorted(intermediate(record.draws).items())))
+        # other versions of the libraries make another stage of the same setting
+        settings.add((tuple(sorted(intermediate(record.draws).items())), record.stages[-2:-1]))
         steps += target - (record.steps_saved if record.state is State.PRUNED else 0)
     return steps + opening * len(settings)
 

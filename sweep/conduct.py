@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from sweep.selected import selected_score
 from sweep.selection_score import SelectionScore
 from sweep.standing import Standing
 from trainables.catalogue.task import Role
+from trainables.faults import refuse
 from trainables.scores import Done, Event, Failed, Progress, Score
 from trainables.stages import Training
 
@@ -96,7 +97,9 @@ class Conductor:
         everything = [entry for mine in self._happenings.values() for entry in mine.values()]
         self.gang_seconds: Callable[[], float] = float
         """Seconds that the gangs of this run have spent on stages so far; whoever runs them says so."""
-        self._purse = Purse(sweep, everything, clock, lambda: self.gang_seconds())
+        self._purse = Purse(
+            sweep, everything, clock, lambda: self.gang_seconds(), lambda: self.records.values(), ledger.seconds_run()
+        )
         begun = [
             key for key, mine in self._happenings.items() if any(e.what is not What.WITHHELD for e in mine.values())
         ]
@@ -203,6 +206,9 @@ class Conductor:
         Always those confirmations whose training stands but whose evaluation is another now, as when a test language
         joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
         those that failed; with `outdated` those that other library versions, another precision or another device made.
+
+        Raises:
+            Invalid: before any is begun, where the budget does not pay for all that was asked for.
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen = []
@@ -217,9 +223,26 @@ class Conductor:
                 path = self._path(record.key, record.values, record.seed)
                 if _digests(path[:-1]) == record.stages[:-1] and path[-1].digest != record.stages[-1]:
                     chosen.append(record)
+        if failed or outdated:
+            refuse(f"the budget of sweep {self.sweep.name!r}", self._unpaid(chosen))
         for record in chosen:
             self._propose_anew(record, self._path(record.key, record.values, record.seed))
         return len(chosen)
+
+    def _unpaid(self, chosen: Iterable[TrialRecord]) -> Iterator[str]:
+        """Why the budget does not pay for trials to be begun anew.
+
+        All of them or none: a table of which part was made anew would compare cells that other versions made.
+        """
+        records = self.records
+        for record in chosen:
+            path = self._path(record.key, record.values, record.seed)
+            fresh = {"state": State.OPEN, "scored": (), "stage_runs": (), "steps_saved": 0}
+            before = (*record.before, replace(record, before=()))
+            made = {"stages": _digests(path), "made_with": self._made_with, "before": before}
+            records[record.key] = replace(record, **fresh, **made)
+        if fault := self._purse.unpaid(records.values()):
+            yield fault
 
     def outdated(self) -> dict[str, int]:
         """What made ended trials of this sweep and makes no new ones, with how many: as `torch 2.12.0, now 2.13.0`.
@@ -253,9 +276,10 @@ class Conductor:
         return asked and bool(record.made_with) and record.made_with != self._made_with
 
     def _reported(self, record: TrialRecord) -> bool:
-        """Whether a confirmation is of the present winner of its cell."""
+        """Whether a confirmation is of the present winner of its cell, on a seed that the definition names."""
         best = self._winner(self.cells[record.key.cell])
-        return best is not None and record.winner == best.key.number
+        named = record.seed in self.sweep.confirmation_seeds
+        return named and best is not None and record.winner == best.key.number
 
     def leaves(self, cell: str) -> set[str]:
         """The target outputs of a cell worth keeping: its leader's so far, and those of the leader's confirmations."""
@@ -367,8 +391,9 @@ class Conductor:
         begun = {record.seed for record in self.records.values() if record.key.phase is Phase.CONFIRMATION}
         steps, runs = len(set(self.sweep.confirmation_seeds) - begun) * budget.preparation_steps(self.sweep), 0
         for cell in self.sweep.cells:
-            done = sum(record.state is not State.OPEN for record in self._confirmations(cell, self._winner(cell)))
-            missing = max(0, len(self.sweep.confirmation_seeds) - done)
+            of_winner = self._confirmations(cell, self._winner(cell))
+            done = {record.seed for record in of_winner if record.state is not State.OPEN}
+            missing = len(set(self.sweep.confirmation_seeds) - done)
             steps += missing * sum(self._purse.costs(cell))
             runs += missing
         return steps, runs

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import log_ndtr
@@ -18,7 +18,7 @@ from scipy.special import log_ndtr
 from search_spaces.domains import Choice, Domain, Integers, LogRange
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
-from sweep.points import setting_of_group, stage_costs, used_again
+from sweep.points import draws_now, setting_of_group, shares_used, stage_costs, used_again
 from sweep.records import State, TrialRecord
 from sweep.search import ExpectedGain
 
@@ -43,7 +43,8 @@ def choose(
 ) -> Chosen:
     """Where the next search trial of a cell with an intermediate stage is made, if `left` steps can be spent on it."""
     number = max(before) + 1
-    scored = [record for record in before.values() if _score(record) is not None]
+    ended = (record for record in before.values() if _score(record) is not None)
+    scored = [replace(record, draws=draws_now(sweep, cell, record)) for record in ended]
     if number < how.first or len(scored) < _LEAST:
         return Chosen(intermediate=setting_of_group(sweep, cell, before, number, how.fan_out))
     domains = sweep.parameters(cell)
@@ -58,9 +59,9 @@ def choose(
         candidates += _candidates(domains, setting, best, _REUSING, random)
     price += [target] * (len(candidates) - len(price))
     gains = _log_expected_improvement(
-        np.array([_features(sweep, cell, domains, record.draws) for record in scored]),
+        np.array([_features(domains, record.draws, shares_used(sweep, cell, record)) for record in scored]),
         np.array([_score(record) for record in scored], dtype=float),
-        np.array([_features(sweep, cell, domains, draws) for draws in candidates]),
+        np.array([_features(domains, draws, sweep.space.values(cell, draws)) for draws in candidates]),
         seed,
     )
     worth = np.where(np.array(price) <= left, gains - np.log(price), -np.inf)
@@ -82,7 +83,7 @@ def _candidates(
 ) -> Iterable[dict[str, float]]:
     """Draws from everywhere, then as many near the best trial; what is fixed is in all of them."""
     free = [name for name in domains if name not in fixed]
-    middle = [_place(domains[name], best[name]) if name in best else 0.5 for name in free]
+    middle = [_place(domains[name], best[name]) for name in free]
     everywhere = random.random((count, len(free)))
     near = np.clip(np.array(middle) + _NEAR * random.standard_normal((count, len(free))), 0.0, 1.0)
     for row in np.concatenate([everywhere, near]):
@@ -112,18 +113,19 @@ def _at(domain: Domain, place: float) -> float:
     return min(high, max(low, value))
 
 
-def _features(sweep: Sweep, cell: Cell, domains: Mapping[str, Domain], draws: Mapping[str, float]) -> list[float]:
-    """What the process sees of a point: places in 0..1, options as indicators, shares instead of their draws."""
-    known = {name: draws[name] if name in draws else _at(domain, 0.5) for name, domain in domains.items()}
-    values = sweep.space.values(cell, known)
+def _features(domains: Mapping[str, Domain], draws: Mapping[str, float], shares: Mapping[str, float]) -> list[float]:
+    """What the process sees of a point: places in 0..1, options as indicators, shares instead of their draws.
+
+    A trial of a space that was wider lies where it lay: below 0 or above 1, or at no option.
+    """
     found: list[float] = []
     for name, domain in domains.items():
         if name.startswith("share."):
-            found.append(values[name])
+            found.append(shares[name])
         elif isinstance(domain, Choice):
-            found += [float(option == known[name]) for option in domain.options]
+            found += [float(option == draws[name]) for option in domain.options]
         else:
-            found.append(_place(domain, known[name]))
+            found.append(_place(domain, draws[name]))
     return found
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from sweep.meter import seconds_run
 from sweep.records import Happening, Phase, TrialKey, What
 from trainables.faults import Invalid
 from trainables.whole_files import put_whole
@@ -109,6 +110,10 @@ class Ledger:
             self._known = loose.keys() | folded.keys()
         found = loose | folded
         return [found[name] for name in sorted(found)]
+
+    def seconds_run(self) -> float:
+        """Seconds that the sweep has run, as was kept beside the ledger while it did: entries can be hours apart."""
+        return seconds_run(self.filesystem, self.directory.rpartition("/")[0])
 
     def table(self) -> pa.Table:
         """All that has been recorded as it lies there, in no order: for looking at very many trials at once."""

@@ -1,4 +1,4 @@
-"""What gangs and machines of a sweep have spent over all its runs, and which ceiling it reaches; stops none."""
+"""What a sweep has spent over all its runs, its gangs and its machines, and which ceiling it reaches; stops none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ FILE = "spent.json"
 KEEP_SECONDS = 60.0
 
 
+def seconds_run(filesystem: pafs.FileSystem, folder: str) -> float:
+    """Seconds that a sweep has run, as its meter last kept them in its folder; 0 where none did."""
+    return (read_json(filesystem, f"{folder}/{FILE}") or {}).get("seconds", 0.0)
+
+
 class Meter:
     """Counts on from what earlier runs of the sweep have left beside its ledger.
 
@@ -34,7 +39,8 @@ class Meter:
         self._gang_hours_before = before.get("gang_hours", 0.0)
         self.gang_hours = self._gang_hours_before
         self.node_hours = before.get("node_hours", 0.0)
-        self._looked = self._kept = clock()
+        self._seconds_before = before.get("seconds", 0.0)
+        self._begun = self._looked = self._kept = clock()
 
     def saw(self, *, machines: int, gang_hours: float) -> str:
         """Count `machines` that have stood since the last look, and the hours of all gangs in this run; why no more
@@ -57,8 +63,12 @@ class Meter:
 
     def keep(self) -> None:
         """Leave what has been spent for the next run; a storage that cannot be written costs that count alone."""
-        spent = {"gang_hours": round(self.gang_hours, 4), "node_hours": round(self.node_hours, 4)}
         self._kept = self._clock()
+        spent = {
+            "gang_hours": round(self.gang_hours, 4),
+            "node_hours": round(self.node_hours, 4),
+            "seconds": round(self._seconds_before + self._kept - self._begun, 1),
+        }
         try:
             put_whole(self._filesystem, self._path, json.dumps(spent).encode())
         except OSError as error:

@@ -91,7 +91,7 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
         reason = _absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [row["remark"], standing.missing(cell.name)]
+    remarks = [row["remark"], standing.missing(cell.name), standing.kept(cell.name)]
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])

@@ -32,19 +32,43 @@ def extent(sweep: Sweep, cell: Cell) -> Extent:
     return sweep.space.extent(cell, sweep.settings_before(cell), sweep.target_settings)
 
 
+def draws_now(sweep: Sweep, cell: Cell, record: TrialRecord) -> dict[str, float]:
+    """The draws of a trial for each parameter of the space as it is now, whether it holds them or not.
+
+    One that joined the space after the trial was made stood at its default then.
+    """
+    names = sweep.parameters(cell).keys()
+    default = {} if names <= record.draws.keys() else default_draws(sweep, cell)
+    return {name: record.draws[name] if name in record.draws else default[name] for name in names}
+
+
+def shares_used(sweep: Sweep, cell: Cell, record: TrialRecord) -> dict[str, float]:
+    """The shares that a trial was trained with, which other bounds would make others of; empty where none is searched.
+
+    A trial that says nothing of its shares has those of its draws.
+    """
+    if not cell.searches_shares:
+        return {}
+    made = sweep.space.values(cell, draws_now(sweep, cell, record))
+    return {name: record.values.get(name, share) for name, share in made.items() if name.startswith("share.")}
+
+
 def used_again(sweep: Sweep, cell: Cell, record: TrialRecord) -> dict[str, float]:
     """The intermediate draws of a trial, if they make the same setting in the present space; empty where they do not.
 
-    The space may have been edited since: an option dropped, a parameter added, shares bounded otherwise.
+    The space may have been edited since: an option dropped, a parameter taken out that did not stand at its default,
+    shares bounded otherwise.
     """
     domains = {name: d for name, d in sweep.parameters(cell).items() if not name.startswith("target.")}
-    draws = intermediate(record.draws)
-    if domains.keys() != draws.keys() or not all(draws[name] in domain for name, domain in domains.items()):
+    draws = intermediate(draws_now(sweep, cell, record))
+    if not all(draws[name] in domain for name, domain in domains.items()):
         return {}
-    made = sweep.space.values(cell, record.draws)
-    shares = {name: share for name, share in made.items() if name.startswith("share.")}
-    same = all(math.isclose(share, record.values.get(name, share), abs_tol=1e-9) for name, share in shares.items())
-    return draws if same else {}
+    gone = {name: value for name, value in intermediate(record.draws).items() if name not in domains}
+    if gone and not extent(sweep, cell).holds(gone):
+        return {}
+    made = sweep.space.values(cell, draws)
+    shares = shares_used(sweep, cell, record)
+    return draws if all(math.isclose(made[name], share, abs_tol=1e-9) for name, share in shares.items()) else {}
 
 
 def setting_of_group(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from search_spaces.transfer_grid import Cell
 from sweep import budget
 from sweep.definition import Sweep
 from sweep.plan import plan
-from sweep.points import stage_costs
-from sweep.records import Happening, TrialRecord, What
+from sweep.points import draws_now, stage_costs
+from sweep.records import Happening, Phase, TrialRecord, What
 
 
 class Purse:
     """What has been spent so far, by the ledger and by the clock of this run.
 
     `clock` gives seconds from any beginning; `gang_seconds` those that the gangs of this run have spent on stages, also
-    on attempts that came to nothing: pruned, failed or lost.
+    on attempts that came to nothing: pruned, failed or lost. `records` gives all trials of the sweep; `seconds_run` is
+    how long it has run by what was kept beside its ledger, whose entries may be hours apart.
     """
 
     def __init__(
@@ -27,11 +29,16 @@ class Purse:
         happenings: Iterable[Happening],
         clock: Callable[[], float],
         gang_seconds: Callable[[], float] = float,
+        records: Callable[[], Iterable[TrialRecord]] = tuple,
+        seconds_run: float = 0.0,
     ) -> None:
         self.sweep = sweep
-        self.allowance = budget.allowance(sweep)
+        self._records = records
+        self._allowance: budget.Allowance | None = None
+        if math.isfinite(sweep.budget.optimiser_steps):
+            budget.allowance(sweep)  # or it is refused
         self._clock, self._begun = clock, clock()
-        self._elapsed_before = self._spent_before = 0.0
+        self._elapsed_before, self._spent_before = seconds_run, 0.0
         self._gang_seconds = gang_seconds
         self._steps = 0
         self._seconds = 0.0
@@ -44,6 +51,8 @@ class Purse:
     def took(self, happening: Happening, *, before: bool = True) -> None:
         """Count what a happening says was spent; `before` this run began, or in it."""
         payload = happening.payload
+        if happening.what is What.PROPOSED and happening.generation:
+            self._allowance = None
         if before:
             self._elapsed_before = max(self._elapsed_before, payload.get("elapsed", 0.0))
             self._spent_before = max(self._spent_before, payload.get("spent", 0.0))
@@ -55,7 +64,7 @@ class Purse:
                 self._evaluations.append(payload["seconds"])
 
     def elapsed(self) -> float:
-        """Seconds that the sweep has run, over all its runs, as far as the ledger knows."""
+        """Seconds that the sweep has run, over all its runs, as far as is written down."""
         return self._elapsed_before + self._clock() - self._begun
 
     def spent(self) -> float:
@@ -80,10 +89,50 @@ class Purse:
             return f"{self.gpu_hours():.2f} of {stated.gpu_hours:g} GPU-hours are spent"
         return ""
 
+    @property
+    def allowance(self) -> budget.Allowance:
+        """What the steps of the budget divide into, without those that went into what was made anew since."""
+        if self._allowance is None:
+            limited = math.isfinite(self.sweep.budget.optimiser_steps)
+            surplus = budget.surplus(self._records(), self._all_costs()) if limited else 0
+            self._allowance = budget.allowance(self.sweep, surplus)
+        return self._allowance
+
+    def unpaid(self, records: Iterable[TrialRecord]) -> str:
+        """Why the steps of the budget do not pay for these trials, some of which are to be made anew; empty where they
+        do, whatever the search may take besides.
+        """
+        if math.isinf(self.sweep.budget.optimiser_steps):
+            return ""
+        everything, stated = list(records), self.sweep.budget.optimiser_steps
+        surplus = budget.surplus(everything, self._all_costs())
+        spent = {cell.name: self._spent_on(cell, _search_of(cell, everything)) for cell in self.sweep.cells}
+        allowed = budget.allowance(self.sweep, surplus)
+        most = {name: max(steps, spent[name]) for name, steps in allowed.search.items()}
+        if allowed.set_aside + surplus + sum(most.values()) <= stated:
+            return ""
+        return (
+            f"optimiser_steps must pay for trials that are made anew beside the {surplus:,} steps that went into "
+            f"what they replace, {budget.least_steps(self.sweep, surplus, spent):,.0f} together, got {stated:,.0f}; "
+            "raise it, or leave them as they are"
+        )
+
     def left(self, cell: Cell, search: Iterable[TrialRecord]) -> float:
         """Optimiser steps that the search of a cell may still take."""
         whole = self.allowance.search[cell.name]
-        return whole if math.isinf(whole) else whole - budget.steps_spent(self.costs(cell), search)
+        return whole if math.isinf(whole) else max(0, whole - self._spent_on(cell, search))
+
+    def _spent_on(self, cell: Cell, search: Iterable[TrialRecord]) -> int:
+        """Steps of the search of a cell; a parameter that joined the space since stood at its default."""
+        names = self.sweep.parameters(cell).keys()
+        now = (
+            record if record.draws.keys() == names else replace(record, draws=draws_now(self.sweep, cell, record))
+            for record in search
+        )
+        return budget.steps_spent(self.costs(cell), now)
+
+    def _all_costs(self) -> dict[str, tuple[int, int]]:
+        return {cell.name: self.costs(cell) for cell in self.sweep.cells}
 
     def costs(self, cell: Cell) -> tuple[int, int]:
         """Steps of an intermediate setting of a cell, and of a target run; counted once."""
@@ -137,6 +186,10 @@ class Purse:
             return self._seconds / self._steps
         guessed = plan(self.sweep)
         return guessed.seconds * self.sweep.gangs.count / max(1, guessed.steps)
+
+
+def _search_of(cell: Cell, records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    return [record for record in records if record.key.cell == cell.name and record.key.phase is Phase.SEARCH]
 
 
 def withheld(happenings: Iterable[Happening], counts: dict[str, int], identity: int) -> dict[str, str]:

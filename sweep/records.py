@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -119,6 +119,8 @@ class TrialRecord:
     target: str = ""
     evaluation: str = ""
     steps_saved: int = 0
+    before: tuple[TrialRecord, ...] = ()
+    """The trial in its earlier generations, in their order; these have none themselves."""
 
 
 def trial_records(happenings: Iterable[Happening]) -> dict[TrialKey, TrialRecord]:
@@ -160,9 +162,14 @@ def _record(key: TrialKey, happenings: list[Happening]) -> TrialRecord | None:
     proposals = {entry.generation: entry.payload for entry in happenings if entry.what is What.PROPOSED}
     if not proposals:
         return None
-    generation = max(proposals)
-    proposed = proposals[generation]
-    mine = (entry for entry in happenings if entry.generation == generation)
+    *before, latest = (
+        _of_generation(key, generation, proposals[generation], [e for e in happenings if e.generation == generation])
+        for generation in sorted(proposals)
+    )
+    return replace(latest, before=tuple(before)) if before else latest
+
+
+def _of_generation(key: TrialKey, generation: int, proposed: dict[str, Any], mine: Iterable[Happening]) -> TrialRecord:
     ordered = sorted(mine, key=lambda happening: (happening.what, happening.sequence))
     ending = next((entry for entry in ordered if entry.what in _ENDINGS), None)
     end = ending.payload if ending else {}

@@ -60,15 +60,29 @@ class GaussianProcess:
 class CmaEs:
     """Covariance matrix adaptation, for budgets of a hundred trials and more.
 
-    It needs at least two numbers and knows no `Choice`: a cell without them is searched by `Tpe()`, as the plan says.
+    It needs at least two numbers, knows no `Choice`, and draws whole points: a cell that is not so, or whose settings
+    serve several trials, is searched by `Tpe()`, as the plan says.
     """
 
     startup_trials: int = 1
+    """Trials drawn at random, after the default one, before it takes over."""
+    population: int = 0
+    """Draws of one generation; 0 for as many as Hansen's rule has for n numbers, 4 + 3 ln n."""
+    margin: bool = False
+    """Whether `Integers` keep some chance to change, in cells that have any (Hamano et al. 2022): without it whole
+    numbers freeze as the steps become small."""
 
     name = "cmaes"
 
     def __post_init__(self) -> None:
-        refuse("CmaEs", _counts(self, (("startup_trials", 1),)))
+        refuse("CmaEs", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        yield from _counts(self, (("startup_trials", 1), ("population", 0)))
+        if self.population in (1, 2, 3):
+            yield f"population must be 0, for Hansen's rule, or at least 4, got {self.population}"
+        if not isinstance(self.margin, bool):
+            yield f"margin must be True or False, got {self.margin!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +226,9 @@ class Budget:
     """
 
     optimiser_steps: float = math.inf
-    """Over the whole sweep. Divided so that every cell affords as many trials as any other: the trials are the same for
-    any number of gangs."""
+    """Over the whole sweep, with what went into trials that were made anew since. Divided so that every cell affords as
+    many trials as any other: the trials are the same for any number of gangs. Steps that a killed process did twice are
+    not counted, nor are confirmations of a winner that a larger budget has overtaken."""
     wall_clock_hours: float = math.inf
     """While the sweep runs, over all its runs. It depends on the machine how many trials that is."""
     gpu_hours: float = math.inf

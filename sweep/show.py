@@ -143,7 +143,7 @@ def _status(standing: Standing, cell: str) -> list[str]:
         f"{ended}/{standing.cell(cell).trials}" + (f" ({', '.join(counts)})" if counts else ""),
         f"{best.score:.3f} (trial {best.key.number})" if best else ".",
         f"{len(standing.confirmations(cell))}/{len(standing.seeds)}",
-        "; ".join(words for words in (standing.missing(cell), _withheld(standing, cell)) if words),
+        "; ".join(words for words in (standing.missing(cell), standing.kept(cell), _withheld(standing, cell)) if words),
     ]
 
 

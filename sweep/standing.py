@@ -143,12 +143,32 @@ class Standing:
         return self._superseded
 
     def confirmations(self, cell: str) -> tuple[TrialRecord, ...]:
-        """The finished runs of a cell that are reported, one per seed, in order of seeds."""
+        """The finished runs of a cell that are reported, one per seed of the definition, in order of seeds."""
         by_seed: dict[int, TrialRecord] = {}
-        for record in self._of(Phase.CONFIRMATION, cell):
-            if record.state is State.FINISHED and record.key not in self._superseded:
+        for record in self._current(cell):
+            if record.state is State.FINISHED:
                 by_seed.setdefault(record.seed, record)
         return tuple(by_seed[seed] for seed in sorted(by_seed))
+
+    def unnamed(self) -> frozenset[TrialKey]:
+        """The confirmations of leading trials on seeds that the definition names no more; kept, and not reported."""
+        return self._unnamed
+
+    def kept(self, cell: str) -> str:
+        """How many finished runs of a cell are not reported since the definition no longer names their seeds, in words;
+        empty for none: whoever takes a seed out has seen what it gave.
+        """
+        seeds = sorted(
+            {
+                self.records[key].seed
+                for key in self._unnamed
+                if key.cell == cell and self.records[key].state is State.FINISHED
+            }
+        )
+        if not seeds:
+            return ""
+        runs = "a run" if len(seeds) == 1 else f"{len(seeds)} runs"
+        return f"{runs} on seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, taken out since, not reported"
 
     def missing(self, cell: str) -> str:
         """Why a cell has no reported run, or fewer than it has seeds; empty where it has them all."""
@@ -161,8 +181,7 @@ class Standing:
         if cell not in self._leaders and self.cell(cell).trials:
             failed = next((record.reason for record in search if record.state is State.FAILED), "")
             return "no search trial has finished" + (f"; one failed: {failed}" if failed else "")
-        current = [r for r in self._of(Phase.CONFIRMATION, cell) if r.key not in self._superseded]
-        failures = [f"seed {r.seed} failed: {r.reason}" for r in current if r.state is State.FAILED]
+        failures = [f"seed {r.seed} failed: {r.reason}" for r in self._current(cell) if r.state is State.FAILED]
         waiting = len(set(self.seeds) - done) - len(failures)
         counted = [f"{len(done)} of {len(self.seeds)} seeds confirmed"] if waiting > 0 or not failures else []
         return "; ".join(counted + failures)
@@ -181,8 +200,9 @@ class Standing:
     def ran_out(self) -> bool:
         """Whether all that is missing is what the budget does not pay for."""
         short = [cell.name for cell in self.cells if not self.complete(cell.name)]
+        aside = self._outside | self._unnamed
         failed = any(
-            record.state is State.FAILED and record.key not in self._outside
+            record.state is State.FAILED and record.key not in aside
             for record in self.records.values()
             if record.key.cell in short
         )
@@ -225,6 +245,19 @@ class Standing:
             and record.winner is not None  # published numbers repeat no search trial
             and (key.cell not in leaders or record.winner != leaders[key.cell])
         )
+
+    @cached_property
+    def _unnamed(self) -> frozenset[TrialKey]:
+        return frozenset(
+            key
+            for key, record in self.records.items()
+            if key.phase is Phase.CONFIRMATION and key not in self._superseded and record.seed not in self.seeds
+        )
+
+    def _current(self, cell: str) -> list[TrialRecord]:
+        """The confirmations of the leader of a cell on the seeds of the definition, whatever became of them."""
+        aside = self._superseded | self._unnamed
+        return [record for record in self._of(Phase.CONFIRMATION, cell) if record.key not in aside]
 
     @cached_property
     def _by_cell(self) -> dict[tuple[Phase, str], list[TrialRecord]]:

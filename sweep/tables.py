@@ -25,6 +25,9 @@ from trainables.whole_files import put_whole
 #: The language that the tasks are trained in.
 SOURCE_LANGUAGE = "en"
 
+#: What stands beside a confirmation that is not reported, since the definition was edited.
+UNNAMED = "its seed is none of those that the definition names now"
+
 #: What stands beside a search trial that counts no more, since the space was edited.
 OUTSIDE = "its values lie outside the space as it is now"
 
@@ -35,7 +38,8 @@ def trials(standing: Standing) -> pa.Table:
     parameters = sorted(used | set(standing.parameters))
     roles = {cell.name: str(cell.role) for cell in standing.cells}
     leading = {record.key for record in standing.leaders().values()}
-    superseded, outside = standing.superseded(), standing.outside()
+    superseded = standing.superseded()
+    aside = dict.fromkeys(standing.outside(), OUTSIDE) | dict.fromkeys(standing.unnamed(), UNNAMED)
     rows = [
         {
             "sweep": standing.sweep,
@@ -53,7 +57,7 @@ def trials(standing: Standing) -> pa.Table:
             "steps_saved": record.steps_saved,
             "target_stage": record.target,
             "evaluation_stage": record.evaluation,
-            "reason": record.reason or (OUTSIDE if record.key in outside else ""),
+            "reason": record.reason or aside.get(record.key, ""),
             **{f"value.{name}": record.values.get(name) for name in parameters},
         }
         for record in standing.records.values()
@@ -85,12 +89,12 @@ def scores(standing: Standing, stored: Scores) -> pa.Table:
     """One row per score: the search's dev scores, and per language the test scores of the reported confirmations.
 
     Every trial has at least one row, and every reported confirmation one per language: what is missing is a row
-    without a value and with a reason. Superseded confirmations are left out.
+    without a value and with a reason. Confirmations that are superseded or on a seed taken out since are left out.
     """
-    superseded = standing.superseded()
+    left_out = standing.superseded() | standing.unnamed()
     rows = []
     for record in standing.records.values():
-        if record.key in superseded:
+        if record.key in left_out:
             continue
         mine = {
             "sweep": standing.sweep,

@@ -9,7 +9,9 @@ from search_spaces import grid
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
 from sweep.points import (
+    default_values,
     effective,
+    extent,
     grid_points,
     mixture_steps,
     seed_of,
@@ -26,7 +28,12 @@ _MOST = 10_000
 
 def next_of_grid(sweep: Sweep, cell: Cell, sampler: Grid, before: Iterable[TrialRecord]) -> dict[str, float]:
     """The first point of the grid that no trial has tried; the last where all are, which no plan asks for."""
-    tried = {effective(sweep, cell, record.values) for record in before}
+    default, here = default_values(sweep, cell), extent(sweep, cell)
+    tried = set()
+    for record in before:
+        if here.holds(record.values):  # what joined the space since stood at its default, and so did what left it
+            now = default | {name: value for name, value in record.values.items() if name in default}
+            tried.add(effective(sweep, cell, now))
     points = grid_points(sweep, cell, sampler)
     untried = (p for p in points if effective(sweep, cell, sweep.space.values(cell, p)) not in tried)
     return next(untried, points[-1])

@@ -1,7 +1,8 @@
 """Gangs that write down every optimiser step as they begin it, beside the storage; changes nothing that they make.
 
 `watch()` in a definition file puts them in the place of the usual runners for that run of the sweep. What a killed
-process did is in no ledger: this is how a test learns of steps that were run twice.
+process did is in no ledger: this is how a test learns of steps that were run twice. A stage without steps, which
+evaluates, is one line, of step 0.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from trainables import rehearsal
 from trainables.gangs import RUNNERS, GangKind
 from trainables.stages import Stage
+from trainables.store import Store
 
 #: Beside `stages` in the storage: a file for each stage, a line for each step, `attempt step steps-of-the-stage`.
 FOLDER = "steps-begun"
@@ -33,6 +35,8 @@ def watch() -> None:
 def rehearse_stage(stage: Stage, *, output: Path, checkpoints: Any, cancelled: Callable[[], bool], **given: Any) -> Any:
     """As `trainables.rehearsal.run_stage`."""
     step, note = checkpoints.load()[0], _pen(stage, output)
+    if not stage.steps:
+        note(0)
 
     def asked() -> bool:
         nonlocal step
@@ -50,6 +54,8 @@ def train_stage(stage: Stage, *, output: Path, **given: Any) -> Any:
     from trainables.training import loop
 
     note, usual = _pen(stage, output), loop.Attempt
+    if not stage.steps:
+        note(0)
 
     class Watched(usual):
         def _step(self, step: int, *rest: Any) -> bool:
@@ -90,7 +96,7 @@ class Begun:
 
 
 def attempts(storage: Path) -> Iterator[list[Begun]]:
-    """The attempts at each stage, in their order.
+    """The attempts at each stage that has steps, in their order.
 
     Raises:
         AssertionError: where an attempt left out a step, or came back after another had begun.
@@ -99,15 +105,31 @@ def attempts(storage: Path) -> Iterator[list[Begun]]:
         begun: dict[str, list[int]] = {}
         last = ""
         for line in path.read_text().splitlines():
-            attempt, step, _ = line.split()
+            attempt, step, steps = line.split()
+            if steps == "0":
+                continue
             assert attempt == last or attempt not in begun, f"{path.name}: {attempt} came back"
             last = attempt
             begun.setdefault(attempt, []).append(int(step))
         for attempt, steps in begun.items():
             assert steps == list(range(steps[0], steps[-1] + 1)), f"{path.name}: {attempt} ran {steps}"
-        yield [
-            Begun(digest=path.name, attempt=attempt, first=steps[0], last=steps[-1]) for attempt, steps in begun.items()
-        ]
+        if begun:
+            yield [
+                Begun(digest=path.name, attempt=attempt, first=steps[0], last=steps[-1])
+                for attempt, steps in begun.items()
+            ]
+
+
+def begun_when_done(storage: Path) -> list[str]:
+    """The stages, evaluations among them, that were begun again after the attempt whose output counts."""
+    store, found = Store(storage), []
+    for path in sorted((storage / FOLDER).iterdir()):
+        manifest = store.find(path.name)
+        last = path.read_text().splitlines()[-1].split()[0]
+        if manifest is not None and manifest.attempt != last:
+            kind = manifest.stage.kind
+            found.append(f"{kind} {path.name} was done by attempt {manifest.attempt}, and {last} began after it")
+    return found
 
 
 def in_mid_stage(storage: Path, *, beyond: int = 0) -> bool:

@@ -16,6 +16,7 @@ from sweep.cli import main
 from sweep.conduct import Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
+from sweep.meter import KEEP_SECONDS, Meter
 from sweep.plan import plan
 from sweep.plan_text import plan_text
 from sweep.records import Phase, State, What
@@ -123,6 +124,94 @@ def test_gpu_hours_without_a_gpu_are_refused():
         small_sweep(budget=Budget(gpu_hours=3))
 
 
+# What is made anew
+
+
+def all_steps(ledger: MemoryLedger) -> int:
+    """Optimiser steps that all generations of all trials ran, pruned ones up to the step at which they stopped."""
+    stages = sum(entry.payload["steps_executed"] for entry in ledger.happenings() if entry.what is What.STAGE)
+    return stages + sum(entry.payload["step"] for entry in ledger.happenings() if entry.what is What.PRUNED)
+
+
+def versions(monkeypatch, number: str) -> None:
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("torch", number),))
+
+
+def test_a_renewal_that_the_budget_does_not_pay_for_is_refused_before_it_begins_with_the_number_that_would(monkeypatch):
+    steps = SET_ASIDE + 120 + 2 * 240  # six trials of each cell
+    world, ledger = World(), MemoryLedger()
+    conducted(small(steps + 300), world, ledger)
+    assert all_steps(ledger) == steps
+    versions(monkeypatch, "99.1")
+    written = dict(ledger.entries)
+    for given in (steps + 300, 2 * steps - 1):
+        conductor = Conductor(small(given), ledger)
+        assert conductor.next() is None, "nothing more is asked for"
+        with pytest.raises(Invalid) as refused:
+            conductor.take_up(outdated=True)
+        assert refused.value.faults == (
+            f"optimiser_steps must pay for trials that are made anew beside the {steps:,} steps that went into "
+            f"what they replace, {2 * steps:,} together, got {given:,}; raise it, or leave them as they are",
+        )
+    assert ledger.entries == written
+    conductor = Conductor(small(2 * steps), ledger)
+    assert conductor.take_up(outdated=True) == 6 * 3 + 2 * 3
+    drive(conductor, world)
+    assert conductor.complete() and all_steps(ledger) == 2 * steps
+    versions(monkeypatch, "99.2")
+    with pytest.raises(Invalid, match=f"beside the {2 * steps:,} steps"):
+        Conductor(small(2 * steps), ledger).take_up(outdated=True)
+
+
+def renewed(first: float, second: float, width: int, monkeypatch) -> tuple[Conductor, MemoryLedger]:
+    """A sweep that its budget cut short, made anew under other versions and a larger budget."""
+    world, ledger = World(), MemoryLedger()
+    versions(monkeypatch, "99.1")
+    conducted(small(first, trials=20, pruner=Median(trials_before=1)), world, ledger)
+    versions(monkeypatch, "99.2")
+    conductor = Conductor(small(second, trials=20, pruner=Median(trials_before=1)), ledger)
+    conductor.take_up(outdated=True)
+    drive(conductor, world, width=width, choose=Random(width).randrange)
+    return conductor, ledger
+
+
+@pytest.mark.parametrize("second", [2400, 3000])
+def test_after_a_renewal_the_search_goes_on_with_what_is_left_and_with_the_same_trials_for_any_number_of_gangs(
+    second, monkeypatch
+):
+    conductor, ledger = renewed(1000, second, 1, monkeypatch)
+    assert all_steps(ledger) <= second
+    assert conductor.standing().ran_out and "nli+qqp" in conductor.standing().withheld
+    new = [key for key, record in conductor.records.items() if key.phase is Phase.SEARCH and not record.before]
+    assert new or second == 2400, "what the renewal leaves pays for further trials"
+    assert what_happened(renewed(1000, second, 4, monkeypatch)[1]) == what_happened(ledger)
+    again = Conductor(conductor.sweep, ledger)
+    assert again.next() is None and again.remaining() == 0
+
+
+def test_trials_that_failed_and_are_tried_again_are_paid_for_twice():
+    steps = SET_ASIDE + 120 + 2 * 240
+    broken = World(fails=lambda stage: len(stage.tasks) == 2)
+    ledger = conducted(small(steps), broken)[1]
+    with pytest.raises(Invalid, match=f"beside the {6 * 40} steps that went into what they replace, {steps + 240:,}"):
+        Conductor(small(steps), ledger).take_up(failed=True)
+    conductor = Conductor(small(steps + 240), ledger)
+    assert conductor.take_up(failed=True) == 6
+    drive(conductor, World())
+    assert conductor.complete()
+
+
+def test_trials_of_which_the_ledger_lost_an_entry_are_taken_up_whatever_the_budget_since_they_cost_nothing():
+    steps = SET_ASIDE + 120 + 2 * 240
+    world, ledger = World(), MemoryLedger()
+    conducted(small(steps), world, ledger)
+    del ledger.entries["nli.search.00001.stage.000003"]
+    conductor = Conductor(small(steps), ledger)
+    assert conductor.take_up(failed=True, outdated=True) == 1
+    drive(conductor, world)
+    assert conductor.complete() and conductor._purse.allowance == allowance(small(steps))
+
+
 # Time
 
 
@@ -188,6 +277,22 @@ def test_the_clock_goes_on_where_an_earlier_run_left_it():
     world.now += 5000.0  # the machine was off
     again = Conductor(TIMED, ledger, clock=lambda: world.now)
     assert again._purse.elapsed() == pytest.approx(150, abs=1)
+
+
+def test_the_time_of_a_run_that_was_killed_in_the_middle_of_a_long_stage_is_counted_to_its_last_minute(tmp_path):
+    world, filesystem = Slow(), pafs.LocalFileSystem()
+    ledger = Ledger(filesystem, str(tmp_path), TIMED.name).open()
+    for run in (1, 2):
+        conductor = Conductor(TIMED, ledger, clock=lambda: world.now)
+        meter = Meter(filesystem, f"{tmp_path}/sweeps/{TIMED.name}", TIMED.gangs, clock=lambda: world.now)
+        assert conductor.next() is not None
+        for _ in range(230):  # 460 s in which no stage ends, looked at every other second; then it is killed
+            world.now += 2.0
+            meter.saw(machines=1, gang_hours=0.0)
+        again = Conductor(TIMED, ledger, clock=lambda: world.now)
+        assert run * (460 - KEEP_SECONDS) <= again._purse.elapsed() <= run * 460
+    world.now += 900.0 - again._purse.elapsed()
+    assert again.next() is None and set(again.standing().withheld) == {"none", "nli", "nli+qqp"}
 
 
 def test_when_the_time_is_over_nothing_is_begun_and_what_is_finished_counts():

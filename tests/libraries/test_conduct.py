@@ -104,6 +104,9 @@ class MemoryLedger:
     def happenings(self) -> list[Happening]:
         return [self.entries[name] for name in sorted(self.entries)]
 
+    def seconds_run(self) -> float:
+        return 0.0
+
 
 class Killed(BaseException):
     """The process is gone."""
@@ -125,6 +128,9 @@ class Mortal:
 
     def happenings(self) -> list[Happening]:
         return self.ledger.happenings()
+
+    def seconds_run(self) -> float:
+        return self.ledger.seconds_run()
 
 
 def drive(
@@ -306,7 +312,7 @@ def test_running_a_finished_sweep_again_hands_out_nothing_and_writes_nothing(ref
 def made_of(conductor: Conductor, scored: tuple | None = None) -> dict[TrialKey, TrialRecord]:
     """The trials without what may differ where some were begun anew: how often, and who trained what."""
     return {
-        key: replace(one, generation=0, stage_runs=(), scored=one.scored if scored is None else scored)
+        key: replace(one, generation=0, before=(), stage_runs=(), scored=one.scored if scored is None else scored)
         for key, one in conductor.records.items()
     }
 
@@ -575,7 +581,7 @@ def test_an_option_dropped_while_its_setting_is_being_used_again_opens_another(f
 
 
 @pytest.mark.parametrize("fan_out", [2, ExpectedGain(settings=2, fan_out=2)])
-def test_a_parameter_that_joins_the_space_keeps_all_trials_and_no_old_setting_passes_for_one_with_it(fan_out):
+def test_a_parameter_that_joins_the_space_keeps_all_trials_and_their_settings(fan_out):
     settings = replace(SWEEP.intermediate_settings, dropout=0.1)
     rates = {"learning_rate": LogRange(1e-4, 1e-2)}
 
@@ -591,6 +597,8 @@ def test_a_parameter_that_joins_the_space_keeps_all_trials_and_no_old_setting_pa
     for cell in (ALONE, MIXED):
         trials = searched(grown, cell.name)
         assert len(trials) == 9 and all("intermediate.dropout" in record.values for record in trials[5:])
+        if fan_out == 2:  # the group that was begun is ended with the setting that it has
+            assert trials[5].values["intermediate.dropout"] == 0.1 and trials[5].stages[-2] == trials[4].stages[-2]
 
 
 def test_a_value_that_joins_a_grid_is_met_with_all_others_and_nothing_is_tried_twice():
@@ -665,6 +673,34 @@ def test_another_confirmation_seed_is_added_to_those_that_are_there():
     assert [(record.key.cell, record.key.number, record.seed) for record in added] == [
         ("nli", 2, 9), ("nli+qqp", 2, 9), ("none", 2, 9),
     ]  # fmt: skip
+
+
+def test_a_seed_taken_out_is_kept_and_not_reported_and_all_cells_have_the_seeds_of_the_definition():
+    world = World()
+    first, ledger = conducted(replace(SWEEP, cells=(BASELINE, ALONE), confirmation_seeds=(1, 2, 3)), world)
+    fewer, _ = conducted(replace(SWEEP, confirmation_seeds=(1, 2)), world, ledger)
+    standing = fewer.standing()
+    for cell in SWEEP.cells:
+        assert [run.seed for run in standing.confirmations(cell.name)] == [1, 2], cell.name
+    assert fewer.complete() and all(fewer.records[key] == record for key, record in first.records.items())
+    kept = "a run on seed 3, taken out since, not reported"
+    assert [standing.kept(cell.name) for cell in SWEEP.cells] == [kept, kept, ""]
+    back, _ = conducted(replace(SWEEP, confirmation_seeds=(2, 3)), world, ledger)
+    assert back.complete() and len(back.records) == len(fewer.records) + 1, "that of the cell that joined is missing"
+    assert [run.seed for run in back.standing().confirmations("nli")] == [2, 3]
+
+
+def test_an_open_or_failed_confirmation_on_a_seed_taken_out_is_not_taken_up_and_nothing_is_missing():
+    fails = World(fails=lambda stage: stage.seed == 2)
+    first, ledger = conducted(replace(SWEEP, cells=(BASELINE,)), fails)
+    fewer = Conductor(replace(SWEEP, cells=(BASELINE,), confirmation_seeds=(1,)), ledger)
+    assert not first.complete() and fewer.complete() and fewer.standing().missing("none") == ""
+    assert fewer.standing().kept("none") == "", "one that failed gave nothing"
+    del ledger.entries["none.confirmation.00001.failed.000000"]
+    again = Conductor(replace(SWEEP, cells=(BASELINE,), confirmation_seeds=(1, 9)), ledger)
+    assert again.remaining() == 1
+    drive(again, fails)
+    assert again.complete() and [run.seed for run in again.standing().confirmations("none")] == [1, 9]
 
 
 def test_what_is_foreseen_begins_every_confirmation_that_is_yet_to_come_and_nothing_else():

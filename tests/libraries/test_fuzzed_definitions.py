@@ -85,7 +85,7 @@ SPACES = st.one_of(
 )
 SAMPLERS = st.one_of(
     built(Tpe, startup_trials=SMALL),
-    built(CmaEs, startup_trials=SMALL),
+    built(CmaEs, startup_trials=SMALL, population=st.integers(0, 6), margin=st.booleans()),
     # Fitted after three trials at the earliest, which is all that is asked of it here: fitting it loads torch.
     built(GaussianProcess, startup_trials=st.one_of(st.integers(3, 9), ODD.filter(lambda odd: odd is not True))),
     st.just(RandomDraws()),
@@ -177,7 +177,7 @@ FIELDS = {
     "storage_limit_bytes": st.one_of(st.floats(1, 1e12), NUMBER),
 }
 
-SAMPLED = (Tpe(), GaussianProcess(startup_trials=3), CmaEs(), Grid(points=2), RandomDraws())
+SAMPLED = (Tpe(), GaussianProcess(startup_trials=3), CmaEs(margin=True), Grid(points=2), RandomDraws())
 SOUND = {
     "gangs": st.just(REHEARSAL),
     "search": st.builds(Search, trials=st.integers(1, 4), sampler=st.sampled_from(SAMPLED)),

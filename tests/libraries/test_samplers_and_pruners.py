@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
+from optuna.trial import TrialState
 
 from search_spaces import Cell, Choice, Integers, LogRange, Range, Simplex, Space
+from search_spaces.mixing import draws_of
+from sweep import study
 from sweep.definition import Sweep
 from sweep.plan import plan
 from sweep.plan_text import plan_text
@@ -32,6 +38,7 @@ from sweep.study import propose, should_prune
 from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
+from trainables.faults import Invalid
 from trainables.settings import LoRA
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}
@@ -120,7 +127,29 @@ def test_every_draw_lies_in_its_domain_and_comes_back_from_json_as_it_was(name, 
         assert sweep.space.values(cell, back) == sweep.space.values(cell, entry.draws)
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes", "expected_gain"])
+def test_cma_es_past_its_first_generation_gives_the_same_mixtures_for_any_number_of_gangs():
+    sweep = sweep_of(NUMBERS, trials=16, sampler=CmaEs(population=6))
+    sweep = replace(sweep, cells=(BASELINE, MIXED), confirmation_seeds=(1,))
+    alone, ledger = conducted(sweep)
+    assert what_happened(conducted(sweep, World(), width=2, choose=Random(5).randrange)[1]) == what_happened(ledger)
+    with forgetful():
+        without = conducted(sweep)[0]
+    first = [key for key in alone.records if alone.records[key].values != without.records[key].values]
+    assert {key.cell for key in first} == {"none", "nli+qqp"}, "the claim is about what a generation has taught"
+
+
+@contextmanager
+def forgetful() -> Iterator[None]:
+    """CMA-ES without what earlier generations have taught it, as where each proposal begins a study of its own."""
+    kept = study._replayed
+    study._replayed = lambda before, distributions, sampler, _: study._study(before.values(), distributions, sampler)
+    try:
+        yield
+    finally:
+        study._replayed = kept
+
+
+@pytest.mark.parametrize("name", ["tpe", "expected_gain"])
 def test_a_sampler_that_learns_comes_closer_to_the_best_point_than_random_draws(name):
     sweep = sweep_of(NUMBERS, trials=30, **SEARCHES[name])
     blind = sweep_of(NUMBERS, trials=30, sampler=RandomDraws())
@@ -138,6 +167,70 @@ def test_cma_es_goes_on_through_generations_although_each_proposal_rebuilds_its_
     records = history(sweep, BASELINE, 48, lambda draws: peak(draws) - (10 * draws["target.weight_decay"] - 0.8) ** 2)
     scores = [entry.score for entry in records]
     assert sum(scores[-12:]) > 0.2 * sum(scores[1:13])
+
+
+def test_cma_es_comes_closer_to_the_best_point_than_without_what_its_generations_taught():
+    sweep = sweep_of(NUMBERS, trials=30, sampler=CmaEs())
+
+    def corner(draws: dict[str, float]) -> float:
+        return -sum(math.log10(draws[f"{where}.learning_rate"] / 8e-3) ** 2 for where in ("target", "intermediate"))
+
+    learned = history(sweep, ALONE, 30, corner)
+    with forgetful():
+        forgot = history(sweep, ALONE, 30, corner)
+    blind = history(sweep_of(NUMBERS, trials=30, sampler=RandomDraws()), ALONE, 30, corner)
+    last = [sum(entry.score for entry in found[15:]) for found in (learned, forgot, blind)]
+    assert last[0] > 0.8 * last[1] and last[0] > last[2]
+
+
+WHOLE = Space(target={"learning_rate": LogRange(1e-4, 1e-2), "warmup_steps": Integers(0, 3)})
+
+
+def one_warmup(draws: dict[str, float]) -> float:
+    return -(math.log10(draws["target.learning_rate"] / 2e-3) ** 2) - 0.5 * (draws["target.warmup_steps"] != 1)
+
+
+def test_whole_numbers_freeze_without_a_margin_and_go_on_changing_with_one():
+    last = []
+    for margin in (False, True):
+        records = history(sweep_of(WHOLE, trials=60, sampler=CmaEs(margin=margin)), BASELINE, 60, one_warmup)
+        last.append({entry.draws["target.warmup_steps"] for entry in records[40:]})
+    assert last[0] == {1} and len(last[1]) > 1
+
+
+def test_a_margin_learns_from_every_trial_whose_draw_comes_out_as_it_was_recorded(monkeypatch):
+    states: list[TrialState] = []
+    usual = study._replayed
+
+    def seen(*given):
+        made = usual(*given)
+        states[:] = [trial.state for trial in made.trials]
+        return made
+
+    monkeypatch.setattr(study, "_replayed", seen)
+    sweep = sweep_of(replace(WHOLE, shares=Simplex(0.1)), trials=14, sampler=CmaEs(margin=True))
+    records = history(sweep, MIXED, 12, one_warmup)
+    assert states == [TrialState.COMPLETE] * 11
+    edited = records[5].draws | {"target.learning_rate": 5e-3}
+    propose(sweep, MIXED, 12, [*records[:5], replace(records[5], draws=edited), *records[6:]])
+    assert states.count(TrialState.FAIL) >= 1 and states[5] is TrialState.FAIL
+
+
+def test_the_population_of_cma_es_is_as_stated_and_a_margin_changes_nothing_where_there_are_no_whole_numbers():
+    usual = history(sweep_of(NUMBERS, sampler=CmaEs()), BASELINE, 14, peak)
+    assert usual == history(sweep_of(NUMBERS, sampler=CmaEs(margin=True)), BASELINE, 14, peak)
+    assert usual == history(sweep_of(NUMBERS, sampler=CmaEs(population=6)), BASELINE, 14, peak), "4 + 3 ln 2 is 6"
+    larger = history(sweep_of(NUMBERS, sampler=CmaEs(population=12)), BASELINE, 14, peak)
+    same = [mine.draws == other.draws for mine, other in zip(usual, larger, strict=True)]
+    assert all(same[:7]) and not all(same), "the first generation is drawn from the same beginning"
+
+
+@pytest.mark.parametrize("population", [-1, 1, 3, 2.0, True])
+def test_a_population_is_0_or_at_least_4(population):
+    with pytest.raises(Invalid, match="population must be"):
+        CmaEs(population=population)
+    with pytest.raises(Invalid, match="margin must be True or False, got 1"):
+        CmaEs(margin=1)
 
 
 def test_cma_es_is_tpe_where_it_does_not_fit_and_the_plan_says_so():
@@ -191,6 +284,93 @@ def test_equivalent_draws_of_shares_teach_the_sampler_the_same():
     records = history(sweep, MIXED, 5, lambda drawn: drawn["share.lab_nli"])
     taught = [propose(sweep, MIXED, 6, [*records, record(5, MIXED, one, 1.0)]).draws for one in (draws, same)]
     assert taught[0] == pytest.approx(taught[1], rel=1e-9)
+
+
+# Parameters that join, bounds that move
+
+
+def joining(names: tuple[str, ...], **search) -> Sweep:
+    """A sweep whose intermediate stages search these settings; the others stand at their defaults."""
+    rates = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1), "dropout": Choice((0.0, 0.1))}
+    space = Space(
+        intermediate={name: rates[name] for name in names},
+        target={"learning_rate": LogRange(1e-4, 1e-2)},
+        shares=Simplex(0.1),
+    )
+    settings = replace(SETTINGS, maximum_steps=40, weight_decay=0.02, dropout=0.1)
+    return replace(sweep_of(space, **({"trials": 12} | search)), intermediate_settings=settings)
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes", "fan_out", "expected_gain"])
+@pytest.mark.parametrize("cell", [ALONE, MIXED], ids=lambda cell: cell.name)
+def test_a_parameter_that_joined_is_told_as_if_it_had_been_searched_and_stood_at_its_default(name, cell):
+    before = joining(("learning_rate",), **SEARCHES[name])
+    after = joining(("learning_rate", "weight_decay"), **SEARCHES[name])
+    records = history(before, cell, 8, peak)
+    as_searched = [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.02}) for one in records]
+    assert propose(after, cell, 8, records) == propose(after, cell, 8, as_searched)
+    at_random = [replace(one, state=State.FAILED, score=None, scored=()) for one in records]
+    assert propose(after, cell, 8, records) != propose(after, cell, 8, at_random), "it learns of all of them"
+
+
+def test_the_setting_of_a_trial_before_a_parameter_joined_is_used_again_with_that_parameter_at_its_default():
+    before, after = joining(("learning_rate",), fan_out=3), joining(("learning_rate", "weight_decay"), fan_out=3)
+    records = history(before, ALONE, 4, peak)
+    draws = propose(after, ALONE, 4, records).draws
+    assert intermediate(draws) == intermediate(records[3].draws) | {"intermediate.weight_decay": 0.02}
+    gone = propose(
+        before, ALONE, 4, [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.02}) for one in records]
+    )
+    assert intermediate(gone.draws) == intermediate(records[3].draws), "one that left from its default changes nothing"
+    other = propose(
+        before, ALONE, 4, [replace(one, draws=one.draws | {"intermediate.weight_decay": 0.03}) for one in records]
+    )
+    assert intermediate(other.draws) != intermediate(records[3].draws)
+
+
+def test_a_grid_counts_the_trials_before_a_parameter_joined_as_those_with_its_default():
+    how = {"trials": 99, "sampler": Grid(points=2), "fan_out": 1}
+    first, ledger = conducted(replace(joining(("learning_rate",), **how), cells=(BASELINE, ALONE)))
+    tried = points_tried(first, ALONE.name)
+    grown = replace(joining(("learning_rate", "dropout"), **how), cells=(BASELINE, ALONE))
+    conductor, _ = conducted(grown, World(), ledger)
+    every = points_tried(conductor, ALONE.name)
+    assert every[: len(tried)] == tried and len(every) == len(set(every)) == search_trials(grown, ALONE)
+    assert conductor.complete()
+
+
+@pytest.mark.parametrize("name", ["tpe", "expected_gain"])
+def test_a_mixture_is_told_by_the_shares_that_were_trained_and_not_by_what_other_bounds_make_of_its_draws(name):
+    def sweep(minimum: float) -> Sweep:
+        return sweep_of(Space(target=RATES, shares=Simplex(minimum)), **SEARCHES[name])
+
+    tight, loose = sweep(0.3), sweep(0.0)
+    records = []
+    for one in history(tight, MIXED, 7, lambda draws: draws["share.lab_nli"]):
+        records.append(replace(one, values=tight.space.values(MIXED, one.draws)))
+    as_drawn = [replace(one, values={}) for one in records]
+    told = propose(loose, MIXED, 7, records).draws
+    assert told != propose(loose, MIXED, 7, as_drawn).draws
+    if name == "tpe":  # the other begins near the best trial's draws, of which many make the same shares
+        for place, one in enumerate(records):
+            shares = {parameter: value for parameter, value in one.values.items() if parameter.startswith("share.")}
+            as_drawn[place] = replace(one, values={}, draws=one.draws | draws_of(shares, Simplex(0.0)))
+        assert told == pytest.approx(propose(loose, MIXED, 7, as_drawn).draws, rel=1e-6)
+
+
+# What a sweep that is under way goes on with
+
+
+def test_the_proposals_are_those_of_the_version_before():
+    """A sweep that is under way goes on as it began: an Optuna that draws otherwise is a change that users notice."""
+    kept = json.loads((Path(__file__).parents[1] / "fixtures" / "proposals.json").read_text())
+    for name, cells in kept.items():
+        sweep = sweep_of(NUMBERS, **SEARCHES[name])
+        for cell in (BASELINE, MIXED):
+            found = [one.draws for one in history(sweep, cell, 10, peak)]
+            assert [list(draws) for draws in found] == [list(draws) for draws in cells[cell.name]]
+            for number, draws in enumerate(cells[cell.name]):
+                assert found[number] == pytest.approx(draws, rel=1e-6), (name, cell.name, number)
 
 
 # The grid

@@ -65,6 +65,18 @@ def test_a_parameter_that_no_trial_has_drawn_yet_is_a_column():
     assert {"value.target.learning_rate", "value.intermediate.learning_rate"} <= set(table.column_names)
 
 
+def test_a_run_on_a_seed_that_the_definition_names_no_more_is_marked_counted_and_not_reported():
+    standing = dataclasses.replace(fake.standing(), seeds=fake.SEEDS[:-1])
+    gone = fake.SEEDS[-1]
+    marked = [row for row in tables.trials(standing).to_pylist() if row["reason"] == tables.UNNAMED]
+    assert {row["cell"] for row in marked} >= {"none", "nli"} and {row["seed"] for row in marked} == {gone}
+    reported = [row for row in tables.scores(standing, fake.scores).to_pylist() if row["role"] == "report"]
+    assert reported and gone not in {row["seed"] for row in reported}
+    row = _row(_per_language(standing), "nli", "de")
+    assert row["seeds"] == len(fake.SEEDS) - 1
+    assert f"a run on seed {gone}, taken out since, not reported" in row["remark"]
+
+
 def test_a_confirmation_of_an_overtaken_winner_is_marked_and_not_reported():
     standing = fake.standing()
     marked = [row for row in tables.trials(standing).to_pylist() if row["superseded"]]

@@ -285,6 +285,8 @@ def test_the_least_search_is_one_trial_of_each_cell():
         (lambda: Tpe(candidates=0), "candidates must be a whole number of at least 1, got 0"),
         (lambda: GaussianProcess(startup_trials=0), "startup_trials must be a whole number of at least 1, got 0"),
         (lambda: CmaEs(startup_trials=0), "startup_trials must be a whole number of at least 1, got 0"),
+        (lambda: CmaEs(population=3), "population must be 0, for Hansen's rule, or at least 4, got 3"),
+        (lambda: CmaEs(margin=1), "margin must be True or False, got 1"),
         (lambda: Grid(points=1), "points must be a whole number of at least 2, got 1"),
         (lambda: Median(trials_before=0), "trials_before must be a whole number of at least 1, got 0"),
         (lambda: Median(steps_before=-1), "steps_before must be a whole number of at least 0, got -1"),

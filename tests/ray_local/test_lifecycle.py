@@ -26,7 +26,7 @@ from tests.ray_local.test_gangs_and_dispatcher import Desk
 from tests.ray_local.test_sweep_rehearsal import ONE, SLOW, counts, tables
 from tests.soak import VICTIMS, Victims, faults, kill_until_done, lost_in, run_again, said_in, start
 from tests.soak_sweep import REHEARSED
-from tests.witness import attempts
+from tests.witness import attempts, begun_when_done
 from trainables.dispatcher import close, start_dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.scores import Done, Failed
@@ -272,7 +272,7 @@ def test_ctrl_c_once_and_twice_lose_nothing_and_meanwhile_a_second_run_is_refuse
     assert process.wait(timeout=300) == 0, said_in(tmp_path)
     assert lost_in(tmp_path, uninterrupted) == []
     _, wrong = run_again(tmp_path, REHEARSED.gangs.checkpoint_interval_steps)
-    assert not wrong
+    assert not wrong and not begun_when_done(tmp_path / "storage")
     for found in attempts(tmp_path / "storage"):
         before = stopped.get(found[0].digest, found)
         for one in found[len(before) : len(before) + 1]:  # none where the trial was pruned meanwhile

@@ -50,3 +50,19 @@ def test_a_pruned_trial_is_told_with_its_last_score_so_that_its_point_is_left():
     after = propose(sweep, BASELINE, 9, [*records, pruned]).draws
     assert abs(math.log10(after["target.learning_rate"] / best["target.learning_rate"])) > 0.01
     assert after != propose(sweep, BASELINE, 9, [*records, replace(pruned, state=State.FAILED)]).draws
+
+
+def test_a_parameter_that_joined_is_told_as_if_it_had_been_searched_and_stood_at_its_default():
+    sampler = GaussianProcess(startup_trials=4)
+    space = Space(
+        intermediate={"learning_rate": RATES["learning_rate"]}, target={"learning_rate": RATES["learning_rate"]}
+    )
+    before = replace(sweep_of(9, sampler), space=space)
+    default = before.target_settings.weight_decay
+    records = history(before, ALONE, 8, peak)
+    names = ("intermediate.weight_decay", "target.weight_decay")
+    as_searched = [replace(one, draws=one.draws | dict.fromkeys(names, default)) for one in records]
+    after = sweep_of(9, sampler)
+    assert propose(after, ALONE, 8, records) == propose(after, ALONE, 8, as_searched)
+    at_random = [replace(one, state=State.FAILED, score=None, scored=()) for one in records]
+    assert propose(after, ALONE, 8, records) != propose(after, ALONE, 8, at_random), "it learns of all of them"
