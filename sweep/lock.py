@@ -20,12 +20,13 @@ import pyarrow.fs as pafs
 from filelock import FileLock, Timeout
 
 from trainables.faults import Invalid
+from trainables.storage_clock import storage_time, written_at
 from trainables.whole_files import put_whole, read_json
 
 _log = logging.getLogger(__name__)
 
 #: A lease that its holder has not renewed for so long is nobody's, by the clock of the storage. Where that states no
-#: times, and for whoever only asks, the clocks of two machines count, which may differ by a part of it.
+#: times, and for whoever may not write there, the clocks of two machines count, which may differ by a part of it.
 LEASE_SECONDS = 90.0
 
 #: A holder that could not renew it for so long stops: the rest is for its gangs to end their steps in.
@@ -184,14 +185,8 @@ def _stands(filesystem: pafs.FileSystem, path: str, said: dict[str, Any]) -> boo
 
 def _age(filesystem: pafs.FileSystem, path: str) -> float | None:
     """Seconds since a file was written, by the clock of its storage alone; None where that states no times."""
-    probe = f"{path}.{uuid.uuid4().hex[:8]}"
-    put_whole(filesystem, probe, b"now")
-    try:
-        now, then = (info.mtime for info in filesystem.get_file_info([probe, path]))
-    finally:
-        with suppress(OSError):  # what stays costs three bytes
-            filesystem.delete_file(probe)
-    return (now - then).total_seconds() if now and then else None
+    now, then = storage_time(filesystem, path), written_at(filesystem, path)
+    return now - then if now and then else None
 
 
 def _refused(name: str, said: dict[str, Any] | None) -> Invalid:

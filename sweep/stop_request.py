@@ -16,8 +16,8 @@ FILE = "stop.json"
 #: What tells one run of a sweep from every other.
 _IDENTITY = ("host", "boot", "process", "since")
 
-#: How often whoever waits for the end looks; on an object store each is a request.
-_LOOK_SECONDS = 1.0
+#: How often whoever waits for the end looks; on an object store each is five requests.
+_LOOK_SECONDS = 2.0
 
 
 class StopRequest:
@@ -54,7 +54,7 @@ def ask_to_stop(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, 
 def await_end(filesystem: pafs.FileSystem, root: str, name: str, running: dict[str, Any], *, seconds: float) -> bool:
     """Wait until that process runs the sweep no more; whether it came to that in so many seconds."""
     stop = time.monotonic() + seconds
-    while identity(holder(filesystem, root, name)) == identity(running):
+    while identity(holder(filesystem, root, name, may_write=True)) == identity(running):
         if time.monotonic() > stop:
             return False
         time.sleep(_LOOK_SECONDS)

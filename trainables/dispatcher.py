@@ -28,7 +28,7 @@ from trainables.keeping import Kept, evictions, under_way_bytes
 from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
 from trainables.mailbox import Request
-from trainables.pins import PinFile, Pins, kept_from_others
+from trainables.pins import PinFile, Pins
 from trainables.processes import end
 from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
@@ -366,11 +366,10 @@ class Dispatcher:
         if self._pin_file is None:
             return set()
         try:
-            others = await asyncio.to_thread(self._pin_file.others)
+            return await asyncio.to_thread(self._pin_file.kept_by_others)
         except OSError as error:
             _log.warning("what other sweeps need could not be seen, so nothing is deleted: %s", error)
             return None
-        return kept_from_others(others.values(), now=time.time())
 
     def _looked_up(self, digest: str) -> Kept | None:
         manifest = self._store.find(digest)
