@@ -91,6 +91,7 @@ class Dispatcher:
         storage_limit_bytes: float = math.inf,
         question: Question | None = None,
         folder: str = "",
+        may_grow: bool = False,
     ) -> None:
         self._gangs = gangs
         self._question = question
@@ -118,6 +119,7 @@ class Dispatcher:
             give_up=self._give_up,
             say=lambda text: self._notices.append(text),
             left=self._discard,
+            may_grow=may_grow,
         )
         self._slots = self._roster.slots
         self._tickets: dict[str, int] = {}
@@ -290,11 +292,9 @@ class Dispatcher:
             slot.unfit = slot.unfit or reason
             slot.of_machine = slot.of_machine or of_machine
 
-    async def refuse(self, gang: str, incarnation: str, text: str) -> None:
-        """A machine of the gang cannot take part, and the gang is about to end for that."""
-        slot = self._slots[gang]
-        if incarnation not in slot.past:
-            slot.refused = slot.refused or text
+    async def refuse(self, gang: str, incarnation: str, node: str, text: str, passes: bool) -> None:
+        """A machine of the gang cannot take part, for good or until what keeps it from that `passes`."""
+        await self._roster.refuse(gang, incarnation, node, text, passes=passes)
 
     async def pulse(self, gang: str, incarnation: str, rank: int, silence: float) -> bool:
         """A sign of life, with how long the process has got on with nothing; whether it is to end for that."""
@@ -461,10 +461,7 @@ class Dispatcher:
             "stage_seconds": round(self._stage_seconds, 1),
             "running": self._board.running(),
             "queued": self._board.queued(),
-            "waiting": [
-                asdict(waiting)
-                for waiting in self._board.waiting(gangless=self._roster.lacking or "for a gang to start")
-            ],
+            "waiting": [asdict(waiting) for waiting in self._board.waiting(gangless=self._roster.gangless)],
             "steps": self._steps,
             "steps_per_second": self._speed(),
             "processes": {name: dict(slot.processes) for name, slot in self._slots.items()},
@@ -540,6 +537,7 @@ class Dispatcher:
             cache=self._cache,
             session=f"{self._session}-{number}",
             question=self._question,
+            avoid=tuple(sorted(self._roster.refused)),
         )
 
     async def _give_up(self, reason: str) -> None:
@@ -664,7 +662,7 @@ class _Rays:
     def machines(self) -> tuple[set[str], set[str]]:
         return _machines()
 
-    def resources(self) -> list[dict[str, float]]:
+    def resources(self) -> dict[str, dict[str, float]]:
         return _resources()
 
 
@@ -674,9 +672,9 @@ def _machines() -> tuple[set[str], set[str]]:
     return alive, set(ray._private.state.state.get_draining_nodes())
 
 
-def _resources() -> list[dict[str, float]]:
-    """What each machine that lives has, whoever uses it."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _resources() -> dict[str, dict[str, float]]:
+    """By its id, what each machine that lives has, whoever uses it."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def _kept(manifest: Manifest) -> Kept:
@@ -725,6 +723,7 @@ def start_dispatcher(
             storage_limit_bytes,
             question,
             folder,
+            may_grow,
         )
     )
     ray.get(handle.start.remote())

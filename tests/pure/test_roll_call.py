@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from trainables.catalogue.intermediate import MNLI
 from trainables.catalogue.own_texts import sentence_task
 from trainables.data import places
 from trainables.data.fingerprint import resolve
-from trainables.equipment import Question, answer
+from trainables.equipment import Question, answer, lacks
+from trainables.faults import Invalid
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
+from trainables.places import NotAsWritten
 from trainables.settings import Precision
 
 TOKEN = "0123"
@@ -66,6 +70,55 @@ def test_a_storage_that_cannot_be_written_is_a_fault(tmp_path):
     (tmp_path / "file").write_text("")
     (fault,) = answer(replace(question(tmp_path), storage=str(tmp_path / "file" / "inside")))
     assert "it must" in fault and "a storage that every machine sees" in fault
+
+
+class Silent:
+    """A store of which reading or writing raises."""
+
+    root = "bucket"
+
+    def __init__(self, error: OSError, *, reads: bool) -> None:
+        self.error, self.reads, self.filesystem = error, reads, self
+
+    def open_input_stream(self, _: str) -> io.BytesIO:
+        if not self.reads:
+            raise self.error
+        return io.BytesIO(TOKEN.encode())
+
+    def check_writable(self) -> None:
+        raise Invalid("the store", ["it must be writable"]) from self.error
+
+
+LASTING = [
+    PermissionError(errno.EACCES, "Permission denied"),
+    OSError(errno.EROFS, "Read-only file system"),
+    OSError("When reading information: AWS Error ACCESS_DENIED during HeadObject operation"),
+]
+PASSING = [
+    OSError("When reading information: AWS Error NETWORK_CONNECTION during HeadObject operation"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+    NotAsWritten("it has other content"),
+]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("error", [*LASTING, *PASSING], ids=str)
+def test_a_storage_that_does_not_answer_is_no_lack_for_good_and_rights_that_are_not_there_are(
+    tmp_path, monkeypatch, error, reads
+):
+    monkeypatch.setattr("trainables.equipment.Store", lambda _: Silent(error, reads=reads))
+    asked = question(tmp_path, versions=(("torch", "1.0.0"),))
+    if error in PASSING:
+        with pytest.raises(OSError) as raised:
+            lacks(asked)
+        assert raised.value is error
+    else:
+        storage, version = lacks(asked)
+        assert storage.startswith("it must write to ") and version.startswith("torch must be the driver's")
+    storage, version = answer(asked)  # before anything trains nobody waits for it
+    assert storage.startswith("it must write to ") and "check its credentials" in storage
+    assert version.startswith("torch must be the driver's")
 
 
 def test_another_version_of_a_library_is_a_fault(tmp_path):
