@@ -28,7 +28,7 @@ from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
-from sweep.roll_call import call_roll, posed
+from sweep.roll_call import call_roll, machines_to_come, may_grow, posed
 from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
@@ -320,6 +320,7 @@ def _conduct(
                 question=question,
                 storage_limit_bytes=sweep.storage_limit_bytes,
                 folder=f"sweeps/{sweep.name}",
+                may_grow=may_grow(machines_to_come()),
             )
             begin()
             leaves = Leaves(conductor, dispatcher)

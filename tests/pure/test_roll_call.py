@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import _files, _precision_faults, cluster_faults, machines_to_come, placing_faults, posed
+from sweep.cluster import Provider, need_of
+from sweep.cluster_text import cluster_text
+from sweep.presets import PRESETS, SUITES
+from sweep.roll_call import (
+    KUBERNETES,
+    _files,
+    _precision_faults,
+    cluster_faults,
+    machines_to_come,
+    may_grow,
+    placing_faults,
+    posed,
+)
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -184,12 +196,50 @@ def test_an_elastic_gang_is_refused_where_no_machine_that_may_be_rented_holds_it
     assert placing_faults(gangs, [{"CPU": 4.0}], None) == []
 
 
+def test_gangs_that_are_not_elastic_wait_for_machines_that_hold_all_of_them():
+    gangs, head, one = Gangs(count=2, gpus_per_worker=1.0), [{"CPU": 0.0}], {"CPU": 4.0, "GPU": 1.0}
+    assert placing_faults(gangs, head, [one] * 2) == []
+    assert placing_faults(gangs, [*head, one], [one] * 2) == []
+    (fault,) = placing_faults(gangs, [*head, one], [one])
+    assert "got room for 1 workers (machines: 0 CPU, 0 GPU; 4 CPU, 1 GPU), and for 1 on those that the cluster" in fault
+    assert fault.endswith(
+        "may rent (machines: 4 CPU, 1 GPU); use count=1, or elastic=True for gangs that wait for more"
+    )
+    assert placing_faults(gangs, head, [])[0].endswith(
+        "use smaller workers or larger machines, or elastic=True for gangs that wait for more"
+    )
+    assert placing_faults(gangs, head, None) and placing_faults(gangs, head, None, may_grow=True) == []
+
+
+def test_a_cluster_grows_by_the_configuration_of_its_head_or_on_kubernetes(monkeypatch):
+    monkeypatch.delenv(KUBERNETES, raising=False)
+    assert (may_grow(None), may_grow([]), may_grow(TWO)) == (False, False, True)
+    monkeypatch.setenv(KUBERNETES, "1")
+    assert (may_grow(None), may_grow([])) == (True, False)
+
+
+@pytest.mark.parametrize("provider", [Provider.AWS, Provider.GCP])
+def test_every_preset_runs_on_the_cluster_that_is_written_for_it_though_that_begins_with_a_head_alone(
+    tmp_path, provider
+):
+    config, head = tmp_path / "config.yaml", {"NodeID": "h", "Resources": {"CPU": 0.0}}
+    presets = [preset() for preset in PRESETS.values()]
+    for sweep in (*presets, *(suite().sweeps[0] for suite in SUITES.values())):
+        config.write_text(cluster_text(need_of(sweep), provider))
+        to_come = machines_to_come(config)
+        assert to_come and placing_faults(sweep.gangs, [head["Resources"]], to_come) == [], sweep.name
+        assert list(_precision_faults(sweep, [head], "h")) == [], sweep.name
+
+
 def test_the_machines_that_may_be_rented_are_those_of_the_configuration_on_the_head(tmp_path):
     config = tmp_path / "config.yaml"
     assert machines_to_come(config) is None
     found = machines_to_come(Path(__file__).parents[2] / "cluster.yaml")
     assert found is not None and len(found) == 10  # eight on the spot market and, where that has none, two on demand
     assert all(machine["GPU"] == 1 for machine in found)
+    two = "{head: {resources: {CPU: 0}}, small: {resources: {CPU: 1}, max_workers: 2}, large: {resources: {CPU: 9}}}"
+    config.write_text(f"max_workers: 3\nhead_node_type: head\navailable_node_types: {two}\n")
+    assert machines_to_come(config) == [{"CPU": 9}] * 3, "as many as may be there at once, the largest first"
     kinds = "{head: {resources: {CPU: 0}}, mine: {resources: {}}}"
     config.write_text(f"max_workers: 2\nhead_node_type: head\navailable_node_types: {kinds}\n")
     assert machines_to_come(config) is None, "machines of one's own say themselves what they have"
