@@ -331,7 +331,8 @@ def _conduct(
             conductor.gang_seconds = lambda: spent["stage_seconds"]
             conductor.watchers = (*conductor.watchers, leaves)
 
-            meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
+            folder = f"{store.root}/sweeps/{sweep.name}"
+            meter = Meter(store.filesystem, folder, sweep.gangs)
 
             def tell(said: dict[str, Any]) -> dict[str, Any]:
                 for text in said["notices"]:
@@ -355,7 +356,7 @@ def _conduct(
                 if not stopping.asked and request.has_come():
                     stopping.ask_once()
 
-            live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
+            live = Live(store.filesystem, folder, ask, run=request.run, heed=heed).start()
             try:
                 if conductor.broken:
                     stop(conductor.broken)  # it was asked for before there was a dispatcher to hear it

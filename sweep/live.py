@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from sweep.lock import holder
+from sweep.lock import holder, identity
 from trainables.whole_files import put_whole, read_json
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ INTERVAL_SECONDS = 2.0
 class Live:
     """Writes what `ask` answers beside the ledger every few seconds until it is closed, each time after `heed`.
 
+    `run` is the identity of this run: what a killed one has left is not taken for what this one says.
+
     What it says may be missing or late, and nothing else depends on it: a disk that is full costs the status alone.
     """
 
@@ -45,11 +47,12 @@ class Live:
         folder: str,
         ask: Callable[[], dict[str, Any]],
         *,
+        run: Mapping[str, Any],
         heed: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._filesystem, self._path, self._ask = filesystem, f"{folder}/{FILE}", ask
-        self._heed = heed
+        self._run, self._heed = dict(run), heed
         self._interval_seconds = interval_seconds
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="sweep status", daemon=True)
@@ -75,7 +78,7 @@ class Live:
             except Exception as error:  # whatever it is, the next look may see
                 _log.warning("whether the sweep shall stop could not be seen: %s", error)
             try:
-                said = {**self._ask(), "written": time.time()}
+                said = {**self._ask(), "run": self._run, "written": time.time()}
                 put_whole(self._filesystem, self._path, json.dumps(said).encode())
             except Exception as error:  # whatever it is, the sweep goes on without its status
                 _log.warning("the status of the sweep could not be written: %s", error)
@@ -92,7 +95,8 @@ def live_lines(results: Results, *, now: Callable[[], float] = time.time) -> str
         return "no process runs it now" + (f"; its last run to the end: {counted}" if counted else "")
     head = f"process {running['process']} on {running['host']} runs it, since {running['since']}"
     said = read_json(filesystem, f"{root}/sweeps/{results.name}/{FILE}")
-    if said is None:
+    mine = identity(running)
+    if said is None or said.get("run", mine) != mine:  # an earlier version names no run
         return f"{head}; its gangs are starting, or it is about to end"
     lines = [head, *_pace(said, now() - said["written"])]
     if counted := stages_text(said):

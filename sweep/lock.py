@@ -40,6 +40,10 @@ SETTLING_SECONDS = 2.0
 LOOKED_AT_SECONDS = 2.0
 
 
+#: What tells one run of a sweep from every other.
+_IDENTITY = ("host", "boot", "process", "since")
+
+
 class Hold:
     """The right to run a sweep, and why it was lost, if it was."""
 
@@ -97,6 +101,11 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str, *, may_write: bool
     if _is_locked(Path(folder, "lock")):
         return read_json(filesystem, f"{folder}/lock.json") or _me()
     return None
+
+
+def identity(running: dict[str, Any] | None) -> dict[str, Any]:
+    """The part of what a holder says of itself that no other run shares; empty where there is none."""
+    return {name: running.get(name) for name in _IDENTITY} if running else {}
 
 
 def _is_locked(path: Path) -> bool:

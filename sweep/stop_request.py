@@ -8,13 +8,10 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.lock import holder
+from sweep.lock import holder, identity
 from trainables.whole_files import put_whole, read_json
 
 FILE = "stop.json"
-
-#: What tells one run of a sweep from every other.
-_IDENTITY = ("host", "boot", "process", "since")
 
 #: How often whoever waits for the end looks; on an object store each is five requests.
 _LOOK_SECONDS = 2.0
@@ -28,11 +25,12 @@ class StopRequest:
 
     def __init__(self, filesystem: pafs.FileSystem, root: str, name: str) -> None:
         self._filesystem, self._path = filesystem, _path(root, name)
-        self._mine = identity(holder(filesystem, root, name))
+        self.run = identity(holder(filesystem, root, name))
+        """What tells this run from every other."""
 
     def has_come(self) -> bool:
         """Whether this run was asked to stop."""
-        return bool(self._mine) and read_json(self._filesystem, self._path) == self._mine
+        return bool(self.run) and read_json(self._filesystem, self._path) == self.run
 
     def take_away(self) -> None:
         """Take away what named this run, if it is there."""
@@ -59,11 +57,6 @@ def await_end(filesystem: pafs.FileSystem, root: str, name: str, running: dict[s
             return False
         time.sleep(_LOOK_SECONDS)
     return True
-
-
-def identity(running: dict[str, Any] | None) -> dict[str, Any]:
-    """The part of what a holder says of itself that no other run shares; empty where there is none."""
-    return {name: running.get(name) for name in _IDENTITY} if running else {}
 
 
 def _path(root: str, name: str) -> str:
