@@ -297,7 +297,7 @@ def test_what_a_gang_ran_goes_on_elsewhere_while_the_storage_does_not_answer_its
         await desk.take("gang-0", "first", -1, 0, 1, "a")
         over = asyncio.ensure_future(desk.take("gang-1", "other", -1, 0, 2, "b"))
         await desk.refuse("gang-0", "second", "a", "a: no answer", True)
-        assert (await over) is not None and set(running(desk)) == {"gang-1"}
+        assert await asyncio.wait_for(over, 10) is not None and set(running(desk)) == {"gang-1"}
         assert (await desk.status())["lost"] == 1
         await desk.close(seconds=0.1)
 
