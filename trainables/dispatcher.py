@@ -701,9 +701,9 @@ def start_dispatcher(
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
-    gangs fit is proved first, unless they are elastic or the cluster `may_grow`, where machines are rented for gangs that
-    have no room. `question` is what every machine must have that a gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what
-    these must not delete; without it, nothing does.
+    gangs fit is proved first, unless they are elastic or the cluster `may_grow`: there machines are rented for gangs
+    that have no room. `question` is what every machine must have that a gang is to run on. `folder` is the sweep's in
+    the store, beside those of other sweeps: there stands what these must not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
