@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sweep.show import Display
+    from sweep.vigil import Vigil
 
 #: What Tune would do unasked, and what it costs: its own loggers (one per trial), a check that every result has the
 #: metric, a snapshot of all trials every 10 s, an end of its own at Ctrl-C, and a summary on the terminal.
@@ -170,8 +172,12 @@ def _run(
             watcher.close()
     ledger.fold()
     if conductor.broken:
-        raise Interrupted(f"{conductor.broken}. Nothing is lost, and what was open stays open: run it again to go on")
+        raise Interrupted(_left_open(conductor))
     return Results(place, sweep.name)
+
+
+def _left_open(conductor: Conductor) -> str:
+    return f"{conductor.broken}. Nothing is lost, and what was open stays open: run it again to go on"
 
 
 def _refuse_unwritable(found: Found, store: Store) -> None:
@@ -278,6 +284,7 @@ def _conduct(
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
 
+    from sweep.vigil import NO_ANSWER, Gone, Vigil
     from trainables.dispatcher import close, start_dispatcher, start_local_ray
 
     sweep = conductor.sweep
@@ -286,12 +293,16 @@ def _conduct(
         ray.init(log_to_driver=False, logging_level="ERROR")
     elif mine:
         start_local_ray(cpus=processors(), gpus=graphics_processors())
-    dispatcher = None
+    vigil: Vigil | None = None
 
     def stop(reason: str) -> None:
         conductor.broken = conductor.broken or reason
-        if dispatcher is not None:
-            ray.get(dispatcher.pause.remote(reason))
+        if vigil is not None:
+            with suppress(Gone, *NO_ANSWER):  # one is gone and needs no word; the other is asked on
+                vigil.pause(reason)
+
+    def lose(reason: str) -> None:
+        conductor.broken = conductor.broken or reason
 
     def ask_to_stop(reason: str = "the sweep was stopped") -> None:
         display.say("stopping: each gang ends its step and writes a checkpoint; Ctrl-C again stops at once")
@@ -322,6 +333,7 @@ def _conduct(
                 folder=f"sweeps/{sweep.name}",
                 may_grow=may_grow(machines_to_come()),
             )
+            vigil = Vigil(dispatcher, lose)
             begin()
             leaves = Leaves(conductor, dispatcher)
             dispatcher.remember.remote(every, still_open)
@@ -342,7 +354,7 @@ def _conduct(
                 return said
 
             def ask() -> dict[str, Any]:
-                said = tell(ray.get(dispatcher.status.remote(), timeout=10))
+                said = tell(vigil.status())
                 machines = sum(node["Alive"] for node in ray.nodes())
                 if reached := meter.saw(machines=machines, gang_hours=said["gang_hours"]):
                     stopping.ask_once(reached)
@@ -363,8 +375,13 @@ def _conduct(
                 hold.when_lost(stop)
                 ended = -1
                 while not conductor.broken and ended < (ended := conductor.ended()):
-                    _tune(conductor, name, scratch, mirrors)
-                return tell(ray.get(dispatcher.status.remote()))
+                    _tune(conductor, vigil, name, scratch, mirrors)
+                return tell(vigil.status())
+            except Exception as error:
+                vigil.look()
+                if not vigil.gone:
+                    raise
+                raise Interrupted(_left_open(conductor)) from error
             finally:
                 hold.when_lost(None)
                 live.close()
@@ -412,10 +429,10 @@ class Leaves:
     def close(self) -> None: ...
 
 
-def _tune(conductor: Conductor, dispatcher: str, scratch: str, mirrors: Sequence[str]) -> None:
+def _tune(conductor: Conductor, vigil: Vigil, dispatcher: str, scratch: str, mirrors: Sequence[str]) -> None:
     from ray import tune
 
-    from sweep.tune_adapters import LedgerScheduler, LedgerSearcher
+    from sweep.tune_adapters import LedgerScheduler, LedgerSearcher, WhileThere
     from trainables.trial import trainable
 
     limit = conductor.sweep.gangs.count * _TRIALS_PER_GANG
@@ -433,7 +450,7 @@ def _tune(conductor: Conductor, dispatcher: str, scratch: str, mirrors: Sequence
             storage_path=scratch,
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=3),
-            callbacks=_callbacks(mirrors, conductor),
+            callbacks=[WhileThere(vigil), *_callbacks(mirrors, conductor)],
         ),
     )
     # Nobody reads Tune's state, and what it says of a trial that it starts again is said in a line by the scheduler.

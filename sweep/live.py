@@ -55,6 +55,7 @@ class Live:
         self._run, self._heed = dict(run), heed
         self._interval_seconds = interval_seconds
         self._closed = threading.Event()
+        self._said: set[str] = set()
         self._thread = threading.Thread(target=self._go_on, name="sweep status", daemon=True)
 
     def start(self) -> Live:
@@ -73,17 +74,25 @@ class Live:
 
     def _go_on(self) -> None:
         while True:
-            try:
-                self._heed()
-            except Exception as error:  # whatever it is, the next look may see
-                _log.warning("whether the sweep shall stop could not be seen: %s", error)
-            try:
-                said = {**self._ask(), "run": self._run, "written": time.time()}
-                put_whole(self._filesystem, self._path, json.dumps(said).encode())
-            except Exception as error:  # whatever it is, the sweep goes on without its status
-                _log.warning("the status of the sweep could not be written: %s", error)
+            self._careless("whether the sweep shall stop could not be seen", self._heed)
+            self._careless("the status of the sweep could not be written", self._write)
             if self._closed.wait(self._interval_seconds):
                 return
+
+    def _write(self) -> None:
+        said = {**self._ask(), "run": self._run, "written": time.time()}
+        put_whole(self._filesystem, self._path, json.dumps(said).encode())
+
+    def _careless(self, what: str, do: Callable[[], None]) -> None:
+        """Whatever goes wrong, the sweep goes on without it; said once, until it has gone well again."""
+        try:
+            do()
+        except Exception as error:
+            if what not in self._said:
+                _log.warning("%s: %s", what, error)
+            self._said.add(what)
+        else:
+            self._said.discard(what)
 
 
 def live_lines(results: Results, *, now: Callable[[], float] = time.time) -> str:

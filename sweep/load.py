@@ -118,7 +118,7 @@ def _hint(error: BaseException) -> str:
 
 
 def _nearest_in(place: object, name: str) -> str:
-    return nearest(name, (known for known in dir(place) if not known.startswith("_")))
+    return nearest(name, (known for known in getattr(place, "__all__", dir(place)) if not known.startswith("_")))
 
 
 def _sweep_of(module: ModuleType, path: Path) -> Sweep:

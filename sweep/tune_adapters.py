@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweep.conduct import Conductor, Verdict
 from sweep.launch import config_of, verdict_of
 from sweep.records import Phase, TrialKey
+from sweep.vigil import Vigil
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ class _Unsaved:
     """Tune pickles its configuration when it starts; what is behind it is the ledger, and that needs no saving."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_conductor"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_conductor", "_vigil")}
 
 
 #: A trial that ends sooner is shorter than the start of a process. Tune gives a trial that waits for a new process that
@@ -115,3 +117,14 @@ class LedgerScheduler(_Unsaved, FIFOScheduler):
         """A line: Tune says so also of a trial whose process it starts again, which then asks for its path anew."""
         words = str(trial.get_error() or "its process died").strip().splitlines()
         _log.warning("%s: %s", key_of(trial.config), words[-1].partition(". ")[0])  # Ray adds what may have caused it
+
+
+class WhileThere(_Unsaved, Callback):
+    """Ends the run of Tune from its own loop once the dispatcher is gone."""
+
+    def __init__(self, vigil: Vigil) -> None:
+        self._vigil = vigil
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Raises `Gone` then."""
+        self._vigil.check()

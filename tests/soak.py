@@ -2,12 +2,14 @@
 
     python -m tests.soak --kills 40 --real 10      # MINUTES on two cores
 
-Victims are the driver, a trial's process, a gang's worker and the raylet, each once before any is chosen twice. Most
-kills are on a rehearsal, every other one while a gang is in the middle of a stage, and `--real` of them on a sweep that
-trains a tiny model, each in the middle of a stage of which there is a checkpoint. Prints the counts, and exits 1 if a
-table is empty or differs from that of a run that was never interrupted, if a trial was lost, repeated, renumbered or
-came to another end, if a finished stage was run again, if a gang that was killed repeated more than one interval of
-checkpoints, or if some kind of victim was never hit.
+Victims are the driver, a trial's process, a gang's worker, the raylet and the dispatcher, each once before any is
+chosen twice. Most kills are on a rehearsal, every other one while a gang is in the middle of a stage, and `--real` of
+them on a sweep that trains a tiny model, each in the middle of a stage of which there is a checkpoint. Prints a line
+for each run and the counts, and exits 1 if a table is empty or differs from that of a run that was never interrupted,
+if a trial was lost, repeated, renumbered or came to another end, if a finished stage was run again, if a gang that was
+killed repeated more than one interval of checkpoints, if a run that lost only trials' processes and workers did not
+come to its end, if one that lost its raylet or its dispatcher did not end by itself, or if some kind of victim was
+never hit.
 """
 
 from __future__ import annotations
@@ -43,16 +45,27 @@ from tests.witness import attempts, in_mid_stage
 ROOT = Path(__file__).parents[1]
 DEFINITION = "from tests.soak_sweep import {0}\nfrom tests.witness import watch\n\nwatch()\nsweep = {0}\n"
 
-#: What is killed, and how often each is chosen after the first of each.
-VICTIMS = {"driver": 4, "trial": 2, "worker": 4, "raylet": 1}
+#: What is killed, and how often each is among so many kills.
+VICTIMS = {"driver": 4, "trial": 2, "worker": 4, "raylet": 1, "dispatcher": 1}
+
+#: The processes of each, by the beginning of their titles; the driver is the process itself.
+TITLES = {
+    "trial": ("ray::TransferTrial", "ray::ResourceTrainable"),
+    "worker": ("ray::RehearsalHost", "ray::RayTrainWorker"),
+    "dispatcher": ("ray::Dispatcher",),
+}
+
+#: A run that has lost one of these ends by itself, with 1 and a word on how to go on, and soon.
+ENDS_A_RUN, ENDED_SECONDS = ("raylet", "dispatcher"), 90.0
 
 #: What a run has printed, in its folder.
 SAID = "said.txt"
 
-#: A run that has not come to its end after this hangs.
-LONGEST_SECONDS = 900.0
+#: A run that has not come to its end after this hangs: several times what an undisturbed one takes.
+LONGEST_SECONDS = {"REHEARSED": 240.0, "TINY": 400.0}
 
-#: Of a rehearsal, what lies between the start of a run and its first kill; then, and of what trains, between kills.
+#: Of a rehearsal, what lies between the start of a run and its first kill where that is to hit the start; otherwise
+#: between its first step and the first kill, and between kills.
 STARTED_SECONDS, BETWEEN_SECONDS = (3.0, 9.0), (0.2, 4.0)
 
 _ENDINGS = (What.FINISHED, What.PRUNED, What.FAILED)
@@ -94,10 +107,6 @@ class Victims:
         """Their process ids."""
         if victim == "driver":
             return [self.process.pid]
-        titles = {
-            "trial": ("ray::TransferTrial", "ray::ResourceTrainable"),
-            "worker": ("ray::RehearsalHost", "ray::RayTrainWorker"),
-        }
         found = []
         for child in self._descendants():
             try:
@@ -106,7 +115,7 @@ class Victims:
                 continue
             if victim == "raylet" and "/raylet/raylet" in title.partition(" ")[0]:
                 found.append(child.pid)
-            elif any(title.startswith(name) for name in titles.get(victim, ())):
+            elif any(title.startswith(name) for name in TITLES.get(victim, ())):
                 found.append(child.pid)
         return found
 
@@ -138,15 +147,18 @@ def said_in(folder: Path) -> str:
 
 @dataclass(kw_only=True)
 class Toll:
-    """What was killed, how often in the middle of a stage, and how many sweeps it took."""
+    """What was killed, how often in the middle of a stage, and how many sweeps and runs it took."""
 
     killed: Counter[str] = field(default_factory=Counter)
     in_mid_stage: int = 0
     rounds: int = 0
+    runs: int = 0
+    longest_end_seconds: float = 0.0
+    """Of the runs that had lost what `ENDS_A_RUN`, the longest between that and their end."""
 
     def gangs_lost(self, sweep: Sweep) -> int:
         """How many gangs can have lost what they ran: a trial's own process runs nothing."""
-        whole = self.killed["driver"] + self.killed["raylet"]
+        whole = sum(self.killed[victim] for victim in ("driver", *ENDS_A_RUN))
         return whole * sweep.gangs.count + self.killed["worker"]
 
 
@@ -156,10 +168,11 @@ def kill_until_done(
     """Run sweeps to their ends, one after another, until things of them were killed at `kills` random moments: of one
     that trains, only while it does.
 
-    Each sweep is in a folder of its own, `round-0` on.
+    Each sweep is in a folder of its own, `round-0` on. A run that has lost its driver, its raylet or its dispatcher is
+    left alone from then on; one that has lost only trials' processes and gangs' workers must come to its end.
 
     Raises:
-        AssertionError: where a run hangs, or ends otherwise than well without having been killed.
+        AssertionError: where a run hangs, or ends otherwise than it must after what it has lost.
     """
     chance, toll = random.Random(seed), Toll()
     order = _order(chance, victims, kills)
@@ -169,56 +182,82 @@ def kill_until_done(
         toll.rounds += 1
         while True:
             process = start(place, sweep)
-            any_killed = _kill_some(place, process, chance, order, toll, trains=sweep == "TINY")
+            began, toll.runs = time.monotonic(), toll.runs + 1
+            killed = _kill_some(place, process, chance, order, toll, sweep)
+            print(
+                f"  run {toll.runs}: {', '.join(killed) or 'nothing'} killed, exit {process.returncode} after "
+                f"{time.monotonic() - began:.0f} s",
+                flush=True,
+            )
+            _must_have_ended_well(place, process, killed)
             if process.returncode == 0:
                 break
-            assert any_killed, said_in(place)
     return toll
 
 
 def _kill_some(
-    folder: Path,
-    process: subprocess.Popen,
-    chance: random.Random,
-    order: Sequence[str],
-    toll: Toll,
-    *,
-    trains: bool,
-) -> bool:
-    """Kill in that order until the driver ends; whether anything of this run was killed."""
-    victims, any_killed = Victims(folder, process), False
-    stop = time.monotonic() + LONGEST_SECONDS
-    # What trains is killed from its first steps on.
-    due = math.inf if trains else time.monotonic() + chance.uniform(*STARTED_SECONDS)
+    folder: Path, process: subprocess.Popen, chance: random.Random, order: Sequence[str], toll: Toll, sweep: str
+) -> list[str]:
+    """Kill in that order until the driver ends; what of this run was killed."""
+    victims, killed, trains = Victims(folder, process), [], sweep == "TINY"
+    stop = time.monotonic() + LONGEST_SECONDS[sweep]
+    # What trains is killed from its first steps on, and a rehearsal every fourth time before them.
+    at_its_start = not trains and sum(toll.killed.values()) % 4 == 3
+    due = time.monotonic() + chance.uniform(*STARTED_SECONDS) if at_its_start else math.inf
+    lost_at = math.inf
     while process.poll() is None:
-        assert time.monotonic() < stop, f"the sweep hangs after {dict(toll.killed)}: {said_in(folder)}"
+        now = time.monotonic()
+        if now > min(stop, lost_at + ENDED_SECONDS):
+            process.kill()
+            raise AssertionError(f"the sweep hangs, of which {killed} were killed: {said_in(folder)[-4000:]}")
         stepping = in_mid_stage(folder / "storage", beyond=INTERVAL_STEPS if trains else 0)
         if stepping and due == math.inf:
-            due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
+            due = now + chance.uniform(*BETWEEN_SECONDS)
         done = sum(toll.killed.values())
         # Of a rehearsal every other kill: what lies between stages and before them is to be hit too.
-        if done < len(order) and time.monotonic() > due and (stepping or not (trains or done % 2)):
+        may = lost_at == math.inf and done < len(order) and now > due and (stepping or not (trains or done % 2))
+        found = (
+            victims.find(order[done]) if may else []
+        )  # waited for, or what is there from the start would be hit alone
+        if found:
+            try:
+                os.kill(chance.choice(found), signal.SIGKILL)
+            except ProcessLookupError:
+                continue
             victim = order[done]
-            found = victims.find(victim)  # waited for, or those that are there from the start would be hit alone
-            if found:
-                try:
-                    os.kill(chance.choice(found), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
-                toll.killed[victim] += 1
-                toll.in_mid_stage += stepping
-                any_killed = True
-                due = time.monotonic() + chance.uniform(*BETWEEN_SECONDS)
+            toll.killed[victim] += 1
+            toll.in_mid_stage += stepping
+            killed.append(victim)
+            due = now + chance.uniform(*BETWEEN_SECONDS)
+            if victim in ENDS_A_RUN:
+                lost_at = now
         time.sleep(0.02)
-    out = said_in(folder)
-    assert "Traceback" not in out or any_killed, out
-    return any_killed
+    if lost_at != math.inf:
+        toll.longest_end_seconds = max(toll.longest_end_seconds, time.monotonic() - lost_at)
+    return killed
+
+
+def _must_have_ended_well(folder: Path, process: subprocess.Popen, killed: Sequence[str]) -> None:
+    """What a run may end as, after what it has lost; it may have been about to end well."""
+    out, code = said_in(folder), process.returncode
+    words = f"{killed} were killed, and it ended with {code}: {out[-4000:]}"
+    if "driver" in killed:
+        assert code in (0, -signal.SIGKILL), words
+        return
+    assert "Traceback" not in out, words
+    if code and ({*ENDS_A_RUN} & {*killed} or "more often than it is started again" in out):
+        assert code == 1 and "Nothing is lost, and what was open stays open" in out, words
+    else:
+        assert code == 0, words
 
 
 def _order(chance: random.Random, victims: Mapping[str, int], kills: int) -> list[str]:
-    """What is killed: each victim once, in any order, and then as often as `victims` says."""
-    once = chance.sample(list(victims), len(victims))
-    return [*once, *chance.choices(list(victims), list(victims.values()), k=max(0, kills - len(once)))][:kills]
+    """What is killed: each victim once, in any order, then packs of as many of each as `victims` says, shuffled."""
+    order = chance.sample(list(victims), len(victims))
+    pack = [victim for victim, count in victims.items() for _ in range(count)]
+    while len(order) < kills:
+        order += chance.sample(pack, len(pack))
+    return order[:kills]
 
 
 # What must hold
@@ -331,7 +370,7 @@ def soak(kills: int, seed: int, name: str) -> bool:
         whole = Path(folder) / "whole"
         whole.mkdir()
         undisturbed = start(whole, name)
-        assert undisturbed.wait(LONGEST_SECONDS) == 0, said_in(whole)
+        assert undisturbed.wait(LONGEST_SECONDS[name]) == 0, said_in(whole)
         began = time.monotonic()
         toll = kill_until_done(Path(folder), kills=kills, seed=seed, sweep=name)
         seconds = time.monotonic() - began
@@ -343,7 +382,8 @@ def soak(kills: int, seed: int, name: str) -> bool:
         interval = sweep.gangs.checkpoint_interval_steps
         print(
             f"{name}: {sum(toll.killed.values())} kills {json.dumps(dict(toll.killed))}, {toll.in_mid_stage} in the "
-            f"middle of a stage, of {toll.rounds} sweeps in {seconds:.0f} s\n"
+            f"middle of a stage, of {toll.rounds} sweeps in {toll.runs} runs and {seconds:.0f} s; without raylet or "
+            f"dispatcher a run ended after {toll.longest_end_seconds:.0f} s at most\n"
             f"  {again} optimiser steps run again, of {toll.gangs_lost(sweep) * interval} allowed ({interval} for each "
             f"gang that was lost)\n"
             f"  {'tables equal to the byte, trials and finished stages kept' if not wrong else 'WRONG:'}",

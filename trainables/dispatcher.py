@@ -16,7 +16,7 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError
+from ray.exceptions import GetTimeoutError, RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainables.board import Assign, Board, Cancel, Decision, Notify
@@ -504,8 +504,11 @@ class Dispatcher:
             await asyncio.sleep(pause)
             if (late := time.monotonic() - before - pause) > STILL_SECONDS:
                 self._excuse(late)
-            self._end_frozen_trials(min(FROZEN_SECONDS, patience))
-            self._roster.end_silent(patience)
+            try:
+                self._end_frozen_trials(min(FROZEN_SECONDS, patience))
+                self._roster.end_silent(patience)
+            except Exception as error:  # Ray may be unreachable, or a process be gone already; the next look ends it
+                _log.warning("what gives no sign of life could not be ended: %s", error)
 
     def _excuse(self, seconds: float) -> None:
         """This process stood still for so long, maybe with the whole machine: nobody could be heard meanwhile."""
@@ -747,6 +750,8 @@ def close(dispatcher: ActorHandle, *, patiently: bool = False, at_once: bool = F
             ray.get(dispatcher.close.remote(seconds), timeout=seconds + CLOSING_SECONDS)
     except GetTimeoutError:
         _log.warning("the gangs did not end within %g s; they are ended by force", seconds + CLOSING_SECONDS)
+    except RayActorError:
+        return  # it is gone, and its gangs with it
     ray.kill(dispatcher)
 
 

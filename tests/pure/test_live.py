@@ -123,6 +123,23 @@ def test_a_status_that_cannot_be_asked_or_written_costs_nothing_but_itself(resul
     live.close()
 
 
+def test_a_status_that_cannot_be_written_is_said_once_until_it_could_be_written_again(results, caplog):
+    filesystem, root = results.place
+    answers = iter([OSError("full")] * 20 + [SAID] + [OSError("full")] * 1000)
+    asked = []
+
+    def ask() -> dict:
+        asked.append(answer := next(answers))
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    live = Live(filesystem, f"{root}/sweeps/fake", ask, run={}, interval_seconds=0.001).start()
+    until(lambda: len(asked) > 40)
+    live.close()
+    assert caplog.text.count("the status of the sweep could not be written: full") == 2
+
+
 def test_whoever_is_asked_to_stop_is_heeded_though_its_status_cannot_be_told(results):
     filesystem, root = results.place
     heeded = threading.Event()

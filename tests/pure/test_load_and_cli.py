@@ -141,6 +141,11 @@ def test_an_unknown_preset_is_answered_with_the_nearest():
             "(task('lab_nly'))",
             "NotThere: a task must be one of the catalogue, got 'lab_nly'; did you mean 'lab_nli'? Known: ",
         ),
+        (
+            "from sweep import Trial\n",
+            "(from sweep import Trial)",
+            "nown: Budget, CmaEs, ExpectedGain, GangKind, Gangs, Gauss",
+        ),
         ("lab.NLY\n", "(lab.NLY)", "no attribute 'NLY'; did you mean 'NLI'? Known: "),
         (
             "from trainables.catalogue.lab import HELASWAG\n",

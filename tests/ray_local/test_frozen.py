@@ -71,6 +71,30 @@ def test_a_trials_process_that_gives_no_sign_of_life_is_ended_and_one_that_does_
     asyncio.run(story())
 
 
+def test_what_could_not_be_ended_once_does_not_end_the_watch(hurried, sleepers, tmp_path, monkeypatch, caplog):
+    frozen, _ = sleepers
+    usual, failed = module.end, []
+
+    def refused(*process: int) -> bool:
+        if failed:
+            return usual(*process)
+        failed.append(process)
+        raise PermissionError("another user's")
+
+    monkeypatch.setattr(module, "end", refused)
+
+    async def story() -> None:
+        desk = await begun(hurried, tmp_path)
+        await desk.lives(*names(frozen))
+        await until(lambda: bool(failed))
+        await desk.lives(*names(frozen))
+        await until(lambda: frozen.poll() is not None)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+    assert "what gives no sign of life could not be ended: another user's" in caplog.text
+
+
 def test_a_dispatcher_that_stood_still_itself_ends_nobody_for_it(hurried, sleepers, tmp_path):
     async def story() -> None:
         desk = await begun(hurried, tmp_path)

@@ -307,6 +307,28 @@ def test_a_sweep_that_is_stopped_through_its_storage_saves_and_says_how_to_go_on
 
 
 @pytest.mark.killed
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("victim", ["raylet", "dispatcher"])
+def test_a_run_that_loses_its_raylet_or_its_dispatcher_ends_by_itself_and_the_next_goes_on(
+    uninterrupted, tmp_path, victim
+):
+    process = start(tmp_path)
+    victims = Victims(tmp_path, process)
+    victims.await_steps()
+    (found,) = victims.find(victim)
+    os.kill(found, signal.SIGKILL)
+    assert process.wait(timeout=90) == 1
+    out = said_in(tmp_path)
+    assert "the dispatcher's process died: " in out and "Nothing is lost, and what was open stays open" in out
+    assert f"sweep run {victims.command[-3]}" in out and "Traceback" not in out
+
+    process = start(tmp_path)
+    assert process.wait(timeout=200) == 0, said_in(tmp_path)
+    assert lost_in(tmp_path, uninterrupted) == []
+    assert run_again(tmp_path, REHEARSED.gangs.checkpoint_interval_steps)[1] == []
+
+
+@pytest.mark.killed
 @pytest.mark.timeout(600)
 def test_a_sweep_of_which_anything_is_killed_at_random_moments_ends_as_one_that_never_was(uninterrupted, tmp_path):
     toll = kill_until_done(tmp_path, kills=10, seed=20)
