@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# One machine of a cluster: `node.sh install`, then `node.sh head` or `node.sh worker HEAD_ADDRESS`. Every cluster
-# configuration of this project runs this script and no other, on rented machines and on one's own.
+# One machine of a cluster: `node.sh install`, then `node.sh head` or `node.sh worker HEAD_ADDRESS`. Every configuration
+# for `ray up` of this project runs this script and no other, on rented machines and on one's own; Kubernetes does not.
 #
 #   SWEEP_VENV         where the virtual environment is (default ~/transfer-sweep-venv)
 #   SWEEP_INSTALL      0: the environment is provided, only its versions are checked (default 1)

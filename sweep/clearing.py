@@ -11,6 +11,7 @@ from sweep.lock import holder
 from trainables.leftovers import Owners, Seen, left_over
 from trainables.listing import seen_in
 from trainables.pins import PinFile
+from trainables.storage_clock import storage_time
 from trainables.store import Store
 
 _log = logging.getLogger(__name__)
@@ -28,13 +29,14 @@ def clear(store: Store, name: str, *, stages: Iterable[str], still_open: Iterabl
     """Delete what nobody will read any more. Whoever calls must hold the sweep's lock, and run none of its stages.
 
     `stages` are those of all the sweep's trials, `still_open` those that trials may yet go on with. A run of another
-    sweep counts as over where nobody holds that sweep's lock. What cannot be deleted stays, with a warning.
+    sweep counts as over where nobody holds that sweep's lock, by the storage's clock. What cannot be deleted stays,
+    with a warning.
     """
     try:
         owners = _owners(store, name, frozenset(stages), frozenset(still_open))
         seen = [one for part in ("stages", "inflight", "results") for one in seen_in(store, part)]
         seen += seen_in(store, "", deep=False)
-        found = list(left_over(seen, owners, counted=lambda digest: _counted(store, digest), now=time.time()))
+        found = list(left_over(seen, owners, counted=lambda digest: _counted(store, digest), now=_now(store)))
     except OSError as error:
         _log.warning("what killed runs have left in the storage could not be looked for: %s", error)
         return Cleared()
@@ -45,7 +47,7 @@ def clear(store: Store, name: str, *, stages: Iterable[str], still_open: Iterabl
 def _owners(store: Store, name: str, stages: frozenset[str], still_open: frozenset[str]) -> Owners:
     pin_file = PinFile(store, f"sweeps/{name}")
     others = pin_file.others()
-    running = {other for other in others if holder(store.filesystem, store.root, other) is not None}
+    running = {other for other in others if _is_held(store, other)}
     over = {pins.session for other, pins in others.items() if other not in running} | {pin_file.last.session}
     return Owners(
         over=frozenset(over - {""}),
@@ -53,6 +55,16 @@ def _owners(store: Store, name: str, stages: frozenset[str], still_open: frozens
         open=still_open.union(*(pins.open for pins in others.values())),
         mine=stages | still_open,
     )
+
+
+def _is_held(store: Store, name: str) -> bool:
+    """By the storage's clock: one of two machines whose clock is wrong must not delete what the other is writing."""
+    return holder(store.filesystem, store.root, name, may_write=True) is not None
+
+
+def _now(store: Store) -> float:
+    """By the clock that says when files were written."""
+    return storage_time(store.filesystem, store.files.at("probe-now")) or time.time()
 
 
 def _counted(store: Store, digest: str) -> str:

@@ -29,7 +29,7 @@ from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up
 from sweep.results import Results
-from sweep.roll_call import call_roll, posed
+from sweep.roll_call import call_roll, machines_to_come, may_grow, posed
 from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
@@ -331,6 +331,7 @@ def _conduct(
                 question=question,
                 storage_limit_bytes=sweep.storage_limit_bytes,
                 folder=f"sweeps/{sweep.name}",
+                may_grow=may_grow(machines_to_come()),
             )
             vigil = Vigil(dispatcher, lose)
             begin()
@@ -342,7 +343,8 @@ def _conduct(
             conductor.gang_seconds = lambda: spent["stage_seconds"]
             conductor.watchers = (*conductor.watchers, leaves)
 
-            meter = Meter(store.filesystem, f"{store.root}/sweeps/{sweep.name}", sweep.gangs)
+            folder = f"{store.root}/sweeps/{sweep.name}"
+            meter = Meter(store.filesystem, folder, sweep.gangs)
 
             def tell(said: dict[str, Any]) -> dict[str, Any]:
                 for text in said["notices"]:
@@ -366,7 +368,7 @@ def _conduct(
                 if not stopping.asked and request.has_come():
                     stopping.ask_once()
 
-            live = Live(store.filesystem, f"{store.root}/sweeps/{sweep.name}", ask, heed=heed).start()
+            live = Live(store.filesystem, folder, ask, run=request.run, heed=heed).start()
             try:
                 if conductor.broken:
                     stop(conductor.broken)  # it was asked for before there was a dispatcher to hear it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
-from sweep.lock import holder
+from sweep.lock import holder, identity
 from trainables.whole_files import put_whole, read_json
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ INTERVAL_SECONDS = 2.0
 class Live:
     """Writes what `ask` answers beside the ledger every few seconds until it is closed, each time after `heed`.
 
+    `run` is the identity of this run: what a killed one has left is not taken for what this one says.
+
     What it says may be missing or late, and nothing else depends on it: a disk that is full costs the status alone.
     """
 
@@ -45,11 +47,12 @@ class Live:
         folder: str,
         ask: Callable[[], dict[str, Any]],
         *,
+        run: Mapping[str, Any],
         heed: Callable[[], None] = lambda: None,
         interval_seconds: float = INTERVAL_SECONDS,
     ) -> None:
         self._filesystem, self._path, self._ask = filesystem, f"{folder}/{FILE}", ask
-        self._heed = heed
+        self._run, self._heed = dict(run), heed
         self._interval_seconds = interval_seconds
         self._closed = threading.Event()
         self._said: set[str] = set()
@@ -77,7 +80,7 @@ class Live:
                 return
 
     def _write(self) -> None:
-        said = {**self._ask(), "written": time.time()}
+        said = {**self._ask(), "run": self._run, "written": time.time()}
         put_whole(self._filesystem, self._path, json.dumps(said).encode())
 
     def _careless(self, what: str, do: Callable[[], None]) -> None:
@@ -101,7 +104,8 @@ def live_lines(results: Results, *, now: Callable[[], float] = time.time) -> str
         return "no process runs it now" + (f"; its last run to the end: {counted}" if counted else "")
     head = f"process {running['process']} on {running['host']} runs it, since {running['since']}"
     said = read_json(filesystem, f"{root}/sweeps/{results.name}/{FILE}")
-    if said is None:
+    mine = identity(running)
+    if said is None or said.get("run", mine) != mine:  # an earlier version names no run
         return f"{head}; its gangs are starting, or it is about to end"
     lines = [head, *_pace(said, now() - said["written"])]
     if counted := stages_text(said):

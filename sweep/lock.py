@@ -20,12 +20,13 @@ import pyarrow.fs as pafs
 from filelock import FileLock, Timeout
 
 from trainables.faults import Invalid
+from trainables.storage_clock import storage_time, written_at
 from trainables.whole_files import put_whole, read_json
 
 _log = logging.getLogger(__name__)
 
 #: A lease that its holder has not renewed for so long is nobody's, by the clock of the storage. Where that states no
-#: times, and for whoever only asks, the clocks of two machines count, which may differ by a part of it.
+#: times, and for whoever may not write there, the clocks of two machines count, which may differ by a part of it.
 LEASE_SECONDS = 90.0
 
 #: A holder that could not renew it for so long stops: the rest is for its gangs to end their steps in.
@@ -37,6 +38,10 @@ SETTLING_SECONDS = 2.0
 
 #: Whoever looks at a lock of a disk keeps it for microseconds; one that is still kept after this is another run's.
 LOOKED_AT_SECONDS = 2.0
+
+
+#: What tells one run of a sweep from every other.
+_IDENTITY = ("host", "boot", "process", "since")
 
 
 class Hold:
@@ -96,6 +101,11 @@ def holder(filesystem: pafs.FileSystem, root: str, name: str, *, may_write: bool
     if _is_locked(Path(folder, "lock")):
         return read_json(filesystem, f"{folder}/lock.json") or _me()
     return None
+
+
+def identity(running: dict[str, Any] | None) -> dict[str, Any]:
+    """The part of what a holder says of itself that no other run shares; empty where there is none."""
+    return {name: running.get(name) for name in _IDENTITY} if running else {}
 
 
 def _is_locked(path: Path) -> bool:
@@ -184,14 +194,8 @@ def _stands(filesystem: pafs.FileSystem, path: str, said: dict[str, Any]) -> boo
 
 def _age(filesystem: pafs.FileSystem, path: str) -> float | None:
     """Seconds since a file was written, by the clock of its storage alone; None where that states no times."""
-    probe = f"{path}.{uuid.uuid4().hex[:8]}"
-    put_whole(filesystem, probe, b"now")
-    try:
-        now, then = (info.mtime for info in filesystem.get_file_info([probe, path]))
-    finally:
-        with suppress(OSError):  # what stays costs three bytes
-            filesystem.delete_file(probe)
-    return (now - then).total_seconds() if now and then else None
+    now, then = storage_time(filesystem, path), written_at(filesystem, path)
+    return now - then if now and then else None
 
 
 def _refused(name: str, said: dict[str, Any] | None) -> Invalid:

@@ -28,6 +28,9 @@ _ANSWER_SECONDS = 180.0
 #: Where `ray up` leaves its configuration on the head.
 CONFIG = "~/ray_bootstrap_config.yaml"
 
+#: The operator of Ray on Kubernetes gives this to every container.
+KUBERNETES = "RAY_USAGE_STATS_KUBERAY_IN_USE"
+
 _WIDER = "use smaller workers, or larger machines: `sweep cluster --for` writes a configuration that has them"
 
 
@@ -59,8 +62,9 @@ def call_roll(sweep: Sweep, question: Question) -> None:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    machines = [node["Resources"] for node in nodes]
-    refuse("the gangs of this sweep", placing_faults(sweep.gangs, machines, machines_to_come()))
+    machines, to_come = [node["Resources"] for node in nodes], machines_to_come()
+    faults = placing_faults(sweep.gangs, machines, to_come, may_grow=may_grow(to_come))
+    refuse("the gangs of this sweep", faults)
     mine = ray.get_runtime_context().get_node_id()
     refuse("the precision of this sweep", _precision_faults(sweep, nodes, mine))
     working = [node for node in nodes if node["NodeID"] != mine and node["Resources"].get("CPU", 0) > 0]
@@ -140,12 +144,17 @@ def _places(value: Any) -> Iterator[str]:
 
 
 def placing_faults(
-    gangs: Gangs, machines: Sequence[Mapping[str, float]], to_come: Sequence[Mapping[str, float]] | None = None
+    gangs: Gangs,
+    machines: Sequence[Mapping[str, float]],
+    to_come: Sequence[Mapping[str, float]] | None = None,
+    *,
+    may_grow: bool = False,
 ) -> list[str]:
     """Why the workers of the gangs cannot be placed: a worker lies on one machine, whatever the machines sum up to.
 
-    Elastic gangs may wait for machines that are yet to come: one of them must fit on `to_come`, the most machines that
-    an autoscaler may rent, where those are known.
+    Gangs may wait for machines that are yet to come. `to_come` are the most that an autoscaler may rent, where those
+    are known: all gangs must fit on them or on those that are there, of elastic ones one. Where the cluster `may_grow`
+    by nobody knows what, or gangs are elastic, all wait.
     """
     if gangs.fits(cpus=0.0, gpus=0.0) == () or not gangs.asks:
         return []
@@ -153,20 +162,30 @@ def placing_faults(
         if to_come is None or not gangs.waits_for(machines) or not (lacking := gangs.waits_for(to_come)):
             return []
         return [f"one must have room on the machines that the cluster may rent, got one that waits {lacking}; {_WIDER}"]
-    room, needed = gangs.room(machines), gangs.count * gangs.workers
-    if room >= needed:
+    needed, room = gangs.count * gangs.workers, gangs.room(machines)
+    rented = gangs.room(to_come) if to_come else 0
+    if max(room, rented) >= needed or (to_come is None and may_grow):
         return []
-    fitting = room // gangs.workers
+    fitting = max(room, rented) // gangs.workers
+    found = f"room for {room} workers ({machines_in_words(machines)})"
+    if to_come:
+        found += f", and for {rented} on those that the cluster may rent ({machines_in_words(to_come)})"
     advice = f"use count={fitting}" if fitting else "use smaller workers or larger machines"
     return [
         f"{gangs.count} gangs × {gangs.workers} workers must fit on the machines, {gangs.worker_in_words} each, got "
-        f"room for {room} workers ({machines_in_words(machines)}); {advice}, or elastic=True if an autoscaler will "
-        "rent more"
+        f"{found}; {advice}, or elastic=True for gangs that wait for more"
     ]
 
 
+def may_grow(to_come: Sequence[Mapping[str, float]] | None) -> bool:
+    """Whether somebody starts machines for gangs that have no room: `ray up`'s autoscaler, or that of Kubernetes, of
+    which it is not known what it starts.
+    """
+    return bool(to_come) if to_come is not None else KUBERNETES in os.environ
+
+
 def machines_to_come(config: Path = Path(CONFIG)) -> list[dict[str, float]] | None:
-    """What each machine has that the autoscaler of `ray up` may rent; None where that is not known."""
+    """What each machine has that the autoscaler of `ray up` may rent, the largest first; None where nobody knows."""
     import yaml
 
     try:
@@ -180,7 +199,9 @@ def machines_to_come(config: Path = Path(CONFIG)) -> list[dict[str, float]] | No
         return None
     if any(not resources for resources, _ in kinds):  # machines of one's own, of which it states nothing
         return None
-    return [resources for resources, most in kinds for _ in range(most)]
+    found = [resources for resources, most in kinds for _ in range(most)]
+    found.sort(key=lambda one: (one.get("GPU", 0), one.get("CPU", 0)), reverse=True)
+    return found[: stated["max_workers"]]
 
 
 def _precision_faults(sweep: Sweep, nodes: list[dict[str, Any]], mine: str) -> Iterator[str]:

@@ -8,16 +8,13 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from sweep.lock import holder
+from sweep.lock import holder, identity
 from trainables.whole_files import put_whole, read_json
 
 FILE = "stop.json"
 
-#: What tells one run of a sweep from every other.
-_IDENTITY = ("host", "boot", "process", "since")
-
-#: How often whoever waits for the end looks; on an object store each is a request.
-_LOOK_SECONDS = 1.0
+#: How often whoever waits for the end looks; on an object store each is five requests.
+_LOOK_SECONDS = 2.0
 
 
 class StopRequest:
@@ -28,11 +25,12 @@ class StopRequest:
 
     def __init__(self, filesystem: pafs.FileSystem, root: str, name: str) -> None:
         self._filesystem, self._path = filesystem, _path(root, name)
-        self._mine = identity(holder(filesystem, root, name))
+        self.run = identity(holder(filesystem, root, name))
+        """What tells this run from every other."""
 
     def has_come(self) -> bool:
         """Whether this run was asked to stop."""
-        return bool(self._mine) and read_json(self._filesystem, self._path) == self._mine
+        return bool(self.run) and read_json(self._filesystem, self._path) == self.run
 
     def take_away(self) -> None:
         """Take away what named this run, if it is there."""
@@ -54,16 +52,11 @@ def ask_to_stop(filesystem: pafs.FileSystem, root: str, name: str) -> dict[str, 
 def await_end(filesystem: pafs.FileSystem, root: str, name: str, running: dict[str, Any], *, seconds: float) -> bool:
     """Wait until that process runs the sweep no more; whether it came to that in so many seconds."""
     stop = time.monotonic() + seconds
-    while identity(holder(filesystem, root, name)) == identity(running):
+    while identity(holder(filesystem, root, name, may_write=True)) == identity(running):
         if time.monotonic() > stop:
             return False
         time.sleep(_LOOK_SECONDS)
     return True
-
-
-def identity(running: dict[str, Any] | None) -> dict[str, Any]:
-    """The part of what a holder says of itself that no other run shares; empty where there is none."""
-    return {name: running.get(name) for name in _IDENTITY} if running else {}
 
 
 def _path(root: str, name: str) -> str:

@@ -28,7 +28,7 @@ from trainables.keeping import Kept, evictions, under_way_bytes
 from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
 from trainables.mailbox import Request
-from trainables.pins import PinFile, Pins, kept_from_others
+from trainables.pins import PinFile, Pins
 from trainables.processes import end
 from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
@@ -91,6 +91,7 @@ class Dispatcher:
         storage_limit_bytes: float = math.inf,
         question: Question | None = None,
         folder: str = "",
+        may_grow: bool = False,
     ) -> None:
         self._gangs = gangs
         self._question = question
@@ -118,6 +119,7 @@ class Dispatcher:
             give_up=self._give_up,
             say=lambda text: self._notices.append(text),
             left=self._discard,
+            may_grow=may_grow,
         )
         self._slots = self._roster.slots
         self._tickets: dict[str, int] = {}
@@ -290,11 +292,9 @@ class Dispatcher:
             slot.unfit = slot.unfit or reason
             slot.of_machine = slot.of_machine or of_machine
 
-    async def refuse(self, gang: str, incarnation: str, text: str) -> None:
-        """A machine of the gang cannot take part, and the gang is about to end for that."""
-        slot = self._slots[gang]
-        if incarnation not in slot.past:
-            slot.refused = slot.refused or text
+    async def refuse(self, gang: str, incarnation: str, node: str, text: str, passes: bool) -> None:
+        """A machine of the gang cannot take part, for good or until what keeps it from that `passes`."""
+        await self._roster.refuse(gang, incarnation, node, text, passes=passes)
 
     async def pulse(self, gang: str, incarnation: str, rank: int, silence: float) -> bool:
         """A sign of life, with how long the process has got on with nothing; whether it is to end for that."""
@@ -366,11 +366,10 @@ class Dispatcher:
         if self._pin_file is None:
             return set()
         try:
-            others = await asyncio.to_thread(self._pin_file.others)
+            return await asyncio.to_thread(self._pin_file.kept_by_others)
         except OSError as error:
             _log.warning("what other sweeps need could not be seen, so nothing is deleted: %s", error)
             return None
-        return kept_from_others(others.values(), now=time.time())
 
     def _looked_up(self, digest: str) -> Kept | None:
         manifest = self._store.find(digest)
@@ -462,10 +461,7 @@ class Dispatcher:
             "stage_seconds": round(self._stage_seconds, 1),
             "running": self._board.running(),
             "queued": self._board.queued(),
-            "waiting": [
-                asdict(waiting)
-                for waiting in self._board.waiting(gangless=self._roster.lacking or "for a gang to start")
-            ],
+            "waiting": [asdict(waiting) for waiting in self._board.waiting(gangless=self._roster.gangless)],
             "steps": self._steps,
             "steps_per_second": self._speed(),
             "processes": {name: dict(slot.processes) for name, slot in self._slots.items()},
@@ -544,6 +540,7 @@ class Dispatcher:
             cache=self._cache,
             session=f"{self._session}-{number}",
             question=self._question,
+            avoid=tuple(sorted(self._roster.refused)),
         )
 
     async def _give_up(self, reason: str) -> None:
@@ -668,7 +665,7 @@ class _Rays:
     def machines(self) -> tuple[set[str], set[str]]:
         return _machines()
 
-    def resources(self) -> list[dict[str, float]]:
+    def resources(self) -> dict[str, dict[str, float]]:
         return _resources()
 
 
@@ -678,9 +675,9 @@ def _machines() -> tuple[set[str], set[str]]:
     return alive, set(ray._private.state.state.get_draining_nodes())
 
 
-def _resources() -> list[dict[str, float]]:
-    """What each machine that lives has, whoever uses it."""
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def _resources() -> dict[str, dict[str, float]]:
+    """By its id, what each machine that lives has, whoever uses it."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
 
 
 def _kept(manifest: Manifest) -> Kept:
@@ -707,9 +704,9 @@ def start_dispatcher(
     """Start the dispatcher and its gangs on the Ray cluster that this process is connected to.
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
-    gangs fit is proved first, unless they are elastic or the cluster `may_grow`. `question` is what every machine must
-    have that a gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what
-    these must not delete; without it, nothing does.
+    gangs fit is proved first, unless they are elastic or the cluster `may_grow`: there machines are rented for gangs
+    that have no room. `question` is what every machine must have that a gang is to run on. `folder` is the sweep's in
+    the store, beside those of other sweeps: there stands what these must not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -729,6 +726,7 @@ def start_dispatcher(
             storage_limit_bytes,
             question,
             folder,
+            may_grow,
         )
     )
     ray.get(handle.start.remote())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.machine import numeric_versions
+from trainables.places import is_final
 from trainables.store import Store
 
 
@@ -24,25 +25,46 @@ class Question:
     """Files that stages read, as (path, bytes)."""
 
 
+_ADVICE = "use a storage that every machine sees: s3://…, gs://… or a network folder"
+
+
 def answer(question: Question) -> list[str]:
-    """What this machine lacks of that, each fault with what to change."""
+    """What this machine lacks of that, each fault with what to change; a storage that does not answer is one too."""
+    try:
+        return lacks(question)
+    except OSError as error:
+        return [_unwritable(question, error), *_version_faults(question), *_file_faults(question)]
+
+
+def lacks(question: Question) -> list[str]:
+    """What this machine lacks of that until somebody changes it, each fault with what to change.
+
+    Raises:
+        OSError: where the storage does not answer, or is full: that may pass.
+    """
     return [*_storage_faults(question), *_version_faults(question), *_file_faults(question)]
 
 
 def _storage_faults(question: Question) -> Iterator[str]:
-    advice = "use a storage that every machine sees: s3://…, gs://… or a network folder"
     try:
         store = Store(question.storage)
         with store.filesystem.open_input_stream(f"{store.root}/{question.probe}") as stream:
             seen = stream.read().decode()
         if seen != question.token:
-            yield f"it must read from {question.storage!r} what the driver wrote there, got other content; {advice}"
+            yield f"it must read from {question.storage!r} what the driver wrote there, got other content; {_ADVICE}"
         store.check_writable()
     except FileNotFoundError:
-        yield f"it must see {question.storage!r} as the driver does, got a place without the driver's file; {advice}"
+        yield f"it must see {question.storage!r} as the driver does, got a place without the driver's file; {_ADVICE}"
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        yield f"it must write to {question.storage!r}, got {reason}; check its credentials, or {advice}"
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(cause, OSError) and not is_final(cause):
+            raise cause from None
+        yield _unwritable(question, error)
+
+
+def _unwritable(question: Question, error: OSError | ValueError) -> str:
+    reason = str(error).strip().splitlines()[-1]
+    return f"it must write to {question.storage!r}, got {reason}; check its credentials, or {_ADVICE}"
 
 
 def _version_faults(question: Question) -> Iterator[str]:

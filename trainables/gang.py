@@ -19,7 +19,7 @@ import ray
 from ray.actor import ActorHandle
 
 from trainables import pulse
-from trainables.equipment import Question, answer
+from trainables.equipment import Question, lacks
 from trainables.errors import is_full, is_unfit, spoken
 from trainables.gangs import GangKind, Gangs, Runner
 from trainables.interface import listen_at
@@ -38,9 +38,16 @@ HEALTH_CHECK_INTERVAL_SECONDS = "0.25"
 #: How long a worker group may wait for its machines: one that is being rented takes minutes, a lost one may come back.
 WORKER_GROUP_START_SECONDS = "1800"
 
+#: By this label Ray knows each machine.
+NODE_LABEL = "ray.io/node-id"
+
 #: Where the processes that steer a sweep live: the head node, by a resource that every Ray cluster has there.
 #: 0.0001 is the smallest amount Ray counts, so thousands fit, and none takes a processor from a gang.
 HEAD = {"node:__internal_head__": 0.0001}
+
+
+#: How long a gang whose storage does not answer waits before it starts anew, beside the tries that each request makes.
+UNANSWERED_SECONDS = 30.0
 
 
 class Unfit(RuntimeError):
@@ -104,11 +111,24 @@ def serve(
 
 
 def _takes_part(question: Question | None, mailbox: Mailbox, ranks: Any) -> bool:
-    """Whether the machines of all ranks have what the sweep needs; those that have not say so."""
-    faults = answer(question) if question is not None else []
-    if faults:
-        mailbox.refuse(faults)
-    return not (faults if ranks is None else ranks.any(bool(faults)))
+    """Whether the machines of all ranks have what the sweep needs; those that have not say so.
+
+    Raises:
+        Unfit: where the storage does not answer one of them, which may pass: after a while the gang starts anew.
+    """
+    faults, silence = [], ""
+    try:
+        faults = lacks(question) if question is not None else []
+    except OSError as error:
+        silence = f"the storage does not answer ({spoken(error)})"
+    if faults or silence:
+        mailbox.refuse(faults or [silence], passes=not faults)
+    if faults if ranks is None else ranks.any(bool(faults)):
+        return False
+    if silence if ranks is None else ranks.any(bool(silence)):
+        time.sleep(UNANSWERED_SECONDS)
+        raise Unfit(silence or "the storage does not answer another rank")
+    return True
 
 
 def _run(
@@ -377,6 +397,8 @@ class Post:
     session: str
     question: Question | None = None
     """What the machine of every rank must have, asked at each start."""
+    avoid: tuple[str, ...] = ()
+    """Ids of the machines that lack it, as far as is known: no rank is placed there."""
 
 
 class RehearsalHost:
@@ -433,7 +455,7 @@ def trainer(post: Post) -> Any:
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.config import LoggingConfig
 
-    gangs = post.gangs
+    gangs, avoided = post.gangs, ",".join(post.avoid)
     per_worker = {"CPU": gangs.cpus_per_worker} | gangs.asks
     scratch = Store(post.store)
     return TorchTrainer(
@@ -441,7 +463,10 @@ def trainer(post: Post) -> Any:
         train_loop_config={"post": post},
         torch_config=_torch_config(),
         scaling_config=ScalingConfig(
-            num_workers=gangs.workers, use_gpu=gangs.gpus_per_worker > 0, resources_per_worker=per_worker
+            num_workers=gangs.workers,
+            use_gpu=gangs.gpus_per_worker > 0,
+            resources_per_worker=per_worker,
+            label_selector={NODE_LABEL: f"!in({avoided})"} if avoided else None,
         ),
         run_config=RunConfig(
             name=f"{post.session}-{post.gang}",

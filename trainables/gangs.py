@@ -65,7 +65,8 @@ class Gangs:
     elastic: bool = False
     """Whether gangs start only when work waits and end when it runs out, so that an autoscaler rents what is used.
 
-    `count` is then the most that run at once, and whether they fit is not asked before the start: nodes may come.
+    `count` is then the most that run at once, and whether all fit is not asked before the start: nodes may come.
+    Otherwise all are asked for at once and kept, and wait for machines where an autoscaler may rent enough for them.
     """
     idle_seconds: float = 120.0
     """How long an elastic gang stays without work; starting it again costs about twenty seconds."""

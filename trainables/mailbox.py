@@ -41,10 +41,12 @@ class Mailbox:
         """The next request after a sequence number; waits for it. None when there will be none."""
         return ray.get(self._dispatcher.take.remote(self._gang, self._incarnation, after, self._rank, *self._me))
 
-    def refuse(self, faults: list[str]) -> None:
-        """Say what the machine of this rank lacks, so that no start of the gang is tried again; any rank may."""
+    def refuse(self, faults: list[str], *, passes: bool = False) -> None:
+        """Say what the machine of this rank lacks, so that no gang is tried there again, or what keeps it from taking
+        part that `passes`; any rank may.
+        """
         text = f"{ray.util.get_node_ip_address()}: {'; '.join(faults)}"
-        ray.get(self._dispatcher.refuse.remote(self._gang, self._incarnation, text))
+        ray.get(self._dispatcher.refuse.remote(self._gang, self._incarnation, self._me[1], text, passes))
 
     def report(self, attempt: str, event: Event) -> None:
         """Send an event after the one before has arrived; only rank 0 speaks."""

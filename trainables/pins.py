@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from pyarrow import fs
 
+from trainables.storage_clock import storage_time, written_at
 from trainables.store import Store
 from trainables.whole_files import put_whole
 
@@ -20,8 +22,8 @@ FILE = "pins.json"
 #: The sweep's file is written again at least so often while the sweep runs.
 RENEWED_SECONDS = 60.0
 
-#: What open trials need is kept from others for so long after it was last said; a run that is over needs nothing soon.
-#: Clocks of two machines may differ by a part of it.
+#: What open trials need is kept from others for so long after it was last said, by the storage's clock; a run that is
+#: over needs nothing soon.
 NEEDED_SECONDS = 900.0
 
 
@@ -95,6 +97,19 @@ class PinFile:
         names = [info.base_name for info in listed if info.type == fs.FileType.Directory and info.base_name != mine]
         read = {name: self._read(f"{everything}/{name}") for name in names}
         return {name: pins for name, pins in read.items() if pins is not None}
+
+    def kept_by_others(self) -> set[str]:
+        """The digests of which the others want the weights kept, by the storage's clock where it states times.
+
+        Raises:
+            OSError: where that cannot be read; then nothing may be deleted.
+        """
+        others, everything = self.others(), self._folder.rpartition("/")[0]
+        now = storage_time(self._filesystem, f"{self._folder}/{FILE}") if others else None
+        if now is None:
+            return kept_from_others(others.values(), now=time.time())
+        said = {name: written_at(self._filesystem, f"{everything}/{name}/{FILE}") for name in others}
+        return kept_from_others((replace(others[name], written=said[name] or now) for name in others), now=now)
 
     def _read(self, folder: str) -> Pins | None:
         path = f"{folder}/{FILE}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
@@ -46,8 +47,13 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(?!/)")
 #: No second try makes these right.
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
-#: What Amazon's client says where no second try makes it right; it raises plain `OSError` for everything.
-_FINAL_WORDS = ("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE_DOES_NOT")
+#: What Amazon's client says where no second try makes it right, then Google's and Azure's by their documented codes
+#: (neither was at hand); all raise plain `OSError` for everything.
+_FINAL_WORDS = (
+    *("ACCESS_DENIED", "NO_SUCH_BUCKET", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE_DOES_NOT"),
+    *("PERMISSION_DENIED", "UNAUTHENTICATED"),
+    *("AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
+)
 
 
 class NotAsWritten(OSError):
@@ -382,7 +388,9 @@ class _Reading(io.RawIOBase):
 
 def is_final(error: OSError) -> bool:
     """Whether no other try makes it right."""
-    return isinstance(error, _FINAL) or any(word in str(error) for word in _FINAL_WORDS)
+    if isinstance(error, _FINAL) or error.errno == errno.EROFS:
+        return True
+    return any(word in str(error) for word in _FINAL_WORDS)
 
 
 def _copied(incoming: Any, outgoing: Any) -> tuple[int, str]:

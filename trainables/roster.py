@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 #: uncounted.
 HOST_STARTS = 3
 
+#: So many machines that are rented one after the other may lack the same before it is taken for all of them.
+REFUSALS = 3
+
 #: How long work may wait for machines before that is said; to rent one takes a few minutes.
 LACKING_SECONDS = 60.0
 
@@ -37,7 +40,10 @@ class Cluster(Protocol):
     """What a roster asks of whatever runs processes on machines."""
 
     def start(self, gang: str, number: int) -> Any:
-        """The host of a gang, with a `serve` to wait for; `number` differs between all starts."""
+        """The host of a gang, with a `serve` to wait for; `number` differs between all starts.
+
+        No rank of it may be placed on a machine that the roster knows to have refused.
+        """
         ...
 
     def end(self, host: Any) -> None:
@@ -56,8 +62,8 @@ class Cluster(Protocol):
         """The ids of the machines that live, and of those that were told to go."""
         ...
 
-    def resources(self) -> list[dict[str, float]]:
-        """What each machine that lives has, whoever uses it."""
+    def resources(self) -> dict[str, dict[str, float]]:
+        """By its id, what each machine that lives has, whoever uses it."""
         ...
 
 
@@ -78,8 +84,10 @@ class Slot:
     """Whether any of its ranks said that a disk or a storage was to blame."""
     worked: bool = False
     """Whether it has got on with a stage since its host was started."""
-    refused: str = ""
-    """What a machine lacks on which it was to run."""
+    refused: dict[str, str] = field(default_factory=dict)
+    """By the id of a machine on which it was to run, what that lacks."""
+    unready: str = ""
+    """What keeps its machine from taking part and may pass."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
     places: dict[int, tuple[str, int, int]] = field(default_factory=dict)
@@ -104,6 +112,7 @@ class Roster:
 
     What the board decides then, `carry` carries out. `give_up` is called with a reason when there will be no gang any
     more, `say` with what whoever watches should know, and `left` with the request of a gang that will not answer it.
+    Where the cluster `may_grow`, somebody rents machines for gangs that have no room.
     """
 
     def __init__(
@@ -116,14 +125,20 @@ class Roster:
         give_up: Callable[[str], Awaitable[None]],
         say: Callable[[str], None],
         left: Callable[[Request], None],
+        may_grow: bool = False,
     ) -> None:
         self._gangs, self._board, self._cluster = gangs, board, cluster
         self._carry, self._give_up, self._say, self._left = carry, give_up, say, left
         self.slots = {name: Slot() for name in gangs.names}
         self.dead: dict[str, str] = {}
         """Gangs that are not started again, and why."""
+        self.refused: dict[str, str] = {}
+        """By the id of a machine that cannot take part, what it lacks."""
+        self._in_row = 0
+        """How many machines have refused since a gang last was ready."""
+        self._may_grow = may_grow
         self.lacking = ""
-        """What the machines that are there lack for a gang to start."""
+        """What the machines that are there, and can take part, lack for a gang to start."""
         self._lacking_since = 0.0
         self._room = math.inf
         """How many gangs have room on the machines that are there."""
@@ -149,12 +164,13 @@ class Roster:
         self._serving[gang] = asyncio.create_task(self._keep(gang))
 
     async def _keep(self, gang: str) -> None:
-        """Keep a gang's host running until the sweep ends, it has left, has died too often, or cannot take part."""
+        """Keep a gang's host running until the sweep ends, it has left, has died too often, or no machine is left."""
         slot = self.slots[gang]
         reason, deaths = "", 0
         while deaths < HOST_STARTS:
             self.begun += 1
-            slot.worked = False
+            slot.worked, slot.refused = False, {}
+            avoided = set(self.refused)
             slot.host = self._cluster.start(gang, self.begun)
             try:
                 await slot.host.serve.remote()
@@ -164,9 +180,17 @@ class Roster:
             if self.closing:
                 return
             if slot.refused:
-                reason = slot.refused
-                self._say(f"{gang} cannot run on {reason}")
-                break
+                reason, slot.leaving = "; ".join(slot.refused.values()), False
+                self._cluster.end(slot.host)
+                slot.host = None
+                await self._carry(self._part(slot, gang, reason, of_machine=True))
+                if await self._is_hopeless():
+                    self.dead = dict.fromkeys(self.slots, reason) | self.dead
+                    break
+                if self._gangs.elastic and not self._board.queued():
+                    return  # asked for again when work waits
+                deaths += slot.refused.keys() <= avoided  # it was placed there all the same
+                continue
             if slot.leaving:
                 self._cluster.end(slot.host)
                 slot.host = None
@@ -191,8 +215,43 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
         slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
+        slot.unready, self._in_row = "", 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
+
+    async def refuse(self, gang: str, incarnation: str, node: str, text: str, *, passes: bool) -> None:
+        """A machine of a gang cannot take part, for good or until what keeps it from that `passes`.
+
+        This start of the gang is about to end for that. For good, no gang is placed on that machine again.
+        """
+        slot = self.slots[gang]
+        if incarnation in slot.past:
+            return
+        if slot.incarnation:  # its processes before this start are lost
+            await self._carry(self._part(slot, gang, text, of_machine=True))
+        if passes:
+            if not slot.unready:
+                self._say(f"{gang} waits on {text}; it is asked again")
+            slot.unready = text
+            return
+        slot.refused[node] = text
+        if node not in self.refused:
+            self._say(f"{gang} cannot run on {text}; no gang is tried there again")
+            self.refused[node] = text
+            self._in_row += 1
+
+    async def _is_hopeless(self) -> bool:
+        """Whether no gang runs, no machine is left that can take part and has room for one, and none is likely to come:
+        of those that are rented one after the other, so many may refuse in a row.
+        """
+        if any(slot.incarnation for slot in self.slots.values()) or (self._may_grow and self._in_row < REFUSALS):
+            return False
+        try:
+            left = self._able(await asyncio.to_thread(self._cluster.resources))
+        except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
+            _log.warning("the machines could not be looked at: %s", error)
+            return False
+        return not left or bool(self._gangs.waits_for(left))
 
     # Going
 
@@ -280,10 +339,17 @@ class Roster:
         await self._heed(*await asyncio.to_thread(self._cluster.machines))
         self._see_room(await asyncio.to_thread(self._cluster.resources))
 
-    def _see_room(self, machines: list[dict[str, float]]) -> None:
+    def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
+        """What each of these machines has that has not refused."""
+        return [has for node, has in machines.items() if node not in self.refused]
+
+    def _see_room(self, machines: Mapping[str, dict[str, float]]) -> None:
         """Take note of what the machines lack for a gang, and say so once it has kept work waiting for a while."""
-        before, self.lacking = self.lacking, self._gangs.waits_for(machines)
-        self._room = self._gangs.room_for_gangs(machines)
+        able = self._able(machines)
+        before, self.lacking = self.lacking, self._gangs.waits_for(able)
+        if self.lacking and len(able) < len(machines):
+            self.lacking += f"; {len(machines) - len(able)} more cannot take part"
+        self._room = self._gangs.room_for_gangs(able)
         if self.lacking != before or not self._board.queued():
             self._lacking_since = time.monotonic()
         elif self.lacking and time.monotonic() - self._lacking_since >= LACKING_SECONDS:
@@ -322,7 +388,9 @@ class Roster:
         if not self._gangs.elastic:
             return
         now = time.monotonic()
-        starting = sum(not slot.incarnation and self._is_serving(gang) for gang, slot in self.slots.items())
+        starting = sum(
+            not slot.incarnation and not slot.unready and self._is_serving(gang) for gang, slot in self.slots.items()
+        )
         wanted = self._board.queued() - starting
         for gang, slot in self.slots.items():
             if gang in self.dead:
@@ -350,6 +418,12 @@ class Roster:
         running = sum(time.monotonic() - slot.since for slot in self.slots.values() if slot.since)
         return (self._gang_seconds + running) / 3600
 
+    @property
+    def gangless(self) -> str:
+        """What work waits for that no gang is there for."""
+        unready = next((slot.unready for slot in self.slots.values() if slot.unready), "")
+        return self.lacking or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
+
     def waits(self, gang: str) -> str:
         """Why a gang is not there; empty where it is."""
         if gang in self.dead:
@@ -358,6 +432,8 @@ class Roster:
             return ""
         if not self._is_serving(gang):
             return "is not needed: no work waits for it"
+        if unready := self.slots[gang].unready:
+            return f"waits on {unready}"
         if self.lacking:
             return f"waits {self.lacking}"
         if sum(bool(slot.incarnation) for slot in self.slots.values()) >= self._room:

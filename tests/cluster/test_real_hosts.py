@@ -63,11 +63,15 @@ def test_the_cluster_is_closed_to_whoever_has_no_token(cluster, tmp_path):
     assert "this machine's token must be the cluster's" in wrong.stderr
     dashboard = re.search(r"(\S+):8265 ", cluster.hosts.run(HEAD, "ss -ltnH"))
     assert dashboard and dashboard[1] == "127.0.0.1"  # on the loopback interface alone
+    assert CLIENT_SERVER not in open_to_others(cluster.hosts, HEAD), "`node.sh` ends the server of Ray's own client"
     for number in cluster.hosts.numbers:
         for port, program in open_to_others(cluster.hosts, number).items():
             assert program.startswith(MAY_LISTEN), f"host {number}: {program} on port {port}"
             assert not tells_anybody(cluster.hosts.address(number), port), f"host {number}: {program} on port {port}"
 
+
+#: Where Ray would serve its own client; by its name that server is a Python like any driver.
+CLIENT_SERVER = 10001
 
 #: Who listens to other machines: Ray's own programs, its drivers among them, which ask whoever comes for the token.
 MAY_LISTEN = ("sshd", "gcs_server", "raylet", "ray::", "python")

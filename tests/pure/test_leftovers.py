@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 from pyarrow import fs
 
 from sweep.clearing import Cleared, clear
 from sweep.lock import held
-from tests.pure.stores import in_memory, local
+from tests.pure.stores import in_memory, local, subtree
 from tests.ray_local.stage_paths import path
 from trainables.leftovers import (
     CLAIMED_WITHIN_SECONDS,
@@ -164,6 +165,28 @@ def test_what_belongs_to_another_sweep_stays_while_that_runs_and_its_attempts_go
         assert clear(store, "mine", stages=["open"], still_open=[]) == Cleared()
     assert clear(store, "mine", stages=["open"], still_open=[]) == Cleared(pieces=1, size_bytes=10)
     assert not there(store, attempt) and there(store, checkpoint)
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 120.0, UNCLAIMED_SECONDS * 2])
+def test_a_machine_whose_clock_is_wrong_deletes_nothing_that_a_sweep_of_another_machine_writes(
+    tmp_path, monkeypatch, ahead
+):
+    monkeypatch.setattr("sweep.lock.SETTLING_SECONDS", 0.0)
+    store = subtree(tmp_path)  # with leases, as on an object store
+    PinFile(store, "sweeps/theirs").write(Pins(session="theirs", written=time.time(), open=("open",)))
+    names = ["stages/second/theirs-1/weights", "stages/second/unknown-1/weights", "inflight/mine/step-1/state"]
+    for name in names:
+        write(store, name)
+    true = time.time
+    wrong = SimpleNamespace(**vars(time) | {"time": lambda: true() + ahead})
+    with held(store.filesystem, store.root, "theirs"):
+        for module in ("sweep.lock", "sweep.clearing"):
+            monkeypatch.setattr(f"{module}.time", wrong)
+        assert clear(store, "mine", stages=["mine"], still_open=[]) == Cleared()
+        monkeypatch.undo()
+        monkeypatch.setattr("sweep.lock.SETTLING_SECONDS", 0.0)
+    assert [there(store, name) for name in names] == [True] * 3
+    assert not [path for path in (tmp_path / "inside").rglob("*") if "probe" in path.name or "lease" in path.name]
 
 
 def test_a_storage_that_cannot_be_listed_stays_as_it_is(tmp_path, monkeypatch, caplog):

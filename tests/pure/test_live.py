@@ -10,9 +10,11 @@ import time
 
 import pytest
 
+from sweep import lock
 from sweep.live import COUNTS_FILE, FILE, STAGES, Live, live_lines
 from sweep.lock import held
 from sweep.results import Results
+from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
 from tests.pure import fake_sweep as fake
 
@@ -40,6 +42,10 @@ def results(tmp_path) -> Results:
     return Results.open(str(tmp_path), "fake")
 
 
+def run_of(results: Results) -> dict:
+    return StopRequest(*results.place, results.name).run
+
+
 def until(what) -> None:
     stop = time.monotonic() + 10
     while not what() and time.monotonic() < stop:
@@ -50,7 +56,7 @@ def until(what) -> None:
 def test_a_running_sweep_tells_another_terminal_its_gangs_rate_time_left_and_why_anything_waits(results, tmp_path):
     filesystem, root = results.place
     with held(filesystem, root, "fake"):
-        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, interval_seconds=0.01).start()
+        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, run=run_of(results), interval_seconds=0.01).start()
         until((tmp_path / "sweeps/fake" / FILE).exists)
         said = live_lines(results)
         live.close()
@@ -75,10 +81,32 @@ def test_what_an_earlier_version_says_of_a_running_sweep_is_shown_without_its_st
         assert "stages" not in live_lines(results).partition("\n")[2].replace("1 stages ahead", "")
 
 
+def test_what_a_killed_run_said_last_is_not_told_of_the_run_that_has_just_begun(results, tmp_path, monkeypatch):
+    filesystem, root = results.place
+    said = tmp_path / "sweeps/fake" / FILE
+    with held(filesystem, root, "fake"):
+        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, run=run_of(results), interval_seconds=60).start()
+        until(said.exists)
+        assert "in this run: stages 1,234 executed" in live_lines(results)
+        left = said.read_bytes()
+        live.close()
+    said.write_bytes(left)  # a killed run takes nothing away
+    assert live_lines(results) == "no process runs it now"
+    me = lock._me()
+    monkeypatch.setattr(lock, "_me", lambda: me | {"since": "2031-01-01 00:00:00+00:00"})
+    with held(filesystem, root, "fake"):
+        head = f"process {os.getpid()} on {me['host']} runs it, since 2031-01-01 00:00:00+00:00"
+        assert live_lines(results) == f"{head}; its gangs are starting, or it is about to end"
+        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, run=run_of(results), interval_seconds=60).start()
+        until(lambda: said.exists() and said.read_bytes() != left)
+        assert "in this run: stages 1,234 executed" in live_lines(results)
+        live.close()
+
+
 def test_a_status_that_is_old_says_so(results, tmp_path):
     filesystem, root = results.place
     with held(filesystem, root, "fake"):
-        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, interval_seconds=60).start()
+        live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, run=run_of(results), interval_seconds=60).start()
         until((tmp_path / "sweeps/fake" / FILE).exists)
         assert "said 10 min ago" in live_lines(results, now=lambda: time.time() + 600)
         live.close()
@@ -90,7 +118,7 @@ def test_a_status_that_cannot_be_asked_or_written_costs_nothing_but_itself(resul
     def broken() -> dict:
         raise OSError("no space left on device")
 
-    live = Live(filesystem, f"{root}/sweeps/fake", broken, interval_seconds=0.01).start()
+    live = Live(filesystem, f"{root}/sweeps/fake", broken, run={}, interval_seconds=0.01).start()
     until(lambda: "no space left on device" in caplog.text)
     live.close()
 
@@ -106,7 +134,7 @@ def test_a_status_that_cannot_be_written_is_said_once_until_it_could_be_written_
             raise answer
         return answer
 
-    live = Live(filesystem, f"{root}/sweeps/fake", ask, interval_seconds=0.001).start()
+    live = Live(filesystem, f"{root}/sweeps/fake", ask, run={}, interval_seconds=0.001).start()
     until(lambda: len(asked) > 40)
     live.close()
     assert caplog.text.count("the status of the sweep could not be written: full") == 2
@@ -119,7 +147,7 @@ def test_whoever_is_asked_to_stop_is_heeded_though_its_status_cannot_be_told(res
     def broken() -> dict:
         raise OSError("no space left on device")
 
-    live = Live(filesystem, f"{root}/sweeps/fake", broken, heed=heeded.set, interval_seconds=0.01).start()
+    live = Live(filesystem, f"{root}/sweeps/fake", broken, run={}, heed=heeded.set, interval_seconds=0.01).start()
     assert heeded.wait(5)
     live.close()
 
@@ -130,7 +158,7 @@ def test_a_status_is_told_though_it_cannot_be_seen_whether_the_sweep_shall_stop(
     def broken() -> None:
         raise OSError("the storage does not answer")
 
-    live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, heed=broken, interval_seconds=0.01).start()
+    live = Live(filesystem, f"{root}/sweeps/fake", lambda: SAID, run={}, heed=broken, interval_seconds=0.01).start()
     until((tmp_path / "sweeps/fake" / FILE).exists)
     live.close()
     assert "the storage does not answer" in caplog.text

@@ -18,7 +18,7 @@ import pytest
 
 from sweep import lock
 from sweep.lock import held, holder
-from sweep.stop_request import ask_to_stop
+from sweep.stop_request import ask_to_stop, await_end
 from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +107,10 @@ def leave(remote, host: str, *, age: float) -> None:
     os.utime(Path(remote[0].base_path) / "sweeps/mine/lease.json", (wrote, wrote))
 
 
+def read(remote) -> bytes:
+    return remote[0].open_input_stream("sweeps/mine/lease.json").read()
+
+
 def at(monkeypatch, seconds: float) -> None:
     """Have the clock of this machine go ahead by so much from now on, or go after."""
     true = time.time
@@ -121,12 +125,16 @@ def test_a_machine_whose_clock_is_wrong_takes_no_lease_that_is_held_and_every_on
         at(monkeypatch, ahead)
         with pytest.raises(Invalid, match="one process at a time may run it"), held(*remote, "mine"):
             pass
-        assert (ask_to_stop(*remote, "mine") or {})["process"] == os.getpid()
+        asked = ask_to_stop(*remote, "mine")
+        assert asked and asked["process"] == os.getpid()
+        assert not await_end(*remote, "mine", asked, seconds=0), "it runs still"
         left = sorted(path.name for path in Path(remote[0].base_path, "sweeps/mine").iterdir())
         assert left == ["lease.json", "stop.json"]
+    assert await_end(*remote, "mine", asked, seconds=0)
     leave(remote, "gone", age=lock.LEASE_SECONDS + 1)
+    assert await_end(*remote, "mine", json.loads(read(remote)), seconds=0)
     with held(*remote, "mine"):
-        assert json.loads(remote[0].open_input_stream("sweeps/mine/lease.json").read())["host"] != "gone"
+        assert json.loads(read(remote))["host"] != "gone"
 
 
 def test_where_the_storage_states_no_times_the_clocks_of_the_machines_count(remote, monkeypatch):

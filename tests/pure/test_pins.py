@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from tests.pure.stores import in_memory, local
@@ -40,6 +43,28 @@ def test_leaves_are_kept_for_good_and_what_open_trials_need_while_their_sweep_sa
     assert kept_from_others([pins()], now=1000.0 + NEEDED_SECONDS - 1) == {"leaf", "next"}
     assert kept_from_others([pins()], now=1000.0 + NEEDED_SECONDS) == {"leaf"}
     assert kept_from_others([], now=0.0) == set()
+
+
+def test_what_others_need_is_kept_by_the_clock_of_the_storage_and_by_no_machine(tmp_path):
+    store = local(tmp_path)
+    for name, ago, wrote in (("runs", 60.0, -3600.0), ("is_over", NEEDED_SECONDS + 60.0, 3600.0)):
+        PinFile(store, f"sweeps/{name}").write(
+            pins(leaves=(f"{name}-leaf",), open=(name,), written=time.time() + wrote)
+        )
+        changed = time.time() - ago
+        os.utime(tmp_path / f"store/sweeps/{name}/{FILE}", (changed, changed))
+    mine = PinFile(store, "sweeps/mine")
+    (tmp_path / "store/sweeps/mine").mkdir()
+    assert mine.kept_by_others() == {"runs-leaf", "is_over-leaf", "runs"}
+    assert list((tmp_path / "store/sweeps/mine").iterdir()) == []
+
+
+def test_where_the_storage_states_no_times_what_was_written_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainables.pins.storage_time", lambda *_: None)
+    store = local(tmp_path)
+    PinFile(store, "sweeps/runs").write(pins(leaves=(), open=("runs",), written=time.time()))
+    PinFile(store, "sweeps/is_over").write(pins(leaves=(), open=("over",), written=time.time() - NEEDED_SECONDS))
+    assert PinFile(store, "sweeps/mine").kept_by_others() == {"runs"}
 
 
 def test_a_damaged_file_keeps_nothing_and_says_so_and_the_others_still_count(tmp_path, caplog):

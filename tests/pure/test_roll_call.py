@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from search_spaces import Cell
-from sweep.roll_call import _files, _precision_faults, cluster_faults, machines_to_come, placing_faults, posed
+from sweep.cluster import Provider, need_of
+from sweep.cluster_text import cluster_text
+from sweep.presets import PRESETS, SUITES
+from sweep.roll_call import (
+    KUBERNETES,
+    _files,
+    _precision_faults,
+    cluster_faults,
+    machines_to_come,
+    may_grow,
+    placing_faults,
+    posed,
+)
 from sweep.submit import _storage_faults, _unreachable
 from tests.pure import published_files
 from tests.pure.small_sweep import BASELINE, small_sweep
@@ -17,9 +31,11 @@ from trainables.catalogue.intermediate import MNLI
 from trainables.catalogue.own_texts import sentence_task
 from trainables.data import places
 from trainables.data.fingerprint import resolve
-from trainables.equipment import Question, answer
+from trainables.equipment import Question, answer, lacks
+from trainables.faults import Invalid
 from trainables.gangs import GangKind, Gangs
 from trainables.machine import numeric_versions
+from trainables.places import NotAsWritten
 from trainables.settings import Precision
 
 TOKEN = "0123"
@@ -66,6 +82,55 @@ def test_a_storage_that_cannot_be_written_is_a_fault(tmp_path):
     (tmp_path / "file").write_text("")
     (fault,) = answer(replace(question(tmp_path), storage=str(tmp_path / "file" / "inside")))
     assert "it must" in fault and "a storage that every machine sees" in fault
+
+
+class Silent:
+    """A store of which reading or writing raises."""
+
+    root = "bucket"
+
+    def __init__(self, error: OSError, *, reads: bool) -> None:
+        self.error, self.reads, self.filesystem = error, reads, self
+
+    def open_input_stream(self, _: str) -> io.BytesIO:
+        if not self.reads:
+            raise self.error
+        return io.BytesIO(TOKEN.encode())
+
+    def check_writable(self) -> None:
+        raise Invalid("the store", ["it must be writable"]) from self.error
+
+
+LASTING = [
+    PermissionError(errno.EACCES, "Permission denied"),
+    OSError(errno.EROFS, "Read-only file system"),
+    OSError("When reading information: AWS Error ACCESS_DENIED during HeadObject operation"),
+]
+PASSING = [
+    OSError("When reading information: AWS Error NETWORK_CONNECTION during HeadObject operation"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    TimeoutError(errno.ETIMEDOUT, "Connection timed out"),
+    NotAsWritten("it has other content"),
+]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("error", [*LASTING, *PASSING], ids=str)
+def test_a_storage_that_does_not_answer_is_no_lack_for_good_and_rights_that_are_not_there_are(
+    tmp_path, monkeypatch, error, reads
+):
+    monkeypatch.setattr("trainables.equipment.Store", lambda _: Silent(error, reads=reads))
+    asked = question(tmp_path, versions=(("torch", "1.0.0"),))
+    if error in PASSING:
+        with pytest.raises(OSError) as raised:
+            lacks(asked)
+        assert raised.value is error
+    else:
+        storage, version = lacks(asked)
+        assert storage.startswith("it must write to ") and version.startswith("torch must be the driver's")
+    storage, version = answer(asked)  # before anything trains nobody waits for it
+    assert storage.startswith("it must write to ") and "check its credentials" in storage
+    assert version.startswith("torch must be the driver's")
 
 
 def test_another_version_of_a_library_is_a_fault(tmp_path):
@@ -131,12 +196,50 @@ def test_an_elastic_gang_is_refused_where_no_machine_that_may_be_rented_holds_it
     assert placing_faults(gangs, [{"CPU": 4.0}], None) == []
 
 
+def test_gangs_that_are_not_elastic_wait_for_machines_that_hold_all_of_them():
+    gangs, head, one = Gangs(count=2, gpus_per_worker=1.0), [{"CPU": 0.0}], {"CPU": 4.0, "GPU": 1.0}
+    assert placing_faults(gangs, head, [one] * 2) == []
+    assert placing_faults(gangs, [*head, one], [one] * 2) == []
+    (fault,) = placing_faults(gangs, [*head, one], [one])
+    assert "got room for 1 workers (machines: 0 CPU, 0 GPU; 4 CPU, 1 GPU), and for 1 on those that the cluster" in fault
+    assert fault.endswith(
+        "may rent (machines: 4 CPU, 1 GPU); use count=1, or elastic=True for gangs that wait for more"
+    )
+    assert placing_faults(gangs, head, [])[0].endswith(
+        "use smaller workers or larger machines, or elastic=True for gangs that wait for more"
+    )
+    assert placing_faults(gangs, head, None) and placing_faults(gangs, head, None, may_grow=True) == []
+
+
+def test_a_cluster_grows_by_the_configuration_of_its_head_or_on_kubernetes(monkeypatch):
+    monkeypatch.delenv(KUBERNETES, raising=False)
+    assert (may_grow(None), may_grow([]), may_grow(TWO)) == (False, False, True)
+    monkeypatch.setenv(KUBERNETES, "1")
+    assert (may_grow(None), may_grow([])) == (True, False)
+
+
+@pytest.mark.parametrize("provider", [Provider.AWS, Provider.GCP])
+def test_every_preset_runs_on_the_cluster_that_is_written_for_it_though_that_begins_with_a_head_alone(
+    tmp_path, provider
+):
+    config, head = tmp_path / "config.yaml", {"NodeID": "h", "Resources": {"CPU": 0.0}}
+    presets = [preset() for preset in PRESETS.values()]
+    for sweep in (*presets, *(suite().sweeps[0] for suite in SUITES.values())):
+        config.write_text(cluster_text(need_of(sweep), provider))
+        to_come = machines_to_come(config)
+        assert to_come and placing_faults(sweep.gangs, [head["Resources"]], to_come) == [], sweep.name
+        assert list(_precision_faults(sweep, [head], "h")) == [], sweep.name
+
+
 def test_the_machines_that_may_be_rented_are_those_of_the_configuration_on_the_head(tmp_path):
     config = tmp_path / "config.yaml"
     assert machines_to_come(config) is None
     found = machines_to_come(Path(__file__).parents[2] / "cluster.yaml")
     assert found is not None and len(found) == 10  # eight on the spot market and, where that has none, two on demand
     assert all(machine["GPU"] == 1 for machine in found)
+    two = "{head: {resources: {CPU: 0}}, small: {resources: {CPU: 1}, max_workers: 2}, large: {resources: {CPU: 9}}}"
+    config.write_text(f"max_workers: 3\nhead_node_type: head\navailable_node_types: {two}\n")
+    assert machines_to_come(config) == [{"CPU": 9}] * 3, "as many as may be there at once, the largest first"
     kinds = "{head: {resources: {CPU: 0}}, mine: {resources: {}}}"
     config.write_text(f"max_workers: 2\nhead_node_type: head\navailable_node_types: {kinds}\n")
     assert machines_to_come(config) is None, "machines of one's own say themselves what they have"

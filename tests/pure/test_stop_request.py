@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
+from types import SimpleNamespace
+
 import pytest
 from pyarrow import fs
 
-from sweep import lock
+from sweep import Results, lock
 from sweep.cli import main
 from sweep.lock import held
 from sweep.stop_request import FILE, StopRequest, ask_to_stop, await_end
@@ -79,6 +83,24 @@ def test_the_command_says_that_nobody_runs_it_and_refuses_a_sweep_that_is_not_th
     assert not (tmp_path / "sweeps/fake" / FILE).exists()
     assert main(["stop", "fale", "--storage", str(tmp_path)]) == 2
     assert "has no sweep 'fale'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_the_command_says_that_a_sweep_has_ended_when_it_has_though_the_clocks_differ(
+    tmp_path, capsys, monkeypatch, ahead
+):
+    monkeypatch.setattr(lock, "SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr("sweep.submit.STOP_SECONDS", -30.0)
+    fake.write(str(tmp_path))
+    storage = f"fsspec+file://{tmp_path}"  # with a lease, as on an object store
+    place, true = Results.open(storage, "fake").place, time.time
+    with held(*place, "fake"):
+        monkeypatch.setattr(lock, "time", SimpleNamespace(**vars(time) | {"time": lambda: true() + ahead}))
+        assert main(["stop", "fake", "--storage", storage]) == 1
+        assert f"process {os.getpid()} on " in (said := capsys.readouterr().out)
+        assert said.endswith(" still runs it; the request stays until it ends\n")
+    assert main(["stop", "fake", "--storage", storage]) == 0
+    assert capsys.readouterr().out == "no process runs it now\n"
 
 
 @pytest.mark.parametrize("words", [[], ["--address", "http://x", "--storage", "there"]])

@@ -23,6 +23,9 @@ class Machines:
         self.alive = {"a", "b"}
         self.draining: set[str] = set()
         self.lacking: set[str] = set()
+        """Those on which no gang can run."""
+        self.unanswered: set[str] = set()
+        """Those which the storage does not answer."""
         self.hosts_die_after: int | None = None
         """Stages after which a host dies."""
         self.hosts: list[Host] = []
@@ -32,13 +35,13 @@ class Machines:
         return set(self.alive), set(self.draining)
 
     def start(self, post) -> Host:
-        self.hosts.append(Host(self, post.gang))
+        self.hosts.append(Host(self, post.gang, set(post.avoid)))
         return self.hosts[-1]
 
-    def room(self) -> str:
-        """A machine that is there, stays, and has no gang; empty where there is none."""
+    def room(self, avoid: set[str]) -> str:
+        """A machine that is there, stays, has no gang and is not to be avoided; empty where there is none."""
         taken = {host.node for host in self.hosts if host.serving}
-        return min(self.alive - self.draining - taken, default="")
+        return min(self.alive - self.draining - taken - avoid, default="")
 
 
 class Host:
@@ -46,35 +49,39 @@ class Host:
     takes its time to stop where it is `slow`.
     """
 
-    def __init__(self, machines: Machines, gang: str) -> None:
-        self.machines, self.gang = machines, gang
+    def __init__(self, machines: Machines, gang: str, avoid: set[str]) -> None:
+        self.machines, self.gang, self.avoid = machines, gang, avoid
         self.node, self.serving, self.stops, self.slow = "", False, True, False
         self.done: list[tuple[str, str]] = []
         self.serve = SimpleNamespace(remote=self.run)
 
     async def run(self) -> None:
-        while not (node := self.machines.room()):
-            await asyncio.sleep(0.005)
-        self.node, self.serving = node, True
+        await self.be_placed()
+        self.serving = True
         try:
             if self.machines.hosts_die_after is not None:
                 await self.short_life(self.machines.hosts_die_after)
-            while True:  # Ray Train starts the workers again, elsewhere, when their machine is lost
-                ended = await self.incarnate()
-                if ended:
-                    return
-                while not (node := self.machines.room()):
-                    await asyncio.sleep(0.005)
-                self.node = node
+            while not await self.incarnate():  # Ray Train starts the workers again, elsewhere where that is gone
+                if self.node not in self.machines.alive:
+                    await self.be_placed()
         finally:
             self.serving = False
+
+    async def be_placed(self) -> None:
+        while not (node := self.machines.room(self.avoid)):
+            await asyncio.sleep(0.005)
+        self.node = node
 
     async def incarnate(self) -> bool:
         """Whether the dispatcher had no more for this start of the workers, rather than its machine being lost."""
         desk, incarnation, after = self.machines.dispatcher, uuid.uuid4().hex, -1
         if self.node in self.machines.lacking:
-            await desk.refuse(self.gang, incarnation, f"{self.node}: it must see the storage")
+            await desk.refuse(self.gang, incarnation, self.node, f"{self.node}: it must see the storage", False)
             return True
+        if self.node in self.machines.unanswered:
+            await desk.refuse(self.gang, incarnation, self.node, f"{self.node}: no answer", True)
+            await asyncio.sleep(0.01)
+            return False
         while True:
             asked = asyncio.ensure_future(desk.take(self.gang, incarnation, after, 0, 1, self.node))
             if await self.lost(asked):
@@ -124,7 +131,7 @@ def placed(monkeypatch) -> Machines:
     made = Machines()
     monkeypatch.setattr(module, "start_host", made.start)
     monkeypatch.setattr(module, "_machines", made.look)
-    monkeypatch.setattr(module, "_resources", lambda: [{"CPU": 1.0} for _ in made.alive])
+    monkeypatch.setattr(module, "_resources", lambda: {node: {"CPU": 1.0} for node in made.alive})
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
@@ -132,7 +139,13 @@ def placed(monkeypatch) -> Machines:
 
 
 async def begun(
-    machines: Machines, folder, *, storage_limit_bytes: float = math.inf, sweep: str = "", **given
+    machines: Machines,
+    folder,
+    *,
+    storage_limit_bytes: float = math.inf,
+    sweep: str = "",
+    may_grow: bool = False,
+    **given,
 ) -> Dispatcher:
     gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
     machines.dispatcher = Dispatcher(
@@ -142,6 +155,7 @@ async def begun(
         RUNNERS[gangs.kind],
         storage_limit_bytes,
         folder=f"sweeps/{sweep}" if sweep else "",
+        may_grow=may_grow,
     )
     await machines.dispatcher.start()
     return machines.dispatcher

@@ -9,7 +9,7 @@ import pytest
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
 from trainables.gangs import GangKind
-from trainables.roster import HOST_STARTS, LACKING_SECONDS, last_words
+from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
 from trainables.scores import Done, Failed, event_from_json
 
 
@@ -103,7 +103,7 @@ def test_a_gang_whose_stage_ends_while_it_is_to_leave_does_not_stay_with_the_nex
 
 def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_alone(machines, tmp_path):
     async def story() -> None:
-        machines.room = lambda: ""  # the test itself is the gang
+        machines.room = lambda _: ""  # the test itself is the gang
         desk = await begun(machines, tmp_path)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for start in range(3):
@@ -122,7 +122,7 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
 
 def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(machines, tmp_path):
     async def story() -> None:
-        machines.room = lambda: ""  # the test itself is the gang
+        machines.room = lambda _: ""  # the test itself is the gang
         desk = await begun(machines, tmp_path)
         await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for start in range(5):
@@ -173,27 +173,133 @@ def test_a_machine_that_joins_is_used_by_the_gang_that_waited_for_it(machines, t
     asyncio.run(story())
 
 
-def test_a_machine_that_joins_and_cannot_take_part_is_named_and_no_gang_is_tried_on_it_again(machines, tmp_path):
+@pytest.mark.parametrize("good", ["a", "b"])
+@pytest.mark.parametrize("elastic", [True, False])
+def test_of_two_machines_the_one_that_lacks_something_has_no_gang_and_the_other_does_all_the_work(
+    machines, tmp_path, good, elastic
+):
+    async def story() -> None:
+        (bad,) = machines.lacking = {"a", "b"} - {good}  # gangs are placed on "a" first
+        desk = await begun(machines, tmp_path, count=3, elastic=elastic)
+        for seed in range(6):
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed).to_json()])
+        await until(lambda: desk._board.counts["executed"] == 6 and bad in desk._roster.refused)
+        status = await desk.status()
+        (notice,) = status["notices"]
+        assert notice.endswith(f"cannot run on {bad}: it must see the storage; no gang is tried there again")
+        assert (status["lost"], desk._roster.dead) == (0, {})
+        assert {node for host in machines.hosts for node, _ in host.done} == {good}
+        tried = [host for host in machines.hosts if host.node == bad]
+        assert len(tried) == 1 and all(bad in host.avoid for host in machines.hosts[3:])
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_joins_and_cannot_take_part_is_named_and_the_next_that_joins_is_used(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = {"a"}, {"b"}
         desk = await begun(machines, tmp_path, count=2, elastic=True)
-        tickets = [
+        for seed in range(2):
             await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
-            for seed in range(2)
-        ]
         await until(lambda: len(machines.hosts) == 2 and running(desk))
         machines.alive = {"a", "b"}
-        await until(lambda: len(desk._roster.dead) == 1)
-        (gang,) = desk._roster.dead
-        status = await desk.status()
-        assert {"gang": gang, "doing": "is not started again: b: it must see the storage"} in status["gangs"]
-        assert status["notices"] == [f"{gang} cannot run on b: it must see the storage"]
+        await until(lambda: "b" in desk._roster.refused)
         assert len(running(desk)) == 1
-        machines.alive = {"b"}
-        event = event_from_json((await desk.next_events("trial-0", tickets[0]))[-1])
-        assert isinstance(event, Failed) and event.of_machine
-        assert event.reason.endswith("the last reason: b: it must see the storage")
+        machines.alive = {"a", "b", "c"}
+        await until(lambda: len(running(desk)) == 2)
+        assert {host.node for host in machines.hosts if host.serving} == {"a", "c"}
         await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_reason(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {"b"}
+        desk = await begun(machines, tmp_path, elastic=True)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk))
+        machines.alive = {"b"}
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: b: it must see the storage"
+        doing = [entry["doing"] for entry in (await desk.status())["gangs"]]
+        assert doing == ["is not started again: b: it must see the storage"]
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
+        desk = await begun(machines, tmp_path, count=2, may_grow=True)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for number in range(REFUSALS - 1):
+            machines.alive.add(f"new-{number}")
+            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
+            assert "more cannot take part" not in desk._roster.lacking  # a rehearsal asks for nothing
+        machines.alive.add("new-2")
+        await until(lambda: running(desk))
+        machines.alive -= {"new-2"}
+        for number in range(3, 3 + REFUSALS):
+            assert desk._roster.dead == {}
+            machines.alive.add(f"new-{number}")
+            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason.endswith("the last reason: new-5: it must see the storage")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_machine_that_no_gang_could_be_kept_from_is_not_tried_for_ever(machines, tmp_path):
+    async def story() -> None:
+        machines.lacking = {"a"}
+        placed, machines.room = machines.room, lambda _: placed(set())  # as a rehearsal, which is on the head
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert len(machines.hosts) == 1 + HOST_STARTS
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_does_not_answer_a_machine_ends_no_gang_and_keeps_no_work_from_the_others(machines, tmp_path):
+    async def story() -> None:
+        machines.unanswered = {"a"}
+        desk = await begun(machines, tmp_path, count=2, elastic=True)
+        await desk.submit("one", [training("text_nli", "", steps=LONG, seed=1).to_json()])
+        await until(lambda: desk._slots["gang-0"].unready and set(running(desk)) == {"gang-1"})
+        status = await desk.status()
+        assert status["notices"] == ["gang-0 waits on a: no answer; it is asked again"]
+        assert {"gang": "gang-0", "doing": "waits on a: no answer"} in status["gangs"]
+        assert desk._roster.refused == desk._roster.dead == {}
+        machines.unanswered = set()
+        await desk.submit("two", [training("text_nli", "", steps=LONG, seed=2).to_json()])
+        await until(lambda: len(running(desk)) == 2)
+        assert {host.node for host in machines.hosts if host.serving} == {"a", "b"}
+        assert (await desk.status())["lost"] == 0
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_what_a_gang_ran_goes_on_elsewhere_while_the_storage_does_not_answer_its_next_machine(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path, count=2)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await desk.take("gang-0", "first", -1, 0, 1, "a")
+        over = asyncio.ensure_future(desk.take("gang-1", "other", -1, 0, 2, "b"))
+        await desk.refuse("gang-0", "second", "a", "a: no answer", True)
+        assert await asyncio.wait_for(over, 10) is not None and set(running(desk)) == {"gang-1"}
+        assert (await desk.status())["lost"] == 1
+        await desk.close(seconds=0.1)
 
     asyncio.run(story())
 
@@ -219,7 +325,7 @@ def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host
 
 def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machines, tmp_path):
     async def story() -> None:
-        machines.room = lambda: ""
+        machines.room = lambda _: ""
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, gpus_per_worker=1.0, elastic=True)
         await desk.submit("trial", [training("text_nli", "").to_json()])
         lacking = "for machines: a gang asks for 1 workers of 1 CPU, 1 GPU, got room for 0 (machines: 2 × 1 CPU, 0 GPU)"
@@ -231,7 +337,7 @@ def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machin
         desk._roster._lacking_since -= LACKING_SECONDS
         await until(lambda: desk._notices)
         for _ in range(3):
-            desk._roster._see_room([{"CPU": 1.0}, {"CPU": 1.0}])
+            desk._roster._see_room({"a": {"CPU": 1.0}, "b": {"CPU": 1.0}})
         assert (await desk.status())["notices"] == [
             f"work waits {lacking}. Where no autoscaler rents them, start machines that have it, or stop and use "
             "smaller workers"

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import ray
@@ -16,6 +21,8 @@ from trainables.faults import Invalid
 from trainables.gangs import GangKind, Gangs
 from trainables.scores import Failed, event_from_json
 from trainables.settings import Precision
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_gang_on_a_machine_that_lacks_the_storage_trains_nothing_and_the_sweep_stops_with_the_reason(
@@ -35,6 +42,25 @@ def test_a_gang_on_a_machine_that_lacks_the_storage_trains_nothing_and_the_sweep
             assert ray.get(handle.status.remote())["executed"] == 0
         finally:
             close(handle)
+
+
+@pytest.mark.killed
+@pytest.mark.timeout(300)
+def test_a_gang_that_a_machine_cannot_run_waits_for_the_next_that_joins_and_is_never_placed_on_the_first_again(
+    tmp_path,
+):
+    words = [sys.executable, "-m", "tests.ray_local.two_machines", str(tmp_path)]
+    alone = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"RAY_AUTH_MODE": "disabled"}
+    answer = subprocess.run(words, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    said = json.loads(answer.stdout.splitlines()[-1])
+    (notice,) = said["notices"]
+    assert notice.startswith("gang-0 cannot run on ") and notice.endswith("; no gang is tried there again")
+    assert "it must see '~/storage' as the driver does, got a place without the driver's file" in notice
+    assert said["waited"].startswith("for machines: a gang asks for 1 workers of 1 CPU, got room for 0 ")
+    assert said["waited"].endswith("; 1 more cannot take part")
+    assert said["on"] == {"gang-0": [said["nodes"]["good"]], "gang-1": []}
+    assert (said["failed"], said["lost"]) == (0, 0)
 
 
 def test_the_notice_of_a_cloud_finds_the_node_of_this_machine(cluster):
