@@ -14,15 +14,14 @@ from sweep.cluster_commands import (
     add_cluster,
     add_jobs,
     add_run,
-    add_simulation,
     ask,
-    simulation,
     table_words,
 )
 from sweep.data_commands import add_data
 from sweep.load import Unreadable, load
 from sweep.presets import SUITES
 from sweep.reading_commands import add_reading
+from sweep.simulation_commands import add_simulation, simulation, suite_simulation, with_gangs
 from sweep.suite import Suite
 from trainables.faults import Invalid, NotThere
 
@@ -134,14 +133,10 @@ def _sentence(text: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from sweep.launch import Interrupted, run
     from sweep.show import table_lines
 
-    definition = load(options.sweep)
-    if options.gangs is not None:
-        definition = replace(definition, gangs=replace(definition.gangs, count=options.gangs))
+    definition = with_gangs(load(options.sweep), options.gangs)
     try:
         results = run(
             definition,
@@ -238,15 +233,18 @@ def _plan_together(suite: Suite, options: argparse.Namespace) -> int:
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
-    found = [looked_up(sweep, fetch=False) for sweep in suite.sweeps]
+    found = [looked_up(with_gangs(sweep, options.gangs), fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
     planned = tuple(plan(one.sweep) for one in found)
     print(suite_text(suite, planned, absent))
-    for one, of in zip(planned, found, strict=True):
-        _held(one, options, of.absent_cells, f" of {one.sweep.name}")
+    holds = [
+        _held(one, options, of.absent_cells, f" of {one.sweep.name}") for one, of in zip(planned, found, strict=True)
+    ]
     if remarks := {name: told for one in found for name, told in one.remarks.items()}:
         print(remarks_text(remarks))
     print(suite_power_text([one.sweep for one in found]))
+    if options.simulate:
+        print("\n" + suite_simulation(planned, options, holds))
     return 0
 
 
@@ -256,7 +254,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.power import power_text
     from sweep.resolve import looked_up
 
-    found = looked_up(load(options.sweep), fetch=False)
+    found = looked_up(with_gangs(load(options.sweep), options.gangs), fetch=False)
     planned = plan(found.sweep)
     print(plan_text(planned))
     if found.absent:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import math
 import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sweep.cluster import USUAL, Need, Provider, need_of
 from sweep.cluster_text import Names, cluster_text
 from sweep.load import Unreadable, load
-from sweep.plan import Plan, estimated_seconds
 from sweep.presets import SUITES
 from trainables.faults import refuse
-
-if TYPE_CHECKING:
-    from sweep.held import Held
-    from sweep.stage_times import Measured
 
 
 def add_cluster(commands: Any) -> None:
@@ -199,73 +193,6 @@ def add_address(command: Any, *, required: bool = False) -> None:
         metavar="URL",
         help="dashboard of a running cluster, such as http://127.0.0.1:8265 behind `ray dashboard cluster.yaml`",
     )
-
-
-def add_simulation(command: argparse.ArgumentParser) -> None:
-    """The options of `plan` that describe a cluster."""
-    group = command.add_argument_group("simulation")
-    group.add_argument("--simulate", action="store_true", help="replay the plan on a described cluster")
-    group.add_argument("--nodes", type=int, help="machines (default: what the definition's gangs need)")
-    for name, kind, default, text in (
-        ("gangs-per-node", int, 1, "gangs on each machine"),
-        ("node-start", float, 300.0, "seconds from asking for a machine to its being ready"),
-        ("gang-start", float, None, "seconds to start a gang (default: 20, or until --measured's first stage began)"),
-        ("stage-overhead", float, None, "seconds between two stages (default: 0.2, or --measured's median)"),
-        ("checkpoint", float, 120.0, "seconds between two checkpoints"),
-        ("losses-per-node-hour", float, 0.0, "how often a machine is lost"),
-        ("price-per-node-hour", float, None, "in any currency (default: the definition's)"),
-    ):
-        stated = "" if default is None else " (default: %(default)s)"
-        group.add_argument(f"--{name}", type=kind, default=default, help=text + stated)
-    text = "GFLOP/s that a GPU reaches, or a thread of gangs without one (default: the plan's own guess)"
-    group.add_argument("--gigaflops", type=float, help=text)
-    group.add_argument(
-        "--measured", metavar="STORAGE", help="take times, and what is pruned, from the ledger of this sweep there"
-    )
-
-
-def simulation(plan: Plan, options: argparse.Namespace, held: Held | None = None) -> str:
-    """The plan, or what a storage leaves of it, replayed on the cluster that the options describe."""
-    from sweep.held import Held
-    from sweep.simulate import Described, simulate, simulated_text
-    from sweep.stage_times import Measured
-
-    given = options.gigaflops
-    fault = f"--gigaflops must be a finite number above 0, got {given}"
-    refuse("the cluster to simulate", () if given is None or 0 < given < math.inf else (fault,))
-    times = _measured(plan, options.measured) if options.measured else Measured()
-    usual = Described(nodes=1)
-    described = Described(
-        nodes=options.nodes
-        if options.nodes is not None
-        else math.ceil(plan.sweep.gangs.count / options.gangs_per_node),
-        gangs_per_node=options.gangs_per_node,
-        node_start_seconds=options.node_start,
-        gang_start_seconds=_first(options.gang_start, times.start_seconds, usual.gang_start_seconds),
-        stage_overhead_seconds=_first(options.stage_overhead, times.between_seconds, usual.stage_overhead_seconds),
-        checkpoint_seconds=options.checkpoint,
-        losses_per_node_hour=options.losses_per_node_hour,
-        price_per_node_hour=_first(options.price_per_node_hour, plan.sweep.gangs.price_per_node_hour),
-    )
-    seconds_of = times.seconds_of(lambda stage: estimated_seconds(stage, given or 0.0))
-    there = held or Held()
-    simulated = simulate(plan, described, seconds_of, pruned=times.pruned, done=there.done, ended=there.ended)
-    return simulated_text(plan, described, simulated)
-
-
-def _measured(planned: Plan, storage: str) -> Measured:
-    """What the ledger there says of this sweep, by the definition that it was made with."""
-    from sweep.plan import plan
-    from sweep.results import Results
-    from sweep.stage_times import measured
-
-    results = Results.open(storage, planned.sweep.name)
-    made_by = results.definition()
-    return measured(results.standing().records.values(), plan(made_by) if made_by is not None else planned)
-
-
-def _first(*values: float | None) -> float:
-    return next(value for value in values if value is not None)
 
 
 def _submit(options: argparse.Namespace) -> int:
