@@ -428,5 +428,6 @@ class _Replay:
             f"machines must be lost seldom enough for the sweep to end, got {rate:g} times an hour: after "
             f"{MOST_LOSSES:,} losses only {len(self.done):,} of {len(self.seconds):,} stages had ended; a machine "
             f"stays for {3600 / rate:,.0f} s on average, where one with its gangs takes {start:,.0f} s to start and "
-            f"{described.checkpoint_seconds:,.0f} s to the first checkpoint; lower losses_per_node_hour, or shorten these"
+            f"{described.checkpoint_seconds:,.0f} s to the first checkpoint; lower losses_per_node_hour, or shorten "
+            "those"
         )
