@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 from sweep.cluster import USUAL, Need, Provider, need_of
 from sweep.cluster_text import Names, cluster_text
 from sweep.load import Unreadable, load
+from sweep.masked import masked
+from sweep.mirror_names import unknown_mirrors
 from sweep.presets import SUITES
+from sweep.simulation_commands import with_gangs
 from trainables.faults import refuse
 
 
@@ -78,10 +82,7 @@ def _uncheckable(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _names(options: argparse.Namespace) -> Names:
-    refuse(
-        "the variables of cluster/node.sh",
-        (f"each must be NAME=VALUE, got {text!r}" for text in options.variable if "=" not in text),
-    )
+    refuse("the variables of cluster/node.sh", _variable_faults(options.variable))
     return Names(
         cluster=options.name,
         checkout=checkout(),
@@ -196,10 +197,17 @@ def add_address(command: Any, *, required: bool = False) -> None:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from sweep.submit import Cluster
+    from sweep.submit import Cluster, job_faults
 
-    refuse("the job", (f"--variable must be NAME=VALUE, got {text!r}" for text in options.variable if "=" not in text))
-    name, members = _names_of(options.sweep)
+    name, members = _names_of(options.sweep, options.gangs)
+    refuse(
+        f"the job of sweep {name!r}",
+        (
+            *job_faults(options.sweep, options.storage, options.folder),
+            *_variable_faults(options.variable),
+            *unknown_mirrors(options.mirror),
+        ),
+    )
     cluster = Cluster(options.address)
     data = {"SWEEP_DATA": options.their_data} if options.their_data else {}
     job = cluster.submit(
@@ -212,6 +220,13 @@ def _submit(options: argparse.Namespace) -> int:
         variables=data | dict(text.split("=", 1) for text in options.variable),
         arguments=run_words(options),
     )
+    for given in (options.storage, *options.mirror):
+        if masked(given) != given:
+            print(
+                f"sweep: {masked(given)} is handed over with its credentials, which everyone reads who may see the "
+                "cluster's dashboard; let the machines have them by a role or a profile of their own",
+                file=sys.stderr,
+            )
     print(f"job {job.id} runs sweep {job.sweep} on {options.address}")
     print(f"ask:  sweep status {options.sweep} --address {options.address}")
     print(f"end:  sweep stop {options.sweep} --address {options.address}")
@@ -226,15 +241,21 @@ def _submit(options: argparse.Namespace) -> int:
         print(f"sweep: {error}; job {job.id} goes on", file=sys.stderr)
         return 1
     print(f"job {job.id} {ended.state.lower()}: {ended.message}", file=sys.stderr)
-    return 0 if ended.state == "SUCCEEDED" else 1
+    return ended.exit_code
 
 
-def _names_of(name_or_file: str) -> tuple[str, tuple[str, ...]]:
-    """The name of a sweep, or that of a suite and those of its sweeps."""
+def _variable_faults(texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        if not re.match(r"[A-Za-z_]\w*=", text):
+            yield f"--variable must be NAME=VALUE, with a name of letters, digits and '_', got {text!r}"
+
+
+def _names_of(name_or_file: str, gangs: int | None) -> tuple[str, tuple[str, ...]]:
+    """The name of a sweep, or that of a suite and those of its sweeps, once they can have so many gangs."""
     if name_or_file in SUITES:
         suite = SUITES[name_or_file]()
-        return suite.name, tuple(sweep.name for sweep in suite.sweeps)
-    return load(name_or_file).name, ()
+        return suite.name, tuple(with_gangs(sweep, gangs).name for sweep in suite.sweeps)
+    return with_gangs(load(name_or_file), gangs).name, ()
 
 
 def _stop(options: argparse.Namespace) -> int:

@@ -220,7 +220,10 @@ def test_a_check_needs_machines_and_somebody_to_log_in_as(words, faults, capsys)
 
 def test_a_variable_without_a_value_is_refused(capsys):
     assert main(["cluster", "--provider", "local", "--variable", "SWEEP_VENV"]) == 2
-    assert "each must be NAME=VALUE, got 'SWEEP_VENV'" in capsys.readouterr().err
+    assert (
+        "--variable must be NAME=VALUE, with a name of letters, digits and '_', got 'SWEEP_VENV'"
+        in capsys.readouterr().err
+    )
 
 
 def test_what_is_asked_of_an_elastic_gang_is_checked():
