@@ -11,8 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sweep.cluster import USUAL, Need, Provider, need_of
-from sweep.cluster_text import Names, cluster_text
+from sweep.cluster import MACHINES, USUAL, Need, Provider, fleet, need_of, need_together
+from sweep.cluster_names import PYTHON_VERSION, RAY_VERSION, Names
+from sweep.cluster_text import cluster_text
 from sweep.load import Unreadable, load
 from sweep.masked import masked
 from sweep.mirror_names import unknown_mirrors
@@ -48,11 +49,11 @@ def add_cluster(commands: Any) -> None:
     command.add_argument(
         "--check", action="store_true", help="local: log in on every machine first, and say what stands in the way"
     )
-    command.set_defaults(act=_cluster)
+    command.set_defaults(act=_cluster, takes_suites=True)
 
 
 def _cluster(options: argparse.Namespace) -> int:
-    need = need_of(load(options.definition)) if options.definition else USUAL
+    need = _need(options.definition) if options.definition else USUAL
     if options.check:
         from sweep.reach import reach_faults
 
@@ -65,9 +66,19 @@ def _cluster(options: argparse.Namespace) -> int:
         print(f"wrote {options.output}", file=sys.stderr)
     else:
         print(text, end="")
-    for line in _remarks(need):
+    for line in _remarks(need, options.provider):
         print(f"sweep: {line}", file=sys.stderr)
     return 0
+
+
+def _need(name_or_file: str) -> Need:
+    """What a sweep needs, or the sweeps of a suite one after the other."""
+    if name_or_file not in SUITES:
+        return need_of(load(name_or_file))
+    suite = SUITES[name_or_file]()
+    return need_together(
+        f"suite {suite.name!r} ({len(suite.sweeps)} sweeps, one after the other)", list(map(need_of, suite.sweeps))
+    )
 
 
 def _uncheckable(options: argparse.Namespace) -> Iterator[str]:
@@ -86,8 +97,9 @@ def _names(options: argparse.Namespace) -> Names:
     return Names(
         cluster=options.name,
         checkout=checkout(),
-        python=platform.python_version(),
-        ray=version("ray"),
+        python=_python(options),
+        # A pod has the Ray of its image, other machines get the one of this machine, which alone can talk to it.
+        ray=RAY_VERSION if options.provider is Provider.KUBERAY else version("ray"),
         region=options.region,
         project=options.project,
         image=options.image,
@@ -97,6 +109,16 @@ def _names(options: argparse.Namespace) -> Names:
         ssh_key=options.ssh_key,
         environment=tuple(tuple(text.split("=", 1)) for text in options.variable),
     )
+
+
+def _python(options: argparse.Namespace) -> str:
+    """The Python that every machine must have: one that cluster/node.sh can bring, whatever runs this command.
+
+    Environments and interpreters of one's own are taken to be of the Python that runs it.
+    """
+    given = dict(text.split("=", 1) for text in options.variable)
+    own = given.get("SWEEP_INSTALL") == "0" or "/" in given.get("SWEEP_PYTHON", "")
+    return platform.python_version() if own and options.provider is Provider.LOCAL else PYTHON_VERSION
 
 
 def checkout() -> str:
@@ -113,10 +135,23 @@ def checkout() -> str:
     return str(root)
 
 
-def _remarks(need: Need) -> list[str]:
-    if need.gpus_per_worker:
-        return []
-    return ["the gangs of this definition use no GPU, so none is rented; set gpus_per_worker in its Gangs to change it"]
+def _remarks(need: Need, provider: Provider) -> Iterator[str]:
+    if not need.gpus_per_worker:
+        yield "the gangs of this definition use no GPU, so none is rented; gpus_per_worker in its Gangs changes that"
+    if provider in MACHINES:
+        sized = fleet(need, provider)
+        used, there = need.gangs * need.workers, sized.workers
+        if used < there:
+            yield (
+                f"{sized.nodes} × {sized.machine.name} hold {there} workers, of which this definition uses {used}; the "
+                "rest is paid for too: raise count or workers in its Gangs, or lower what a worker needs until a "
+                "smaller machine holds it (accumulation_steps)"
+            )
+    if provider is Provider.KUBERAY and need.accelerator:
+        yield (
+            f"the nodeSelector of the workers must be a label of your machines with {need.accelerator}; until it is "
+            "changed no pod starts"
+        )
 
 
 def add_jobs(commands: Any) -> None:
