@@ -49,7 +49,7 @@ def add_cluster(commands: Any) -> None:
     command.add_argument(
         "--check", action="store_true", help="local: log in on every machine first, and say what stands in the way"
     )
-    command.set_defaults(act=_cluster, takes_suites=True)
+    command.set_defaults(act=_cluster)
 
 
 def _cluster(options: argparse.Namespace) -> int:
