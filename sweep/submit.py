@@ -239,20 +239,18 @@ def job_faults(definition: str, storage: str, folder: str = "") -> Iterator[str]
         yield f"--folder must hold the definition, got {folder!r}, where {file} is not; give one above both"
 
 
-def _storage_faults(storage: str) -> Iterator[str]:
+def _storage_faults(storage: str) -> list[str]:
     scheme, is_uri, rest = storage.partition("://")
     if not is_uri:
-        if not storage.startswith("/"):
-            yield (
-                "--storage must be a URI, or an absolute path that every machine of the cluster sees, got "
-                f"{storage!r}; for instance s3://bucket/folder"
-            )
-    elif scheme in _OF_BUCKETS:
-        if not re.split(r"[/?]", rest)[0].rpartition("@")[2]:
-            yield f"--storage must name a bucket, got {masked(storage)!r}; write {scheme}://BUCKET/FOLDER"
-    elif scheme not in _OF_PATHS and not scheme.startswith("fsspec+"):
-        known = f"{', '.join((*_OF_BUCKETS, *_OF_PATHS))}, or of fsspec after fsspec+"
-        yield f"--storage must be a URI that pyarrow.fs knows ({known}), got {masked(storage)!r}"
+        local = "a URI, or an absolute path that every machine of the cluster sees"
+        fault = f"--storage must be {local}, got {storage!r}; for instance s3://bucket/folder"
+        return [] if storage.startswith("/") else [fault]
+    if scheme in _OF_BUCKETS:
+        fault = f"--storage must name a bucket, got {masked(storage)!r}; write {scheme}://BUCKET/FOLDER"
+        return [] if re.split(r"[/?]", rest)[0].rpartition("@")[2] else [fault]
+    known = f"{', '.join((*_OF_BUCKETS, *_OF_PATHS))}, or of fsspec after fsspec+"
+    fault = f"--storage must be a URI that pyarrow.fs knows ({known}), got {masked(storage)!r}"
+    return [] if scheme in _OF_PATHS or scheme.startswith("fsspec+") else [fault]
 
 
 def _client(address: str) -> JobSubmissionClient:
