@@ -116,8 +116,11 @@ def test_cluster_yaml_is_what_the_command_writes_for_eight_gpus():
     assert (ROOT / "cluster.yaml").read_text() == cluster_text(USUAL, Provider.AWS)
 
 
+NAMED = replace(USUAL, accelerator="H100", gpu_gigabytes=60.0)
+
+
 @pytest.mark.parametrize("provider", list(Provider))
-@pytest.mark.parametrize("need", [USUAL, need_of(lab())], ids=["gpus", "none"])
+@pytest.mark.parametrize("need", [USUAL, need_of(lab()), NAMED], ids=["gpus", "none", "named"])
 def test_every_value_has_its_reason_beside_or_above_it(provider, need):
     text = cluster_text(need, provider)
     lines = text.splitlines()
