@@ -22,7 +22,7 @@ install() {
     if [ ! -x "$venv/bin/python" ]; then
       case ${SWEEP_PYTHON:?must be a version or the path of an interpreter} in
         */*) "$SWEEP_PYTHON" -m venv "$venv" ;;
-        *)  # uv brings exactly the version asked for, whatever the image has
+        *)  # uv brings exactly the version asked for, whatever the image has; it knows none that is newer than itself
           export PATH=$HOME/.local/bin:$PATH
           command -v uv >/dev/null || curl -LsSf https://astral.sh/uv/0.9.5/install.sh | sh  # this version and no other
           uv venv --seed --python "$SWEEP_PYTHON" "$venv" ;;
@@ -31,7 +31,7 @@ install() {
     # pip takes seconds where everything is there, so a changed checkout needs no new machine.
     # shellcheck disable=SC2086  # SWEEP_PIP is several words
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check ${SWEEP_PIP:-} \
-      --editable "$here${SWEEP_EXTRAS:+[$SWEEP_EXTRAS]}"
+      --editable "$here${SWEEP_EXTRAS:+[$SWEEP_EXTRAS]}" ${SWEEP_RAY:+"ray==$SWEEP_RAY"}
   fi
   check
 }

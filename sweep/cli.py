@@ -14,15 +14,15 @@ from sweep.cluster_commands import (
     add_cluster,
     add_jobs,
     add_run,
-    add_simulation,
     ask,
-    simulation,
     table_words,
 )
 from sweep.data_commands import add_data
 from sweep.load import Unreadable, load
+from sweep.masked import masked
 from sweep.presets import SUITES
 from sweep.reading_commands import add_reading
+from sweep.simulation_commands import add_simulation, simulation, suite_simulation, with_gangs
 from sweep.suite import Suite
 from trainables.faults import Invalid, NotThere
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sweep: stopped", file=sys.stderr)
         return 130
     except _TOLD as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"sweep: {masked(str(error))}", file=sys.stderr)
         return 2
 
 
@@ -134,14 +134,10 @@ def _sentence(text: str) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from dataclasses import replace
-
     from sweep.launch import Interrupted, run
     from sweep.show import table_lines
 
-    definition = load(options.sweep)
-    if options.gangs is not None:
-        definition = replace(definition, gangs=replace(definition.gangs, count=options.gangs))
+    definition = with_gangs(load(options.sweep), options.gangs)
     try:
         results = run(
             definition,
@@ -151,7 +147,7 @@ def _run(options: argparse.Namespace) -> int:
             mirrors=options.mirror,
         )
     except Interrupted as error:
-        print(f"sweep: {error}: {_again(options)}", file=sys.stderr)
+        print(f"sweep: {masked(str(error))}: {_again(options)}", file=sys.stderr)
         options.stopped = True
         return 1
     except KeyboardInterrupt:
@@ -163,11 +159,12 @@ def _run(options: argparse.Namespace) -> int:
         print(said)
     try:
         for path in results.export():
-            print(f"wrote {path}")
+            print(f"wrote {masked(str(path))}")
     except OSError as error:
-        print(f"sweep: the tables could not be written ({error}); once they can be: {_again(options)}", file=sys.stderr)
+        why = f"the tables could not be written ({masked(str(error))})"
+        print(f"sweep: {why}; once they can be: {_again(options)}", file=sys.stderr)
         return 1
-    print(f"TensorBoard: tensorboard --logdir {results.tensorboard_directory}")
+    print(f"TensorBoard: tensorboard --logdir {masked(results.tensorboard_directory)}")
     if results.ran_out:
         print(
             f"The budget has run out ({results.standing().budget}): what is finished is reported above, `sweep status` "
@@ -192,7 +189,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _again(options: argparse.Namespace) -> str:
     """The command that goes on."""
-    storage = f" --storage {options.storage}" if options.storage != DEFAULT_STORAGE else ""
+    storage = f" --storage {masked(options.storage)}" if options.storage != DEFAULT_STORAGE else ""
     return f"sweep run {options.sweep}{storage}"
 
 
@@ -207,7 +204,7 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
         except BrokenPipeError:
             raise
         except _TOLD as error:
-            print(f"sweep: {error}", file=sys.stderr)
+            print(f"sweep: {masked(str(error))}", file=sys.stderr)
             code = 1
         if getattr(member, "stopped", False):
             return code
@@ -238,15 +235,18 @@ def _plan_together(suite: Suite, options: argparse.Namespace) -> int:
     from sweep.resolve import looked_up
     from sweep.suite import suite_text
 
-    found = [looked_up(sweep, fetch=False) for sweep in suite.sweeps]
+    found = [looked_up(with_gangs(sweep, options.gangs), fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
     planned = tuple(plan(one.sweep) for one in found)
     print(suite_text(suite, planned, absent))
-    for one, of in zip(planned, found, strict=True):
-        _held(one, options, of.absent_cells, f" of {one.sweep.name}")
+    holds = [
+        _held(one, options, of.absent_cells, f" of {one.sweep.name}") for one, of in zip(planned, found, strict=True)
+    ]
     if remarks := {name: told for one in found for name, told in one.remarks.items()}:
         print(remarks_text(remarks))
     print(suite_power_text([one.sweep for one in found]))
+    if options.simulate:
+        print("\n" + suite_simulation(planned, options, holds))
     return 0
 
 
@@ -256,7 +256,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sweep.power import power_text
     from sweep.resolve import looked_up
 
-    found = looked_up(load(options.sweep), fetch=False)
+    found = looked_up(with_gangs(load(options.sweep), options.gangs), fetch=False)
     planned = plan(found.sweep)
     print(plan_text(planned))
     if found.absent:
@@ -277,16 +277,17 @@ def _held(planned: Plan, options: argparse.Namespace, absent: Mapping[str, str],
         return None
     from sweep.held import held_text, look
 
+    where = f"{masked(options.storage)}{whose}"
     try:
         holds = look(planned, options.storage, absent)
     except Invalid as error:
-        print(f"held     in {options.storage}{whose}: nothing that this definition could go on with. {error}")
+        print(f"held     in {where}: nothing that this definition could go on with. {masked(str(error))}")
         return None
     except OSError as error:
-        why = f"the storage must answer, got {error}; make it readable and plan again"
-        print(f"held     in {options.storage}{whose}: not known, so all counts as yet to be run; {why}")
+        why = f"the storage must answer, got {masked(str(error))}; make it readable and plan again"
+        print(f"held     in {where}: not known, so all counts as yet to be run; {why}")
         return None
-    print(held_text(planned, holds, f"{options.storage}{whose}"))
+    print(held_text(planned, holds, where))
     return holds
 
 
@@ -313,7 +314,7 @@ def _table(options: argparse.Namespace) -> int:
             "the tables that were written before stay as they are, and `sweep run` does the lost work again"
         )
     for path in results.export():
-        print(f"wrote {path}", file=sys.stderr)
+        print(f"wrote {masked(str(path))}", file=sys.stderr)
     return 0
 
 
@@ -358,7 +359,7 @@ def _status(options: argparse.Namespace) -> int:
 
     results = results_of(options.sweep, options.storage)
     print(status_lines(results))
-    print(live_lines(results))
+    print(masked(live_lines(results)))
     return 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sweep.definition import Sweep
 from sweep.plan import all_parameters, trunk_sizes
-from trainables.faults import Invalid
+from trainables.faults import Invalid, refuse
 
 #: Bytes per trained parameter: float32 weight and gradient, and AdamW's two float32 moments.
 BYTES_PER_PARAMETER = 16
@@ -63,6 +64,7 @@ MACHINES: dict[Provider, tuple[Machine, ...]] = {
         Machine(name="g5.xlarge", processors=4, gigabytes=16, gpus=1, accelerator="A10G", gpu_gigabytes=24),
         Machine(name="g5.2xlarge", processors=8, gigabytes=32, gpus=1, accelerator="A10G", gpu_gigabytes=24),
         Machine(name="g6e.2xlarge", processors=8, gigabytes=64, gpus=1, accelerator="L40S", gpu_gigabytes=48),
+        Machine(name="p5.4xlarge", processors=16, gigabytes=256, gpus=1, accelerator="H100", gpu_gigabytes=80),
         Machine(name="g5.12xlarge", processors=48, gigabytes=192, gpus=4, accelerator="A10G", gpu_gigabytes=24),
         Machine(name="g6e.12xlarge", processors=48, gigabytes=384, gpus=4, accelerator="L40S", gpu_gigabytes=48),
         Machine(name="g5.48xlarge", processors=192, gigabytes=768, gpus=8, accelerator="A10G", gpu_gigabytes=24),
@@ -134,6 +136,37 @@ class Fleet:
     machine: Machine
     nodes: int
     workers_per_node: int
+
+    @property
+    def workers(self) -> int:
+        """Workers that the machines have room for, where the need has `gangs` times `workers`."""
+        return self.nodes * self.workers_per_node
+
+
+def need_together(name: str, needs: Sequence[Need]) -> Need:
+    """The largest need of several, of everything: machines for sweeps that run one after the other.
+
+    Raises:
+        Invalid: where they name different accelerators, or some use GPUs and some do not.
+    """
+    named = sorted({need.accelerator for need in needs if need.accelerator})
+    kinds = {need.gpus_per_worker > 0 for need in needs}
+    faults = []
+    if len(named) > 1:
+        faults.append(f"its sweeps must name one accelerator, got {', '.join(named)}; make a cluster for each sweep")
+    if len(kinds) > 1:
+        faults.append("all of its sweeps must use GPUs or none, got some of each; make a cluster for each sweep")
+    refuse(f"a cluster for {name}", faults)
+    return Need(
+        sweep=name,
+        gangs=max(need.gangs for need in needs),
+        workers=max(need.workers for need in needs),
+        gpus_per_worker=max(need.gpus_per_worker for need in needs),
+        processors_per_worker=max(need.processors_per_worker for need in needs),
+        gpu_gigabytes=max(need.gpu_gigabytes for need in needs),
+        gigabytes=max(need.gigabytes for need in needs),
+        accelerator="".join(named),
+    )
 
 
 def need_of(sweep: Sweep) -> Need:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import math
 import platform
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweep.cluster import USUAL, Need, Provider, need_of
-from sweep.cluster_text import Names, cluster_text
+from sweep.cluster import MACHINES, USUAL, Need, Provider, fleet, need_of, need_together
+from sweep.cluster_names import PYTHON_VERSION, RAY_VERSION, Names
+from sweep.cluster_text import cluster_text
 from sweep.load import Unreadable, load
-from sweep.plan import Plan, estimated_seconds
+from sweep.masked import masked
+from sweep.mirror_names import unknown_mirrors
 from sweep.presets import SUITES
+from sweep.simulation_commands import with_gangs
 from trainables.faults import refuse
-
-if TYPE_CHECKING:
-    from sweep.held import Held
-    from sweep.stage_times import Measured
 
 
 def add_cluster(commands: Any) -> None:
@@ -54,7 +53,7 @@ def add_cluster(commands: Any) -> None:
 
 
 def _cluster(options: argparse.Namespace) -> int:
-    need = need_of(load(options.definition)) if options.definition else USUAL
+    need = _need(options.definition) if options.definition else USUAL
     if options.check:
         from sweep.reach import reach_faults
 
@@ -67,9 +66,19 @@ def _cluster(options: argparse.Namespace) -> int:
         print(f"wrote {options.output}", file=sys.stderr)
     else:
         print(text, end="")
-    for line in _remarks(need):
+    for line in _remarks(need, options.provider):
         print(f"sweep: {line}", file=sys.stderr)
     return 0
+
+
+def _need(name_or_file: str) -> Need:
+    """What a sweep needs, or the sweeps of a suite one after the other."""
+    if name_or_file not in SUITES:
+        return need_of(load(name_or_file))
+    suite = SUITES[name_or_file]()
+    return need_together(
+        f"suite {suite.name!r} ({len(suite.sweeps)} sweeps, one after the other)", list(map(need_of, suite.sweeps))
+    )
 
 
 def _uncheckable(options: argparse.Namespace) -> Iterator[str]:
@@ -84,15 +93,13 @@ def _uncheckable(options: argparse.Namespace) -> Iterator[str]:
 
 
 def _names(options: argparse.Namespace) -> Names:
-    refuse(
-        "the variables of cluster/node.sh",
-        (f"each must be NAME=VALUE, got {text!r}" for text in options.variable if "=" not in text),
-    )
+    refuse("the variables of cluster/node.sh", _variable_faults(options.variable))
     return Names(
         cluster=options.name,
         checkout=checkout(),
-        python=platform.python_version(),
-        ray=version("ray"),
+        python=_python(options),
+        # A pod has the Ray of its image, other machines get the one of this machine, which alone can talk to it.
+        ray=RAY_VERSION if options.provider is Provider.KUBERAY else version("ray"),
         region=options.region,
         project=options.project,
         image=options.image,
@@ -102,6 +109,16 @@ def _names(options: argparse.Namespace) -> Names:
         ssh_key=options.ssh_key,
         environment=tuple(tuple(text.split("=", 1)) for text in options.variable),
     )
+
+
+def _python(options: argparse.Namespace) -> str:
+    """The Python that every machine must have: one that cluster/node.sh can bring, whatever runs this command.
+
+    Environments and interpreters of one's own are taken to be of the Python that runs it.
+    """
+    given = dict(text.split("=", 1) for text in options.variable)
+    own = given.get("SWEEP_INSTALL") == "0" or "/" in given.get("SWEEP_PYTHON", "")
+    return platform.python_version() if own and options.provider is Provider.LOCAL else PYTHON_VERSION
 
 
 def checkout() -> str:
@@ -118,10 +135,23 @@ def checkout() -> str:
     return str(root)
 
 
-def _remarks(need: Need) -> list[str]:
-    if need.gpus_per_worker:
-        return []
-    return ["the gangs of this definition use no GPU, so none is rented; set gpus_per_worker in its Gangs to change it"]
+def _remarks(need: Need, provider: Provider) -> Iterator[str]:
+    if not need.gpus_per_worker:
+        yield "the gangs of this definition use no GPU, so none is rented; gpus_per_worker in its Gangs changes that"
+    if provider in MACHINES:
+        sized = fleet(need, provider)
+        used, there = need.gangs * need.workers, sized.workers
+        if used < there:
+            yield (
+                f"{sized.nodes} × {sized.machine.name} hold {there} workers, of which this definition uses {used}; the "
+                "rest is paid for too: raise count or workers in its Gangs, or lower what a worker needs until a "
+                "smaller machine holds it (accumulation_steps)"
+            )
+    if provider is Provider.KUBERAY and need.accelerator:
+        yield (
+            f"the nodeSelector of the workers must be a label of your machines with {need.accelerator}; until it is "
+            "changed no pod starts"
+        )
 
 
 def add_jobs(commands: Any) -> None:
@@ -201,78 +231,18 @@ def add_address(command: Any, *, required: bool = False) -> None:
     )
 
 
-def add_simulation(command: argparse.ArgumentParser) -> None:
-    """The options of `plan` that describe a cluster."""
-    group = command.add_argument_group("simulation")
-    group.add_argument("--simulate", action="store_true", help="replay the plan on a described cluster")
-    group.add_argument("--nodes", type=int, help="machines (default: what the definition's gangs need)")
-    for name, kind, default, text in (
-        ("gangs-per-node", int, 1, "gangs on each machine"),
-        ("node-start", float, 300.0, "seconds from asking for a machine to its being ready"),
-        ("gang-start", float, None, "seconds to start a gang (default: 20, or until --measured's first stage began)"),
-        ("stage-overhead", float, None, "seconds between two stages (default: 0.2, or --measured's median)"),
-        ("checkpoint", float, 120.0, "seconds between two checkpoints"),
-        ("losses-per-node-hour", float, 0.0, "how often a machine is lost"),
-        ("price-per-node-hour", float, None, "in any currency (default: the definition's)"),
-    ):
-        stated = "" if default is None else " (default: %(default)s)"
-        group.add_argument(f"--{name}", type=kind, default=default, help=text + stated)
-    text = "GFLOP/s that a GPU reaches, or a thread of gangs without one (default: the plan's own guess)"
-    group.add_argument("--gigaflops", type=float, help=text)
-    group.add_argument(
-        "--measured", metavar="STORAGE", help="take times, and what is pruned, from the ledger of this sweep there"
-    )
-
-
-def simulation(plan: Plan, options: argparse.Namespace, held: Held | None = None) -> str:
-    """The plan, or what a storage leaves of it, replayed on the cluster that the options describe."""
-    from sweep.held import Held
-    from sweep.simulate import Described, simulate, simulated_text
-    from sweep.stage_times import Measured
-
-    given = options.gigaflops
-    fault = f"--gigaflops must be a finite number above 0, got {given}"
-    refuse("the cluster to simulate", () if given is None or 0 < given < math.inf else (fault,))
-    times = _measured(plan, options.measured) if options.measured else Measured()
-    usual = Described(nodes=1)
-    described = Described(
-        nodes=options.nodes
-        if options.nodes is not None
-        else math.ceil(plan.sweep.gangs.count / options.gangs_per_node),
-        gangs_per_node=options.gangs_per_node,
-        node_start_seconds=options.node_start,
-        gang_start_seconds=_first(options.gang_start, times.start_seconds, usual.gang_start_seconds),
-        stage_overhead_seconds=_first(options.stage_overhead, times.between_seconds, usual.stage_overhead_seconds),
-        checkpoint_seconds=options.checkpoint,
-        losses_per_node_hour=options.losses_per_node_hour,
-        price_per_node_hour=_first(options.price_per_node_hour, plan.sweep.gangs.price_per_node_hour),
-    )
-    seconds_of = times.seconds_of(lambda stage: estimated_seconds(stage, given or 0.0))
-    there = held or Held()
-    simulated = simulate(plan, described, seconds_of, pruned=times.pruned, done=there.done, ended=there.ended)
-    return simulated_text(plan, described, simulated)
-
-
-def _measured(planned: Plan, storage: str) -> Measured:
-    """What the ledger there says of this sweep, by the definition that it was made with."""
-    from sweep.plan import plan
-    from sweep.results import Results
-    from sweep.stage_times import measured
-
-    results = Results.open(storage, planned.sweep.name)
-    made_by = results.definition()
-    return measured(results.standing().records.values(), plan(made_by) if made_by is not None else planned)
-
-
-def _first(*values: float | None) -> float:
-    return next(value for value in values if value is not None)
-
-
 def _submit(options: argparse.Namespace) -> int:
-    from sweep.submit import Cluster
+    from sweep.submit import Cluster, job_faults
 
-    refuse("the job", (f"--variable must be NAME=VALUE, got {text!r}" for text in options.variable if "=" not in text))
-    name, members = _names_of(options.sweep)
+    name, members = _names_of(options.sweep, options.gangs)
+    refuse(
+        f"the job of sweep {name!r}",
+        (
+            *job_faults(options.sweep, options.storage, options.folder),
+            *_variable_faults(options.variable),
+            *unknown_mirrors(options.mirror),
+        ),
+    )
     cluster = Cluster(options.address)
     data = {"SWEEP_DATA": options.their_data} if options.their_data else {}
     job = cluster.submit(
@@ -285,6 +255,13 @@ def _submit(options: argparse.Namespace) -> int:
         variables=data | dict(text.split("=", 1) for text in options.variable),
         arguments=run_words(options),
     )
+    for given in (options.storage, *options.mirror):
+        if masked(given) != given:
+            print(
+                f"sweep: {masked(given)} is handed over with its credentials, which everyone reads who may see the "
+                "cluster's dashboard; let the machines have them by a role or a profile of their own",
+                file=sys.stderr,
+            )
     print(f"job {job.id} runs sweep {job.sweep} on {options.address}")
     print(f"ask:  sweep status {options.sweep} --address {options.address}")
     print(f"end:  sweep stop {options.sweep} --address {options.address}")
@@ -299,15 +276,21 @@ def _submit(options: argparse.Namespace) -> int:
         print(f"sweep: {error}; job {job.id} goes on", file=sys.stderr)
         return 1
     print(f"job {job.id} {ended.state.lower()}: {ended.message}", file=sys.stderr)
-    return 0 if ended.state == "SUCCEEDED" else 1
+    return ended.exit_code
 
 
-def _names_of(name_or_file: str) -> tuple[str, tuple[str, ...]]:
-    """The name of a sweep, or that of a suite and those of its sweeps."""
+def _variable_faults(texts: Sequence[str]) -> Iterator[str]:
+    for text in texts:
+        if not re.match(r"[A-Za-z_]\w*=", text):
+            yield f"--variable must be NAME=VALUE, with a name of letters, digits and '_', got {text!r}"
+
+
+def _names_of(name_or_file: str, gangs: int | None) -> tuple[str, tuple[str, ...]]:
+    """The name of a sweep, or that of a suite and those of its sweeps, once they can have so many gangs."""
     if name_or_file in SUITES:
         suite = SUITES[name_or_file]()
-        return suite.name, tuple(sweep.name for sweep in suite.sweeps)
-    return load(name_or_file).name, ()
+        return suite.name, tuple(with_gangs(sweep, gangs).name for sweep in suite.sweeps)
+    return with_gangs(load(name_or_file), gangs).name, ()
 
 
 def _stop(options: argparse.Namespace) -> int:

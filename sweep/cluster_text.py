@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
 
 from sweep.cluster import Fleet, Machine, Need, Provider, fleet, head_gigabytes, head_machine
-
-#: Ray and Python of every machine: those that the project is tested with. A machine with others cannot join.
-RAY_VERSION = "2.60.0"
-PYTHON_VERSION = "3.11.13"
+from sweep.cluster_names import USUAL_NAMES, Names, command_in_yaml, in_shell, in_yaml
+from trainables.faults import refuse
 
 #: The first KubeRay operator that takes the token from a secret that one names; resources of a group came before it.
 KUBERAY_VERSION = "1.6.0"
@@ -22,38 +19,13 @@ _SECRET = "transfer-sweep-token"
 _GPUS_PER_MACHINE = 8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Names:
-    """What only the user can know; every default is a name to be changed."""
-
-    cluster: str = "transfer-sweep"
-    checkout: str = "."
-    """The folder of this project that is copied to every machine."""
-    python: str = PYTHON_VERSION
-    ray: str = RAY_VERSION
-    region: str = ""
-    """Region of the cloud; empty for the usual one."""
-    project: str = "CHANGE-ME"
-    """Project id on Google's cloud."""
-    image: str = "CHANGE-ME/transfer-sweep:latest"
-    """Container image with the project, for Kubernetes; cluster/Dockerfile makes it."""
-    head: str = "CHANGE-ME-HEAD-ADDRESS"
-    workers: tuple[str, ...] = ("CHANGE-ME-WORKER-ADDRESS",)
-    """Addresses of machines of one's own, and how to reach them."""
-    ssh_user: str = ""
-    ssh_key: str = "~/.ssh/id_ed25519"
-    environment: tuple[tuple[str, str], ...] = ()
-    """Further variables of cluster/node.sh on every machine of one's own."""
-    worker_environment: tuple[tuple[str, str], ...] = ()
-    """The same for workers alone."""
-
-
-def cluster_text(need: Need, provider: Provider, names: Names = Names()) -> str:
+def cluster_text(need: Need, provider: Provider, names: Names = USUAL_NAMES) -> str:
     """The configuration for `ray up`, or for `kubectl apply` on Kubernetes.
 
     Raises:
-        Invalid: where the provider has no machine that is large enough.
+        Invalid: where the provider has no machine that is large enough, or cannot take a name.
     """
+    refuse(f"the configuration of a cluster on {provider}", names.faults(provider))
     if provider is Provider.LOCAL:
         return _local(need, names)
     if provider is Provider.KUBERAY:
@@ -98,6 +70,7 @@ def _aws(sized: Fleet, names: Names) -> str:
         sized.nodes,
     )
     head = head_machine(sized.need, Provider.AWS)
+    region, user = in_yaml(names.region or "us-east-1"), in_yaml(names.ssh_user or "ubuntu")
     fallback = worker(
         "on_demand",
         "",
@@ -108,20 +81,20 @@ def _aws(sized: Fleet, names: Names) -> str:
     return "\n".join(
         [
             _head_comment(sized.need, Provider.AWS),
-            f"cluster_name: {names.cluster}  # `ray up` of another name is another cluster",
+            f"cluster_name: {in_yaml(names.cluster)}  # `ray up` of another name is another cluster",
             _limits(sized.nodes + max(1, sized.nodes // 4)),
             _block(
                 f"""
                 provider:
                   type: aws  # the account is that of the credentials on this machine
-                  region: {names.region or "us-east-1"}  # the bucket's region, or every checkpoint pays for its way
+                  region: {region}  # the bucket's region, or every checkpoint pays for its way
                   cache_stopped_nodes: false  # stopped machines keep paying for their disks
                   # Ray opens port 22 to every address; a group of yours that has rules is left as it is:
                   # security_group: {{GroupName: NAME}}
                 """
             ),
             "auth:",
-            f"  ssh_user: {names.ssh_user or 'ubuntu'}  # of the images below; Ray makes the key and opens port 22",
+            f"  ssh_user: {user}  # of the images below; Ray makes the key and opens port 22",
             "",
             "available_node_types:",
             _indent(
@@ -179,10 +152,11 @@ def _gcp(sized: Fleet, names: Names) -> str:
         ) + _indent(account + scheduling, 2)
 
     # Ray gives its own account to the head alone; without one a worker could not reach the bucket.
+    email = in_yaml(f"transfer-sweep-worker@{names.project}.iam.gserviceaccount.com")
     account = _block(
         f"""
         serviceAccounts:
-          - email: transfer-sweep-worker@{names.project}.iam.gserviceaccount.com  # may use the bucket; see README.md
+          - email: {email}  # may use the bucket; see README.md
             scopes: [https://www.googleapis.com/auth/cloud-platform]  # what it may is for its roles to say
         """
     )
@@ -249,19 +223,19 @@ def _gcp(sized: Fleet, names: Names) -> str:
     return "\n".join(
         [
             _head_comment(sized.need, Provider.GCP),
-            f"cluster_name: {names.cluster}  # `ray up` of another name is another cluster",
+            f"cluster_name: {in_yaml(names.cluster)}  # `ray up` of another name is another cluster",
             _limits(sized.nodes + max(1, sized.nodes // 4)),
             _block(
                 f"""
                 provider:
                   type: gcp  # with the credentials of `gcloud auth application-default login`
-                  region: {region}  # the bucket's region, or every checkpoint pays for its way
-                  availability_zone: {region}-a  # any of the region that has the machines below
-                  project_id: {names.project}  # the project that pays
+                  region: {in_yaml(region)}  # the bucket's region, or every checkpoint pays for its way
+                  availability_zone: {in_yaml(f"{region}-a")}  # any of the region that has the machines below
+                  project_id: {in_yaml(names.project)}  # the project that pays
                 """
             ),
             "auth:",
-            f"  ssh_user: {names.ssh_user or 'ubuntu'}  # Ray makes the key pair and adds it to the project",
+            f"  ssh_user: {in_yaml(names.ssh_user or 'ubuntu')}  # Ray makes the key pair and adds it to the project",
             "",
             "available_node_types:",
             _indent(head),
@@ -295,12 +269,13 @@ def _gcp(sized: Fleet, names: Names) -> str:
 
 
 def _local(need: Need, names: Names) -> str:
-    addresses = ", ".join(names.workers)
+    addresses = ", ".join(map(in_yaml, names.workers))
+    user, key = in_yaml(names.ssh_user or "CHANGE-ME"), in_yaml(names.ssh_key)
     gang = f"{need.workers} worker(s) of {_asked(need)}"
     return "\n".join(
         [
             _head_comment(need, Provider.LOCAL),
-            f"cluster_name: {names.cluster}  # `ray up` of another name is another cluster",
+            f"cluster_name: {in_yaml(names.cluster)}  # `ray up` of another name is another cluster",
             f"# Each gang asks for {gang}; {need.gangs} gangs run at once if these machines hold them.",
             f"max_workers: {len(names.workers)}  # every address below",
             f"min_workers: {len(names.workers)}  # machines of one's own cost the same idle, so all join at once",
@@ -310,11 +285,11 @@ def _local(need: Need, names: Names) -> str:
                 f"""
                 provider:
                   type: local  # nothing is rented
-                  head_ip: {names.head}  # trains nothing; 4 GB and 1 GB for each gang are enough
+                  head_ip: {in_yaml(names.head)}  # trains nothing; 4 GB and 1 GB for each gang are enough
                   worker_ips: [{addresses}]  # as this machine and the head reach them
                 auth:
-                  ssh_user: {names.ssh_user or "CHANGE-ME"}  # must be allowed to log in on every machine, on port 22
-                  ssh_private_key: {names.ssh_key}  # `ray up` copies it to the head, which reaches the workers with it
+                  ssh_user: {user}  # must be allowed to log in on every machine, on port 22
+                  ssh_private_key: {key}  # `ray up` copies it to the head, which reaches the workers with it
                 """
             ),
             _synced(names),
@@ -342,9 +317,19 @@ def _kuberay(need: Need, names: Names) -> str:
     limits = f"cpu: {processors}, memory: {memory}Gi" + (f", nvidia.com/gpu: {gpus * per_pod}" if gpus else "")
     memory_of_head = max(16, math.ceil(head_gigabytes(need)))
     head = f"cpu: {max(4, memory_of_head // 8)}, memory: {memory_of_head}Gi"
-    selector = ""
+    image = in_yaml(names.image)
+    claim, selector = [], []
     if need.accelerator:
-        selector = f'resources: {{"accelerator_type:{need.accelerator}": "1"}}  # the GPU that the gangs name\n    '
+        claim = [
+            "    # What the autoscaler counts on: it starts a pod of this group for gangs that name this GPU.",
+            f'    resources: {{"accelerator_type:{need.accelerator}": "1"}}',
+        ]
+        selector = [
+            "        # What makes it true: only this keeps the pod off machines with another GPU. Until it is a label",
+            "        # that your machines have, no pod starts. NVIDIA's feature discovery labels them as below: see",
+            "        # `kubectl get nodes -L nvidia.com/gpu.product`; on Google's, cloud.google.com/gke-accelerator.",
+            f"        nodeSelector: {{nvidia.com/gpu.product: {in_yaml(f'CHANGE-ME-{need.accelerator}')}}}",
+        ]
     return "\n".join(
         [
             _head_comment(need, Provider.KUBERAY),
@@ -353,7 +338,7 @@ def _kuberay(need: Need, names: Names) -> str:
                 apiVersion: ray.io/v1  # KubeRay's
                 kind: RayCluster  # it stands until it is deleted; jobs are handed to it
                 metadata:
-                  name: {names.cluster}  # another name is another cluster
+                  name: {in_yaml(names.cluster)}  # another name is another cluster
                   namespace: default  # the one of the secret with the token
                 """
             ).rstrip(),
@@ -372,7 +357,7 @@ def _kuberay(need: Need, names: Names) -> str:
             "      spec:",
             "        containers:",
             "          - name: ray-head  # the first container is Ray's",
-            f"            image: {names.image}  # made by cluster/Dockerfile: this Ray, this Python, this checkout",
+            f"            image: {image}  # made by cluster/Dockerfile: this Ray, this Python, this checkout",
             "            resources:",
             "              # Processes of two trials, a host and a controller for each gang, and Ray itself.",
             f"              limits: {{{head}}}",
@@ -383,12 +368,14 @@ def _kuberay(need: Need, names: Names) -> str:
             "    replicas: 0  # the autoscaler's business",
             "    minReplicas: 0  # nothing runs while no work waits",
             f"    maxReplicas: {pods}  # {need.gangs} gangs of {need.workers} worker(s), {per_pod} worker(s) to a pod",
-            f"    {selector}rayStartParams: {{}}  # Ray offers what the pod may use",
+            *claim,
+            "    rayStartParams: {}  # Ray offers what the pod may use",
             "    template:",
             "      spec:",
+            *selector,
             "        containers:",
             "          - name: ray-worker  # the first container is Ray's",
-            f"            image: {names.image}  # the head's",
+            f"            image: {image}  # the head's",
             "            resources:",
             f"              # {_asked(need)} and {need.gigabytes:.0f} GB for each worker, with a fifth to spare.",
             f"              limits: {{{limits}}}",
@@ -477,7 +464,7 @@ def _synced(names: Names) -> str:
         f"""
         # The checkout is what every machine runs; `ray up` again after a change. The token is the cluster's key.
         file_mounts:
-          ~/transfer-sweep: {names.checkout}  # where node.sh installs it from
+          ~/transfer-sweep: {in_yaml(names.checkout)}  # where node.sh installs it from
           ~/.ray/auth_token: ~/.ray/auth_token  # made by `ray get-auth-token --generate`
         rsync_exclude: ["**/.git", "**/.venv", "**/sweeps", "**/__pycache__"]  # large, or another machine's
         rsync_filter: [.gitignore]  # what is no part of the project either
@@ -496,8 +483,8 @@ def _commands(
         given = {"SWEEP_RAY": names.ray, "SWEEP_PYTHON": names.python, **(both or {}), **(more or {})}
         if "/" in given["SWEEP_PYTHON"]:  # an interpreter, which must be the one of the version all the same
             given.setdefault("SWEEP_PYTHON_VERSION", names.python)
-        variables = " ".join(f"{name}={_quoted(value)}" for name, value in given.items())
-        return f"{variables} bash ~/transfer-sweep/cluster/node.sh {action}"
+        variables = " ".join(f"{name}={in_shell(value)}" for name, value in given.items())
+        return command_in_yaml(f"{variables} bash ~/transfer-sweep/cluster/node.sh {action}")
 
     return "\n".join(
         [
@@ -516,10 +503,6 @@ def _commands(
             "",
         ]
     )
-
-
-def _quoted(value: str) -> str:
-    return value if value and all(c.isalnum() or c in "._-/:=@,~" for c in value) else f"'{value}'"
 
 
 def _block(text: str) -> str:

@@ -104,7 +104,7 @@ def run(
         Interrupted: if it was stopped, or if trial processes or gangs could not be kept alive.
     """
     if mirrors:
-        from sweep.mirrors import mirror_faults
+        from sweep.mirror_names import mirror_faults
 
         refuse("the mirrors", mirror_faults(mirrors))
     found = looked_up(sweep, fetch=True)
@@ -462,7 +462,8 @@ def _tune(conductor: Conductor, vigil: Vigil, dispatcher: str, scratch: str, mir
 def _callbacks(mirrors: Sequence[str], conductor: Conductor) -> list[Any]:
     if not mirrors:
         return []
-    from sweep.mirrors import callback, mirror
+    from sweep.mirror_names import mirror
+    from sweep.mirrors import callback
 
     return [callback(mirror(text), conductor) for text in mirrors]
 

@@ -6,21 +6,18 @@ alone stays what is true. Trouble with a mirror is told once, and the sweep goes
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.logger import LoggerCallback
 
 from sweep.conduct import Conductor
+from sweep.mirror_names import Kind, Mirror
 from sweep.tune_adapters import key_of
 from trainables.catalogue.task import Role
-from trainables.faults import nearest
 from trainables.scores import Done, Event, Progress, event_from_json
 from trainables.stages import Stage
 
@@ -28,41 +25,6 @@ if TYPE_CHECKING:
     from sweep.records import TrialKey
 
 _log = logging.getLogger(__name__)
-
-
-class Kind(StrEnum):
-    """Where a mirror is."""
-
-    WANDB = "wandb"
-    MLFLOW = "mlflow"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mirror:
-    """`place` is a project of Weights & Biases or a tracking URI of MLflow; empty for what their own settings say."""
-
-    kind: Kind
-    place: str = ""
-
-
-def mirror_faults(texts: Sequence[str]) -> Iterator[str]:
-    """What keeps these mirrors, `wandb[:PROJECT]` or `mlflow[:TRACKING_URI]`, from being used."""
-    for text in texts:
-        name = text.partition(":")[0]
-        if name not in {str(kind) for kind in Kind}:
-            known = "wandb[:PROJECT] or mlflow[:TRACKING_URI]"
-            yield f"a mirror must be {known}, got {text!r}; {nearest(name, [str(kind) for kind in Kind])}"
-        elif importlib.util.find_spec(name) is None:
-            yield (
-                f"the mirror {name!r} needs its library, which is not installed; "
-                f"install it with: pip install 'transfer-sweep[{name}]'"
-            )
-
-
-def mirror(text: str) -> Mirror:
-    """The mirror that a text names, once `mirror_faults` finds nothing against it."""
-    name, _, place = text.partition(":")
-    return Mirror(kind=Kind(name), place=place)
 
 
 def callback(asked: Mirror, conductor: Conductor) -> Mirrored:

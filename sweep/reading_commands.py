@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sweep.masked import masked
 from trainables.faults import NotThere
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def _report(options: argparse.Namespace) -> int:
     _refuse_no_page(options.output)
     rows = published.read(options.published) if options.published else ()
     paths = results_of(options.sweep, options.storage).report(options.output, published=rows)
-    print(f"wrote {paths[0]}")
-    print(f"wrote {len(paths) - 1} files in {paths[1].rpartition('/')[0]}", file=sys.stderr)
+    print(f"wrote {masked(paths[0])}")
+    print(f"wrote {len(paths) - 1} files in {masked(paths[1].rpartition('/')[0])}", file=sys.stderr)
     return 0
 
 
@@ -153,7 +154,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.encoder:
         paths += export_hub.encoder(results, options.encoder, options.cell)
     for path in paths:
-        print(f"wrote {path}")
+        print(f"wrote {masked(str(path))}")
     return 0
 
 
@@ -175,7 +176,7 @@ def _export_together(suite: Suite, options: argparse.Namespace) -> int:
         if options.encoder:
             paths += export_hub.encoder(one, f"{options.encoder}/{one.name}", options.cell)
     for path in paths:
-        print(f"wrote {path}")
+        print(f"wrote {masked(str(path))}")
     return _missing(results)
 
 
@@ -192,5 +193,5 @@ def _import(options: argparse.Namespace) -> int:
     published.load(
         options.file, storage=options.storage, name=options.name, items=options.items, baseline=options.baseline
     )
-    print(f"{options.name}: imported; see `sweep table {options.name} --storage {options.storage}`")
+    print(f"{options.name}: imported; see `sweep table {options.name} --storage {masked(options.storage)}`")
     return 0

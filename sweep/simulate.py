@@ -15,7 +15,8 @@ from sweep.plan import Plan, PlannedTrial
 from sweep.records import Phase, TrialKey
 from sweep.search import Budget
 from sweep.stage_times import Pruned, may_be_pruned
-from trainables.faults import refuse
+from trainables.faults import Invalid, refuse
+from trainables.gangs import Gangs
 from trainables.stages import Stage
 
 #: What the model leaves out or takes for granted; printed with every answer.
@@ -27,9 +28,16 @@ ASSUMPTIONS = (
     "gang without work begins what confirmations are certain to need, unless the definition has a budget or a ceiling",
     "a trial follows another at once; its own processes cost the gangs nothing",
     "gangs are alike, start together with their machine, and are never slowed by one another or by the storage",
-    "machines are lost at a constant rate, independently; a lost stage goes on from its last checkpoint on the next "
-    "free gang, and another machine takes the lost one's place after the start time",
+    "machines are lost at a constant rate, independently; with one go all gangs on it, a lost stage goes on from its "
+    "last checkpoint on the next free gang, and another machine takes the lost one's place after the start time",
+    "a gang that fits on one machine lies on one, a larger one has as many as it needs to itself",
+    "beside the machines stands a head, which trains nothing, costs as much as one and is never lost",
+    "every machine with a gang is paid for from the start to the end: gangs that end without work (elastic ones), "
+    "machines that are taken away for being idle, and their minutes of idling after the end are left out",
 )
+
+#: A simulation gives up after so many losses. A thousand machines, each lost once an hour, come to them in six weeks.
+MOST_LOSSES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +49,9 @@ class Described:
     """
 
     nodes: int
-    gangs_per_node: int = 1
+    """The head is none of them."""
+    workers_per_node: int = 1
+    """Workers of gangs that one machine has room for."""
     node_start_seconds: float = 300.0
     """From asking for a machine to Ray's being ready on it."""
     gang_start_seconds: float = 20.0
@@ -59,7 +69,7 @@ class Described:
         refuse("the cluster to simulate", self._faults())
 
     def _faults(self) -> Iterator[str]:
-        for name in ("nodes", "gangs_per_node"):
+        for name in ("nodes", "workers_per_node"):
             if getattr(self, name) < 1:
                 yield f"{name} must be at least 1, got {getattr(self, name)!r}"
         for name in (
@@ -69,8 +79,46 @@ class Described:
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 yield f"{name} must be a finite number of at least 0, got {value!r}"
-        if not self.checkpoint_seconds > 0:
-            yield f"checkpoint_seconds must be above 0, got {self.checkpoint_seconds!r}"
+        if not (math.isfinite(self.checkpoint_seconds) and self.checkpoint_seconds > 0):
+            yield f"checkpoint_seconds must be a finite number above 0, got {self.checkpoint_seconds!r}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Where the gangs of a sweep lie on a described cluster."""
+
+    gangs: int
+    """As many of the definition's as have room."""
+    gangs_per_node: int
+    nodes_per_gang: int
+    """1 unless a gang is larger than a machine."""
+
+    @classmethod
+    def of(cls, gangs: Gangs, described: Described) -> Placed:
+        """The gangs on those machines.
+
+        Raises:
+            Invalid: where they do not hold a single gang.
+        """
+        there = described.workers_per_node
+        per_node, per_gang = max(1, there // gangs.workers), math.ceil(gangs.workers / there)
+        room = described.nodes // per_gang * per_node
+        fault = (
+            f"nodes must hold a gang: one of {gangs.workers} workers lies on {per_gang} machines of {there}, got "
+            f"{described.nodes}; describe more or larger ones, or use fewer workers"
+        )
+        refuse("the cluster to simulate", () if room else (fault,))
+        return cls(gangs=min(gangs.count, room), gangs_per_node=per_node, nodes_per_gang=per_gang)
+
+    @property
+    def nodes(self) -> int:
+        """Machines with a gang on them."""
+        return math.ceil(self.gangs / self.gangs_per_node) * self.nodes_per_gang
+
+    def on(self, node: int) -> range:
+        """The gangs that lie on a machine, wholly or in part."""
+        first = node // self.nodes_per_gang * self.gangs_per_node
+        return range(first, min(first + self.gangs_per_node, self.gangs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +127,8 @@ class Simulated:
 
     makespan_seconds: float
     gangs: int
+    nodes: int
+    """Machines with a gang on them."""
     utilisation: float
     """Share of the gangs' time, from their start to the end, in which they trained what counts."""
     stages: int
@@ -87,6 +137,7 @@ class Simulated:
     repeated_seconds: float
     """Training that was lost with a machine and done again, over all gangs."""
     node_hours: float
+    """Of these machines and of the head."""
     price: float
 
 
@@ -120,12 +171,17 @@ def simulate(
     pruned: Pruned | None = None,
     done: Container[str] = (),
     ended: Container[TrialKey] = (),
+    standing: bool = False,
 ) -> Simulated:
     """Replay the plan. The same arguments give the same answer.
 
-    `done` are the names that the plan gives to stages that are not run again, `ended` the trials that are not.
+    `done` are the names that the plan gives to stages that are not run again, `ended` the trials that are not. Where
+    the machines are `standing`, only gangs have to start.
+
+    Raises:
+        Invalid: where the machines hold no gang, or are lost so often that there is no end.
     """
-    return _Replay(plan, described, seconds_of, pruned or Pruned(), done, ended).run()
+    return _Replay(plan, described, seconds_of, pruned or Pruned(), done, ended).run(standing=standing)
 
 
 class _Replay:
@@ -141,8 +197,8 @@ class _Replay:
         self.plan, self.described, self.pruned = plan, described, pruned
         self.held, self.seconds_of = done, seconds_of
         self.random = random.Random(described.seed)
-        self.gangs = min(plan.sweep.gangs.count, described.nodes * described.gangs_per_node)
-        self.nodes = math.ceil(self.gangs / described.gangs_per_node)
+        self.placed = Placed.of(plan.sweep.gangs, described)
+        self.gangs, self.nodes = self.placed.gangs, self.placed.nodes
         self.now = 0.0
         self.events: list[tuple[float, int, str, int, int]] = []
         self.counter = itertools.count()
@@ -223,8 +279,8 @@ class _Replay:
 
     # The run
 
-    def run(self) -> Simulated:
-        start = self.described.node_start_seconds + self.described.gang_start_seconds
+    def run(self, *, standing: bool) -> Simulated:
+        start = self.described.gang_start_seconds + (0.0 if standing else self.described.node_start_seconds)
         for gang in range(self.gangs):
             self._later(start, "ready", gang)
         if self.described.losses_per_node_hour:
@@ -250,10 +306,11 @@ class _Replay:
 
     def _outcome(self, start: float) -> Simulated:
         held = max(self.now - start, 1e-9) * self.gangs
-        hours = self.now * self.nodes / 3600
+        hours = self.now * (self.nodes + 1) / 3600
         return Simulated(
             makespan_seconds=self.now,
             gangs=self.gangs,
+            nodes=self.nodes,
             utilisation=min(1.0, self.useful / held),
             stages=len(self.done),
             reuse_factor=self.asked / max(1, len(self.done)),
@@ -345,8 +402,9 @@ class _Replay:
 
     def _lose(self, node: int) -> None:
         self.losses += 1
-        each = self.described.gangs_per_node
-        for gang in range(node * each, min((node + 1) * each, self.gangs)):
+        if self.losses > MOST_LOSSES:
+            raise Invalid("the cluster to simulate", [self._endless()])
+        for gang in self.placed.on(node):
             self.epoch[gang] += 1
             if gang in self.free:
                 self.free.remove(gang)
@@ -363,47 +421,13 @@ class _Replay:
             self._later(self.described.node_start_seconds + self.described.gang_start_seconds, "ready", gang)
         self._lose_later(node)
 
-
-def simulated_text(plan: Plan, described: Described, simulated: Simulated) -> str:
-    """The answer as lines for a terminal, with its assumptions."""
-    loss = f", each lost {described.losses_per_node_hour:g} times an hour" if described.losses_per_node_hour else ""
-    price = (
-        f", {simulated.price:,.2f} at {described.price_per_node_hour:g} each" if described.price_per_node_hour else ""
-    )
-    lines = [
-        f"cluster      {described.nodes} machine(s) of {described.gangs_per_node} gang(s){loss}; "
-        f"{simulated.gangs} gang(s) used",
-        f"makespan     {_duration(simulated.makespan_seconds)}, of which "
-        f"{_duration(described.node_start_seconds + described.gang_start_seconds)} to start",
-        f"utilisation  {simulated.utilisation:.0%} of the gangs' time trains",
-        f"reuse        {simulated.stages:,} stages run, {simulated.reuse_factor:.2f} times as many if none were shared",
-        f"node-hours   {simulated.node_hours:,.1f}{price}",
-        f"losses       {simulated.losses:,} machines, {_duration(simulated.repeated_seconds)} trained again",
-        "assumed      " + "\n             ".join(ASSUMPTIONS),
-    ]
-    lines[5:5] = _ceilings(plan, described, simulated)
-    return "\n".join(lines)
-
-
-def _ceilings(plan: Plan, described: Described, simulated: Simulated) -> list[str]:
-    """Whether what the definition allows is enough for this."""
-    gangs, price = plan.sweep.gangs, described.price_per_node_hour
-    head = simulated.makespan_seconds / 3600
-    cost = (simulated.node_hours + head) * gangs.price_per_node_hour
-    lines = []
-    for what, ceiling, needed in (
-        ("gang-hours", gangs.gang_hours, simulated.node_hours * described.gangs_per_node),
-        ("node-hours with the head's", gangs.node_hours, simulated.node_hours + head),
-        (f"of money, the head's too, of which {cost:,.2f} are needed", gangs.price, cost),
-    ):
-        if math.isfinite(ceiling):
-            costs = f" ({ceiling * price:,.2f} at {price:g} each)" if price and what.startswith("node") else ""
-            says = "enough" if needed <= ceiling else "not enough: the sweep would stop with trials left open"
-            lines.append(f"ceiling      {ceiling:g} {what}{costs}, {says}")
-    return lines
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    def _endless(self) -> str:
+        described, rate = self.described, self.described.losses_per_node_hour
+        start = described.node_start_seconds + described.gang_start_seconds
+        return (
+            f"machines must be lost seldom enough for the sweep to end, got {rate:g} times an hour: after "
+            f"{MOST_LOSSES:,} losses only {len(self.done):,} of {len(self.seconds):,} stages had ended; a machine "
+            f"stays for {3600 / rate:,.0f} s on average, where one with its gangs takes {start:,.0f} s to start and "
+            f"{described.checkpoint_seconds:,.0f} s to the first checkpoint; lower losses_per_node_hour, or shorten "
+            "those"
+        )

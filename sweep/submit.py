@@ -10,11 +10,12 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.masked import masked
 from trainables.faults import Invalid, NotThere, refuse
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ STOP_SECONDS = 330
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 
+#: How a URI begins that pyarrow.fs knows: of those that name a bucket or container first, and of paths.
+_OF_BUCKETS = ("s3", "gs", "gcs", "abfs", "abfss")
+_OF_PATHS = ("hdfs", "viewfs", "file")
+
+#: What `sweep run` may exit with beside 0; a driver that was killed has other numbers.
+_EXITS = (1, 2, 3, 130)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -46,6 +54,8 @@ class Job:
     message: str = ""
     members: tuple[str, ...] = ()
     """The sweeps of a suite, which one job runs in turn."""
+    exit_code: int = 1
+    """What `sweep run` exited with there, once it has ended; 1 also where Ray knows nothing of that."""
 
     @property
     def ended(self) -> bool:
@@ -95,11 +105,12 @@ class Cluster:
         `members` are the sweeps of a suite, which one job runs one after the other: what they share is trained once.
 
         Raises:
-            Invalid: if the storage is not one that a cluster could see, or the sweep is being run there already.
+            Invalid: if the storage is not one that a cluster could see, the folder does not hold the definition, or the
+                sweep is being run there already.
         """
         refuse(
             f"the job of sweep {sweep!r}",
-            (*_storage_faults(storage), *self._running_faults((sweep, *members), storage)),
+            (*job_faults(definition, storage, folder), *self._running_faults((sweep, *members), storage)),
         )
         patience = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
         environment: dict[str, Any] = {"env_vars": patience | dict(variables or {})}
@@ -214,13 +225,32 @@ def _answer(said: str, mark: str, *, succeeded: bool) -> Answer:
     return Answer(succeeded=succeeded, output=output, errors=errors)
 
 
+def job_faults(definition: str, storage: str, folder: str = "") -> Iterator[str]:
+    """Why this would fail on a cluster, as far as this machine can tell: it asks no cluster and no storage."""
+    yield from _storage_faults(storage)
+    if not folder:
+        return
+    root, file = Path(folder).resolve(), Path(definition).resolve()
+    if not definition.endswith(".py"):
+        yield f"--folder goes with a definition file, got the name {definition!r}, which is known there; leave it out"
+    elif not root.is_dir():
+        yield f"--folder must be a folder, got {folder!r}; give one that holds {definition}"
+    elif not file.is_relative_to(root):
+        yield f"--folder must hold the definition, got {folder!r}, where {file} is not; give one above both"
+
+
 def _storage_faults(storage: str) -> list[str]:
-    if "://" in storage or storage.startswith("/"):
-        return []
-    return [
-        f"--storage must be a URI, or an absolute path that every machine of the cluster sees, got {storage!r}; "
-        "for instance s3://bucket/folder"
-    ]
+    scheme, is_uri, rest = storage.partition("://")
+    if not is_uri:
+        local = "a URI, or an absolute path that every machine of the cluster sees"
+        fault = f"--storage must be {local}, got {storage!r}; for instance s3://bucket/folder"
+        return [] if storage.startswith("/") else [fault]
+    if scheme in _OF_BUCKETS:
+        fault = f"--storage must name a bucket, got {masked(storage)!r}; write {scheme}://BUCKET/FOLDER"
+        return [] if re.split(r"[/?]", rest)[0].rpartition("@")[2] else [fault]
+    known = f"{', '.join((*_OF_BUCKETS, *_OF_PATHS))}, or of fsspec after fsspec+"
+    fault = f"--storage must be a URI that pyarrow.fs knows ({known}), got {masked(storage)!r}"
+    return [] if scheme in _OF_PATHS or scheme.startswith("fsspec+") else [fault]
 
 
 def _client(address: str) -> JobSubmissionClient:
@@ -272,12 +302,15 @@ def _has_token() -> bool:
 
 def _job(details: Any) -> Job:
     stated = details.metadata or {}
+    state = str(details.status.value if hasattr(details.status, "value") else details.status)
+    code = details.driver_exit_code
     return Job(
         id=details.submission_id or "",
         sweep=stated.get("sweep", ""),
         storage=stated.get("storage", ""),
-        state=str(details.status.value if hasattr(details.status, "value") else details.status),
+        state=state,
         began=details.start_time / 1000 if details.start_time else math.inf,  # one that waits is the latest
         message=details.message or "",
         members=tuple(stated.get("members", "").split()),
+        exit_code=0 if state == "SUCCEEDED" else code if code in _EXITS else 1,
     )

@@ -17,7 +17,8 @@ import ray
 import yaml
 
 from sweep.cluster import USUAL, Provider
-from sweep.cluster_text import Names, cluster_text
+from sweep.cluster_names import Names
+from sweep.cluster_text import cluster_text
 from tests.cluster.hosts import Hosts
 from tests.pure.metadata_server import notice
 from tests.pure.s3_server import CREDENTIALS

@@ -5,19 +5,26 @@ from __future__ import annotations
 import json
 import platform
 import re
+import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sweep.cli import main
-from sweep.cluster import MACHINES, USUAL, Provider, fleet, head_machine, need_of
-from sweep.cluster_text import PYTHON_VERSION, RAY_VERSION, cluster_text
+from sweep.cluster import MACHINES, USUAL, Provider, fleet, head_machine, need_of, need_together
+from sweep.cluster_names import PYTHON_VERSION, RAY_VERSION, UV_VERSION, Names, in_yaml
+from sweep.cluster_text import cluster_text
 from sweep.plan import all_parameters
 from sweep.presets import lab
+from tests.examples import of_examples
 from trainables.catalogue.encoder import LocalEncoder
 from trainables.faults import Invalid
 from trainables.gangs import Gangs
@@ -109,8 +116,11 @@ def test_cluster_yaml_is_what_the_command_writes_for_eight_gpus():
     assert (ROOT / "cluster.yaml").read_text() == cluster_text(USUAL, Provider.AWS)
 
 
+NAMED = replace(USUAL, accelerator="H100", gpu_gigabytes=60.0)
+
+
 @pytest.mark.parametrize("provider", list(Provider))
-@pytest.mark.parametrize("need", [USUAL, need_of(lab())], ids=["gpus", "none"])
+@pytest.mark.parametrize("need", [USUAL, need_of(lab()), NAMED], ids=["gpus", "none", "named"])
 def test_every_value_has_its_reason_beside_or_above_it(provider, need):
     text = cluster_text(need, provider)
     lines = text.splitlines()
@@ -201,6 +211,154 @@ def test_an_interpreter_of_ones_own_must_be_of_the_version_all_the_same(capsys):
     said = capsys.readouterr().out
     assert said.count("SWEEP_PYTHON=/opt/python ") == 4
     assert said.count(f"SWEEP_PYTHON_VERSION={platform.python_version()} ") == 4
+    assert main(["cluster", "--provider", "local", "--variable", "SWEEP_INSTALL=0"]) == 0
+    assert capsys.readouterr().out.count(f"SWEEP_PYTHON={platform.python_version()} ") == 4
+
+
+@pytest.mark.parametrize("provider", [Provider.AWS, Provider.GCP, Provider.LOCAL])
+def test_the_python_that_is_brought_is_the_projects_whatever_runs_the_command(provider, monkeypatch, capsys):
+    monkeypatch.setattr(platform, "python_version", lambda: "3.14.9")
+    assert main(["cluster", "--provider", str(provider)]) == 0
+    said = capsys.readouterr().out
+    assert said.count(f"SWEEP_PYTHON={PYTHON_VERSION} ") == 4
+    assert "3.14.9" not in said
+
+
+def test_the_uv_that_machines_get_knows_the_python_that_it_is_to_bring(tmp_path):
+    uv = pytest.importorskip("uv", reason="uv comes with the test extra")
+    assert f"https://astral.sh/uv/{UV_VERSION}/install.sh" in (ROOT / "cluster/node.sh").read_text()
+    words = ["python", "list", "--all-versions", "--only-downloads", "--offline", "--no-config"]
+    asked = [uv.find_uv_bin(), *words, "--output-format", "json"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=True, env={"HOME": str(tmp_path)})
+    known = {one["version"] for one in json.loads(answer.stdout) if one["implementation"] == "cpython"}
+    assert version("uv") == UV_VERSION
+    assert PYTHON_VERSION in known
+    assert "3.11.99" not in known
+
+
+def test_pods_have_the_ray_of_their_image(monkeypatch, capsys):
+    monkeypatch.setattr("sweep.cluster_commands.version", lambda name: "2.60.9")
+    assert main(["cluster", "--provider", "kuberay"]) == 0
+    assert f'rayVersion: "{RAY_VERSION}"' in capsys.readouterr().out
+    assert main(["cluster", "--provider", "aws"]) == 0
+    assert capsys.readouterr().out.count("SWEEP_RAY=2.60.9 ") == 4
+
+
+# How much of what is rented is used
+
+
+def test_one_gang_of_one_large_gpu_rents_one_gpu(capsys):
+    assert main(["cluster", "--for", "phang2020-xnli"]) == 0
+    said = capsys.readouterr()
+    assert "InstanceType: p5.4xlarge  # 1 × H100 80 GB" in said.out and "p5.48xlarge" not in said.out
+    assert said.err == ""
+
+
+def test_workers_that_are_rented_and_not_used_are_told(tmp_path, capsys):
+    def definition(gangs: str) -> str:
+        file = tmp_path / "mine.py"
+        file.write_text(
+            "from dataclasses import replace\nfrom sweep import Gangs\nfrom sweep.presets import lab\n"
+            f"sweep = replace(lab(), gangs=Gangs({gangs}, gpus_per_worker=1.0, accelerator='H100'))\n"
+        )
+        return str(file)
+
+    assert main(["cluster", "--for", definition("count=1"), "--provider", "gcp"]) == 0
+    assert "1 × a3-highgpu-8g hold 8 workers, of which this definition uses 1; the rest is paid for too: raise" in (
+        capsys.readouterr().err
+    )
+    assert main(["cluster", "--for", definition("count=3, workers=4"), "--provider", "gcp"]) == 0
+    assert "2 × a3-highgpu-8g hold 16 workers, of which this definition uses 12;" in capsys.readouterr().err
+    assert main(["cluster", "--for", definition("count=8"), "--provider", "gcp"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_suite_gets_the_machines_of_its_largest_sweep(capsys):
+    assert main(["cluster", "--for", "phang2020"]) == 0
+    together = capsys.readouterr().out
+    assert "# A cluster on aws for suite 'phang2020' (9 sweeps, one after the other).\n" in together
+    assert "InstanceType: p5.4xlarge" in together
+
+
+def test_the_largest_need_of_several_is_the_largest_of_everything():
+    wide, deep = replace(USUAL, workers=4, gigabytes=1.0), replace(USUAL, gangs=2, gpu_gigabytes=60.0, accelerator="L4")
+    both = need_together("both", [wide, deep])
+    assert both == replace(USUAL, sweep="both", workers=4, gpu_gigabytes=60.0, accelerator="L4")
+    with pytest.raises(Invalid, match=r"must name one accelerator, got A100, L4; make a cluster for each sweep"):
+        need_together("both", [deep, replace(USUAL, accelerator="A100")])
+    with pytest.raises(Invalid, match=r"all of its sweeps must use GPUs or none, got some of each"):
+        need_together("both", [USUAL, replace(USUAL, gpus_per_worker=0.0)])
+
+
+def test_who_names_a_gpu_on_kubernetes_is_told_of_the_label_that_chooses_it(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from dataclasses import replace\nfrom sweep import Gangs\nfrom sweep.presets import lab\n"
+        "sweep = replace(lab(), gangs=Gangs(gpus_per_worker=1.0, accelerator='A100'))\n"
+    )
+    assert main(["cluster", "--for", str(file), "--provider", "kuberay"]) == 0
+    said = capsys.readouterr()
+    assert "nodeSelector: {nvidia.com/gpu.product: CHANGE-ME-A100}" in said.out
+    assert "the nodeSelector of the workers must be a label of your machines with A100" in said.err
+    assert "nodeSelector" not in cluster_text(USUAL, Provider.KUBERAY)
+
+
+# What the user calls things
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--name", "x: y"], "the cluster's name must be at most 60 letters, digits and hyphens"),
+        (["--name", "X", "--provider", "kuberay"], "the cluster's name must be at most 60 small letters, digits and"),
+        (["--name", "a" * 61], "the cluster's name must be at most 60"),
+        (["--head", "a b"], "an address must be a host's name or number alone, got 'a b'; separate several by spaces"),
+        (["--workers", "a,b"], "an address must be a host's name or number alone, got 'a,b'"),
+        (["--ssh-user", "a b"], "ssh user must be one word"),
+        (["--ssh-key", "a\nb"], "ssh key must be a line of printable characters, got 'a\\nb'"),
+        (["--region", "a: b"], "region must be one word of letters, digits and hyphens or dots, got 'a: b'"),
+        (["--variable", "A=\x07"], "environment must be a line of printable characters"),
+        (["--variable", "=x"], "--variable must be NAME=VALUE"),
+    ],
+)
+def test_names_that_no_provider_takes_are_refused(words, fault, tmp_path, capsys):
+    given = ["--provider", "local", "--head", "h", "--workers", "w", *words]
+    assert main(["cluster", *given, "--output", str(tmp_path / "cluster.yaml")]) == 2
+    assert fault in capsys.readouterr().err
+    assert not (tmp_path / "cluster.yaml").exists()
+
+
+WORDS = st.sampled_from(["on", "null", "1.5", "12:30", "~", "- a", "a: b", "a #b", "it's", '"', "{", "${HOME} x", ""])
+TEXTS = (
+    st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S"], include_characters=" "), max_size=9) | WORDS
+)
+
+
+@of_examples(1.0)
+@given(
+    key=TEXTS,
+    value=TEXTS,
+    folder=TEXTS,
+    user=st.sampled_from(["me", "no", "y", "null"]),
+    address=st.sampled_from(["10.0.0.1", "1", "host", "off", "1e3", "12:30"]),
+)
+def test_what_is_written_is_read_as_it_was_given(key, value, folder, user, address):
+    names = Names(
+        checkout=folder, ssh_key=key, ssh_user=user, head=address, workers=("w1", address), environment=(("A", value),)
+    )
+    read = yaml.safe_load(cluster_text(USUAL, Provider.LOCAL, names))
+    assert read["provider"] == {"type": "local", "head_ip": address, "worker_ips": ["w1", address]}
+    assert read["auth"] == {"ssh_user": user, "ssh_private_key": key}
+    assert read["file_mounts"]["~/transfer-sweep"] == folder
+    (command,) = read["worker_setup_commands"]
+    assert f"A={value}" in shlex.split(command)
+
+
+def test_words_that_yaml_takes_for_something_else_are_quoted():
+    for text in ("no", "On", "null", "1", "1.5", "12:30", "~", "-", "=", "a: b", "#", ""):
+        assert yaml.safe_load(f"[{in_yaml(text)}]") == [text]
+    for text in (".", "~/.ssh/id", "/a/b", "10.0.0.1", "CHANGE-ME/transfer-sweep:latest", "me@there"):
+        assert in_yaml(text) == text
 
 
 @pytest.mark.parametrize(
@@ -220,7 +378,10 @@ def test_a_check_needs_machines_and_somebody_to_log_in_as(words, faults, capsys)
 
 def test_a_variable_without_a_value_is_refused(capsys):
     assert main(["cluster", "--provider", "local", "--variable", "SWEEP_VENV"]) == 2
-    assert "each must be NAME=VALUE, got 'SWEEP_VENV'" in capsys.readouterr().err
+    assert (
+        "--variable must be NAME=VALUE, with a name of letters, digits and '_', got 'SWEEP_VENV'"
+        in capsys.readouterr().err
+    )
 
 
 def test_what_is_asked_of_an_elastic_gang_is_checked():

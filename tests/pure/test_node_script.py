@@ -154,9 +154,11 @@ def test_an_environment_is_made_with_the_python_asked_for_and_the_project_goes_i
     venv, pip = machine.calls.read_text().splitlines()
     assert venv == f"interpreter -m venv {made}"
     assert pip.startswith("-m pip install ") and f"--no-index --find-links /wheels --editable {ROOT}[aws]" in pip
+    assert pip.endswith(f" ray=={version('ray')}")  # else the newest that the project takes, and a refusal at its start
     again = machine.run("install", **given)
     assert again.returncode == 0
-    assert machine.calls.read_text().splitlines()[2].endswith(f"--editable {ROOT}")  # and no second environment
+    (only,) = machine.calls.read_text().splitlines()[2:]  # and no second environment
+    assert only.endswith(f"--editable {ROOT} ray=={version('ray')}")
 
 
 def test_what_is_no_action_is_answered_with_the_variables(machine):

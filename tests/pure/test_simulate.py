@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -13,9 +14,12 @@ from sweep.cli import main
 from sweep.definition import Search, Sweep
 from sweep.plan import estimated_seconds, plan
 from sweep.plan_text import plan_text
+from sweep.presets import SUITES
 from sweep.search import Budget, Median, NoPruning
-from sweep.simulate import ASSUMPTIONS, Described, simulate, simulated_text
+from sweep.simulate import ASSUMPTIONS, Described, Placed, simulate
+from sweep.simulated_text import Replayed, simulated_text
 from sweep.stage_times import Pruned
+from sweep.suite import counted
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue import lab
@@ -48,7 +52,7 @@ def test_one_gang_takes_as_long_as_all_its_stages():
 @given(gangs=st.integers(1, 40), nodes=st.integers(1, 10), per_node=st.integers(1, 4))
 def test_no_number_of_gangs_beats_the_work_or_the_longest_chain(gangs, nodes, per_node):
     planned = plan(small_sweep(gangs=Gangs(count=gangs)))
-    described = replace(INSTANT, nodes=nodes, gangs_per_node=per_node)
+    described = replace(INSTANT, nodes=nodes, workers_per_node=per_node)
     result = simulate(planned, described, seconds_of)
     assert result.gangs == min(gangs, nodes * per_node)
     assert result.makespan_seconds >= total(planned) / result.gangs - 1e-6
@@ -114,12 +118,66 @@ def test_losses_repeat_work_and_lengthen_the_run():
     assert simulate(planned, rough, seconds_of) == after
 
 
-def test_the_price_is_that_of_the_machines_until_the_end():
-    described = replace(INSTANT, nodes=3, gangs_per_node=2, price_per_node_hour=2.5)
+def test_the_price_is_that_of_the_machines_and_the_head_until_the_end():
+    described = replace(INSTANT, nodes=3, workers_per_node=2, price_per_node_hour=2.5)
     planned = plan(small_sweep(gangs=Gangs(count=6)))
     result = simulate(planned, described, seconds_of)
-    assert result.node_hours == pytest.approx(3 * result.makespan_seconds / 3600)
+    assert result.node_hours == pytest.approx((3 + 1) * result.makespan_seconds / 3600)
     assert result.price == pytest.approx(2.5 * result.node_hours)
+
+
+def test_a_gang_that_is_larger_than_a_machine_pays_for_all_of_its_machines():
+    wide = plan(small_sweep(gangs=Gangs(count=2, workers=8)))
+    small = simulate(wide, replace(INSTANT, nodes=16, workers_per_node=1), seconds_of)
+    large = simulate(wide, replace(INSTANT, nodes=16, workers_per_node=8), seconds_of)
+    assert (small.gangs, small.nodes, large.gangs, large.nodes) == (2, 16, 2, 2)
+    assert small.makespan_seconds == large.makespan_seconds
+    assert small.node_hours == pytest.approx(large.node_hours * 17 / 3)
+
+
+def test_a_gang_is_lost_with_any_of_its_machines():
+    gangs = Gangs(count=3, workers=3)
+    spread = Placed.of(gangs, replace(INSTANT, nodes=6, workers_per_node=2))
+    assert [list(spread.on(node)) for node in range(spread.nodes)] == [[0], [0], [1], [1], [2], [2]]
+    packed = Placed.of(gangs, replace(INSTANT, nodes=6, workers_per_node=7))
+    assert [list(packed.on(node)) for node in range(packed.nodes)] == [[0, 1], [2]]
+    one = plan(small_sweep(gangs=Gangs(workers=4)))
+    described = replace(INSTANT, nodes=4, losses_per_node_hour=10.0, checkpoint_seconds=20)
+    runs = {
+        workers: [simulate(one, replace(described, workers_per_node=workers, seed=n), seconds_of) for n in range(20)]
+        for workers in (1, 4)
+    }
+    losses, repeated = (
+        {workers: sum(getattr(run, what) for run in of) for workers, of in runs.items()}
+        for what in ("losses", "repeated_seconds")
+    )
+    assert losses[1] > 3 * losses[4] > 0  # four times as many machines
+    assert repeated[1] > 3 * repeated[4] > 0
+
+
+def test_machines_that_hold_no_gang_are_refused():
+    wide = plan(small_sweep(gangs=Gangs(workers=8)))
+    with pytest.raises(Invalid, match="one of 8 workers lies on 4 machines of 2, got 3; describe more or larger ones"):
+        simulate(wide, replace(INSTANT, nodes=3, workers_per_node=2), seconds_of)
+
+
+def test_machines_that_are_lost_before_anything_is_kept_end_the_simulation(monkeypatch):
+    monkeypatch.setattr("sweep.simulate.MOST_LOSSES", 2_000)
+    hopeless = Described(nodes=1, losses_per_node_hour=500.0)
+    with pytest.raises(Invalid) as refused:
+        simulate(PLANNED, hopeless, seconds_of)
+    assert (
+        f"got 500 times an hour: after 2,000 losses only 0 of {PLANNED.stages} stages had ended; a machine stays for "
+        "7 s on average, where one with its gangs takes 320 s to start and 120 s to the first checkpoint"
+    ) in str(refused.value)
+    bearable = replace(INSTANT, losses_per_node_hour=500.0, checkpoint_seconds=1.0)
+    assert 0 < simulate(PLANNED, bearable, seconds_of).losses < 2_000
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("inf"), float("nan")])
+def test_checkpoints_come_after_a_finite_time(seconds):
+    with pytest.raises(Invalid, match="checkpoint_seconds must be a finite number above 0, got"):
+        Described(nodes=1, checkpoint_seconds=seconds)
 
 
 def large_sweep(cells: int, gangs: int) -> Sweep:
@@ -162,7 +220,7 @@ def test_ceilings_are_printed_with_their_price_and_whether_they_are_enough():
         in plan_text(planned)
     )
     described = replace(INSTANT, nodes=2, price_per_node_hour=3.0)
-    said = simulated_text(planned, described, simulate(planned, described, lambda stage: 3600.0))
+    said = simulated_text(replayed(planned, described, 3600.0))
     assert "ceiling      1e+06 gang-hours, enough" in said
     assert "ceiling      0.5 node-hours with the head's (1.50 at 3 each), not enough" in said
 
@@ -173,14 +231,19 @@ def test_a_ceiling_of_money_is_printed_with_what_is_needed_of_it():
         "ceiling  a price of 10 for all machines while it runs, at 2 an hour, over all runs; at it the sweep stops"
         in plan_text(planned)
     )
-    hour = simulate(planned, replace(INSTANT, nodes=2), lambda stage: 3600.0 / PLANNED.stages)
-    said = simulated_text(planned, INSTANT, hour)
-    needed = (hour.node_hours + hour.makespan_seconds / 3600) * 2.0
-    assert f"ceiling      10 of money, the head's too, of which {needed:,.2f} are needed, enough" in said
-    long = simulate(planned, replace(INSTANT, nodes=2), lambda stage: 3600.0)
-    assert "are needed, not enough: the sweep would stop with trials left open" in simulated_text(
-        planned, INSTANT, long
+    hour = replayed(planned, replace(INSTANT, nodes=2), 3600.0 / PLANNED.stages)
+    needed = hour.simulated.node_hours * 2.0
+    assert f"ceiling      10 of money, the head's too, of which {needed:,.2f} are needed, enough" in simulated_text(
+        hour
     )
+    long = replayed(planned, replace(INSTANT, nodes=2), 3600.0)
+    assert "are needed, not enough: the sweep would stop with trials left open" in simulated_text(long)
+
+
+def replayed(planned, described: Described, seconds: float) -> Replayed:
+    """The plan replayed with stages that all take as long."""
+    simulated = simulate(planned, described, lambda stage: seconds)
+    return Replayed(plan=planned, described=described, simulated=simulated)
 
 
 def test_the_plan_command_prints_the_answer_with_its_assumptions(capsys):
@@ -199,3 +262,97 @@ def test_the_price_of_the_definition_is_taken_where_none_is_given(capsys, tmp_pa
     for words, price in (((), 7), (("--price-per-node-hour", "3"), 3)):
         assert main(["plan", str(tmp_path / "priced.py"), "--simulate", *words]) == 0
         assert f" at {price} each" in capsys.readouterr().out
+
+
+# The machines that the command describes
+
+
+def said_of(definition, words: str, capsys) -> dict[str, str]:
+    """The lines of a simulation by their first word."""
+    assert main(["plan", str(definition), "--simulate", *words.split()]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return dict(line.split(maxsplit=1) for line in lines if line and not line.startswith(" ") and " " in line)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """A definition of two gangs of eight workers with a GPU each."""
+    (tmp_path / "wide.py").write_text(
+        "from tests.pure.small_sweep import small_sweep\nfrom sweep import Gangs\n"
+        "sweep = small_sweep(gangs=Gangs(count=2, workers=8, gpus_per_worker=1.0, cpus_per_worker=4.0))\n"
+    )
+    return tmp_path / "wide.py"
+
+
+@pytest.mark.parametrize(
+    ("words", "cluster"),
+    [
+        ("", "2 machine(s) of 8 worker(s)"),
+        ("--gpus-per-node 1", "16 machine(s) of 1 worker(s)"),
+        ("--gpus-per-node 8 --processors-per-node 12", "6 machine(s) of 3 worker(s)"),
+        ("--processors-per-node 64", "1 machine(s) of 16 worker(s)"),
+        ("--gangs-per-node 2", "1 machine(s) of 16 worker(s)"),
+        ("--gpus-per-node 8 --gangs 5", "5 machine(s) of 8 worker(s)"),
+    ],
+)
+def test_machines_are_counted_by_what_workers_ask_of_them(wide, words, cluster, capsys):
+    said = said_of(wide, words, capsys)
+    assert f"a head, and {cluster} (each 4 CPU, 1 GPU); " in said["cluster"]
+    assert "unused" not in said
+
+
+def test_machines_without_a_gang_are_told_with_how_many_would_use_them(wide, capsys):
+    said = said_of(wide, "--gpus-per-node 4 --nodes 8", capsys)
+    assert "each on 2 machines" in said["cluster"]
+    assert said["unused"] == (
+        "4 machine(s), which are not counted below: the sweep has 2 gang(s), and --gangs 4 would use them"
+    )
+    all_used = said_of(wide, "--gpus-per-node 4 --nodes 8 --gangs 4", capsys)
+    assert "4 of 4 gang(s)" in all_used["cluster"] and "unused" not in all_used
+    odd = said_of(wide, "--gpus-per-node 4 --nodes 9 --gangs 6", capsys)
+    assert "4 of 6 gang(s)" in odd["cluster"] and odd["unused"].endswith("no further gang has room on them")
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("--gpus-per-node 0.5", "a machine must hold a worker, got 0.5 GPU, where a worker asks for 4 CPU, 1 GPU"),
+        ("--gpus-per-node inf", "what a machine has must be a finite number of at least 0, got inf GPU"),
+        ("--gangs-per-node 0", "--gangs-per-node must be at least 1, got 0"),
+        ("--gangs-per-node 1 --gpus-per-node 8", "--gangs-per-node must be given alone"),
+        ("--gangs 0", "count must be a whole number of at least 1, got 0"),
+        ("--gpus-per-node 1 --nodes 7", "one of 8 workers lies on 8 machines of 1, got 7"),
+    ],
+)
+def test_machines_that_cannot_be_are_refused(wide, words, fault, capsys):
+    assert main(["plan", str(wide), "--simulate", *words.split()]) == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_gpus_alone_describe_no_machine_for_gangs_without_them(capsys):
+    assert main(["plan", "lab", "--simulate", "--gpus-per-node", "8"]) == 2
+    fault = "what a machine has must say how many workers it holds, got 8 GPU, where a worker asks for 1 CPU"
+    assert fault in capsys.readouterr().err
+
+
+# Suites
+
+
+def test_a_suite_is_simulated_sweep_after_sweep_and_makes_what_is_shared_once(capsys):
+    words = "--nodes 4 --gangs 4 --node-start 72000 --gang-start 0 --stage-overhead 0 --price-per-node-hour 2"
+    assert main(["plan", "phang2020", "--simulate", *words.split()]) == 0
+    said = capsys.readouterr().out
+    shown = said[said.index("simulated ") :].splitlines()
+    rows = [line.split() for line in shown if line.startswith("phang2020-")]
+    suite = SUITES["phang2020"]()
+    assert [row[0] for row in rows] == [sweep.name for sweep in suite.sweeps]
+    total = counted(tuple(plan(sweep) for sweep in suite.sweeps))
+    assert sum(int(row[-3]) for row in rows) == total.trainings + total.evaluations
+    by_word = dict(line.split(maxsplit=1) for line in shown if line and not line.startswith(" "))
+    hours = float(by_word["makespan"].split()[0])
+    assert total.seconds / 4 / 3600 + 20 <= hours < total.seconds / 3600  # the machines start once
+    paid = re.fullmatch(r"([\d.]+), of which ([\d.]+) of the head; ([\d.]+) at 2 each", by_word["node-hours"])
+    assert paid and float(paid[2]) == hours
+    assert float(paid[1]) == pytest.approx(5 * hours, rel=0.01)
+    assert float(paid[3]) == pytest.approx(2 * float(paid[1]), rel=0.01)
+    assert all(assumed in said for assumed in ASSUMPTIONS)

@@ -7,9 +7,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pyarrow.fs import FileSystem
 
 from sweep.cli import main
-from sweep.submit import STOP_SECONDS, Cluster, _unreachable, _version_faults
+from sweep.masked import masked
+from sweep.submit import (
+    _OF_BUCKETS,
+    _OF_PATHS,
+    STOP_SECONDS,
+    Cluster,
+    _unreachable,
+    _version_faults,
+    job_faults,
+)
 from trainables.faults import Invalid
 
 
@@ -20,6 +30,7 @@ class Jobs:
         self.folder = folder
         self.handed: dict[str, dict] = {}
         self.states: dict[str, str] = {}
+        self.codes: dict[str, int | None] = {}
         self.line_breaks: BaseException | None = None
 
     def submit_job(self, *, entrypoint: str, submission_id: str, runtime_env=None, metadata=None) -> str:
@@ -28,15 +39,20 @@ class Jobs:
         with self.log(submission_id).open("a") as log:
             ran = subprocess.run(entrypoint, shell=True, stdout=log, stderr=subprocess.STDOUT, env=environment)
         self.states[submission_id] = "FAILED" if ran.returncode else "SUCCEEDED"
+        self.codes[submission_id] = ran.returncode
         return submission_id
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
     def get_job_info(self, name: str) -> SimpleNamespace:
-        told = self.handed[name]["told"]
         return SimpleNamespace(
-            submission_id=name, metadata=told, status=self.states[name], start_time=1000, message=None
+            submission_id=name,
+            metadata=self.handed[name]["told"],
+            status=self.states[name],
+            start_time=1000,
+            message=None,
+            driver_exit_code=self.codes[name],
         )
 
     def list_jobs(self) -> list[SimpleNamespace]:
@@ -54,14 +70,15 @@ class Jobs:
             raise self.line_breaks
 
 
-#: Whatever a job runs as `python` prints its words and complains of one thing; of `broken` it dies. While it runs, Ray
-#: writes its own line to the log.
+#: Whatever a job runs as `python` prints its words and complains of one thing; of `broken` it dies, and where there is
+#: a file `code` it exits with what that says. While it runs, Ray writes its own line to the log.
 PYTHON = """#!/bin/sh
 echo "Running entrypoint for job: python $*" >>"$LOG"
 echo "cell,accuracy"
 echo "$@"
 echo "wrote a file" >&2
 case "$*" in *broken*) exit 2 ;; esac
+if [ -f "${LOG%/*}/code" ]; then exit "$(cat "${LOG%/*}/code")"; fi
 """
 
 
@@ -158,6 +175,150 @@ def test_whoever_follows_sees_what_the_job_says_and_how_it_ended(jobs, capsys):
     assert main([*SUBMIT, "--follow"]) == 0
     said = capsys.readouterr()
     assert "cell,accuracy\n" in said.out and "succeeded" in said.err
+
+
+@pytest.mark.parametrize(("there", "here"), [(1, 1), (2, 2), (3, 3), (137, 1)])
+def test_whoever_follows_exits_as_the_run_did_on_the_cluster(jobs, capsys, there, here):
+    (jobs.folder / "code").write_text(str(there))
+    assert main([*SUBMIT, "--follow"]) == here
+    assert "failed" in capsys.readouterr().err
+
+
+def test_a_job_whose_driver_left_no_number_has_not_succeeded(jobs):
+    cluster = Cluster("there")
+    job = cluster.submit("lab", sweep="lab", storage="/mnt/all")
+    assert cluster.latest("lab").exit_code == 0
+    jobs.states[job.id], jobs.codes[job.id] = "STOPPED", None
+    assert cluster.latest("lab").exit_code == 1
+
+
+# What is refused here, before a cluster is asked
+
+
+@pytest.fixture
+def nobody(monkeypatch):
+    """No cluster may be asked."""
+
+    def asked(address: str) -> None:
+        raise AssertionError("the cluster was asked")
+
+    monkeypatch.setattr("sweep.submit._client", asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("--storage s3://", "--storage must name a bucket, got 's3://'; write s3://BUCKET/FOLDER"),
+        ("--storage s3:///folder", "--storage must name a bucket, got 's3:///folder'"),
+        ("--storage gs://?scheme=http", "--storage must name a bucket, got 'gs://?scheme=http'"),
+        ("--storage s3://key:secret@", "--storage must name a bucket, got 's3://***@'"),
+        ("--storage nonsense://b", "--storage must be a URI that pyarrow.fs knows (s3, gs, gcs, abfs, abfss, hdfs, "),
+        ("--storage sweeps", "--storage must be a URI, or an absolute path that every machine of the cluster sees"),
+        ("--storage s3://b --gangs 0", "count must be a whole number of at least 1, got 0"),
+        ("--storage s3://b --mirror nope", "a mirror must be wandb[:PROJECT] or mlflow[:TRACKING_URI], got 'nope'"),
+        (
+            "--storage s3://b --variable =x",
+            "--variable must be NAME=VALUE, with a name of letters, digits and '_', got",
+        ),
+        ("--storage s3://b --variable A", "--variable must be NAME=VALUE"),
+        ("--storage s3://b --folder .", "--folder goes with a definition file, got the name 'lab'"),
+    ],
+)
+def test_what_would_fail_on_the_cluster_is_refused_before_it_is_asked(nobody, words, fault, capsys):
+    assert main(["submit", "lab", "--address", "http://there", *words.split()]) == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_a_suite_cannot_have_no_gangs_either(nobody, capsys):
+    assert main(["submit", "phang2020", "--address", "http://there", "--storage", "s3://b", "--gangs", "0"]) == 2
+    assert "count must be a whole number of at least 1, got 0" in capsys.readouterr().err
+
+
+def test_all_that_is_wrong_with_a_job_is_said_at_once(nobody, capsys):
+    words = ["--storage", "s3://", "--mirror", "nope", "--variable", "=x", "--folder", "."]
+    assert main(["submit", "lab", "--address", "http://there", *words]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("--storage must", "--folder goes", "--variable must", "a mirror must"))
+
+
+@pytest.mark.parametrize("scheme", [*_OF_BUCKETS, *_OF_PATHS])
+def test_pyarrow_knows_how_each_storage_begins(scheme):
+    try:
+        FileSystem.from_uri(f"{scheme}://bucket/folder?region=us-east-1")
+    except (ValueError, OSError) as error:  # what it needs to have, or to be told, beside
+        assert "Unrecognized filesystem type" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "storage", ["fsspec+memory://x", "file:///mnt/x", "hdfs:///x", "s3://k:s@b/x?region=r", "/mnt/x"]
+)
+def test_a_storage_that_a_cluster_can_see_is_taken(storage):
+    assert list(job_faults("lab", storage)) == []
+
+
+@pytest.fixture
+def definition(tmp_path) -> Path:
+    """A definition file in a folder of its own."""
+    file = tmp_path / "mine/studies/my.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("from sweep.presets import lab\nsweep = lab()\n")
+    return file
+
+
+def test_a_folder_must_be_there_and_hold_the_definition(nobody, definition, tmp_path, capsys):
+    (tmp_path / "other").mkdir()
+    words = ["submit", str(definition), "--address", "http://there", "--storage", "s3://b", "--folder"]
+    for folder, fault in (
+        ("other", "--folder must hold the definition, got "),
+        ("none", "--folder must be a folder, got"),
+    ):
+        assert main([*words, str(tmp_path / folder)]) == 2
+        assert fault in capsys.readouterr().err
+
+
+def test_a_folder_above_the_definition_is_copied_and_the_definition_found_in_it(jobs, definition):
+    words = ["--address", "http://there", "--storage", "s3://b", "--folder", str(definition.parents[1])]
+    assert main(["submit", str(definition), *words]) == 0
+    assert entrypoint(jobs) == "python -m sweep.cli run studies/my.py --storage s3://b"
+    (handed,) = jobs.handed.values()
+    assert handed["environment"]["working_dir"] == str(definition.parents[1])
+
+
+# Credentials
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no 's3://key:sec%2Fret@bucket/x?region=r', sorry", "no 's3://***@bucket/x?region=r', sorry"),
+        ("mlflow:https://me:pass@host/x and https://a:b@c", "mlflow:https://***@host/x and https://***@c"),
+        ("abfs://box@account.dfs.core.windows.net/x", "abfs://box@account.dfs.core.windows.net/x"),
+        ("abfs://:word@a.blob.core.windows.net/b", "abfs://***@a.blob.core.windows.net/b"),
+        ("abfs://a/b?client_id=1&client_secret=2&tenant_id=3", "abfs://a/b?client_id=1&client_secret=***&tenant_id=3"),
+        ("http://there:8265 said: me@home", "http://there:8265 said: me@home"),
+    ],
+)
+def test_names_and_passwords_in_a_uri_are_not_shown(text, shown):
+    assert masked(text) == shown
+
+
+def test_whoever_hands_credentials_over_is_told_who_can_read_them(jobs, capsys):
+    words = ["submit", "lab", "--address", "http://there", "--storage"]
+    assert main([*words, "s3://key:secret@bucket/sweeps"]) == 0
+    said = capsys.readouterr()
+    assert "sweep: s3://***@bucket/sweeps is handed over with its credentials, which everyone reads" in said.err
+    assert "secret" not in said.out + said.err
+    assert main([*words, "s3://bucket/sweeps"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_no_command_repeats_the_credentials_of_its_storage(capsys):
+    storage = "nonsense://key:secret@bucket"
+    for words in (["table", "lab"], ["plan", "lab"], ["status", "lab"], ["status", "lab_full"]):
+        main([*words, "--storage", storage])
+        said = capsys.readouterr()
+        assert "nonsense://***@bucket" in said.out + said.err
+        assert "secret" not in said.out + said.err
 
 
 @pytest.mark.parametrize(

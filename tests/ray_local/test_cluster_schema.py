@@ -15,8 +15,9 @@ from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscali
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import drain_node
 
-from sweep.cluster import USUAL, Need, Provider, need_of
-from sweep.cluster_text import RAY_VERSION, cluster_text
+from sweep.cluster import MACHINES, USUAL, Need, Provider, need_of
+from sweep.cluster_names import RAY_VERSION
+from sweep.cluster_text import cluster_text
 from sweep.notice import drain_words
 from sweep.presets import lab
 
@@ -68,6 +69,15 @@ def test_rays_kubernetes_autoscaler_reads_the_manifest(name):
     assert ("accelerator_type:A100" in offered["resources"]) == (name == "named")
 
 
+@pytest.mark.parametrize("name", list(NEEDS))
+def test_pods_that_claim_a_gpu_are_started_only_where_a_label_says_so(name):
+    (group,) = read(Provider.KUBERAY, NEEDS[name])["spec"]["workerGroupSpecs"]
+    chosen = group["template"]["spec"].get("nodeSelector", {})
+    assert bool(chosen) == ("resources" in group) == (name == "named")
+    # Kubernetes takes texts alone, and no machine has this one before somebody has changed it.
+    assert all(isinstance(label, str) and label.startswith("CHANGE-ME") for label in chosen.values())
+
+
 # What each machine is asked of its cloud, by the cloud's own description of the request
 
 
@@ -80,9 +90,17 @@ def test_amazon_knows_every_word_of_each_machine(name):
 
 
 def amazons_request() -> Any:
+    return _amazon().operation_model("RunInstances").input_shape
+
+
+def _amazon() -> Any:
     import botocore.session
 
-    return botocore.session.get_session().get_service_model("ec2").operation_model("RunInstances").input_shape
+    return botocore.session.get_session().get_service_model("ec2")
+
+
+def test_amazon_knows_every_machine_by_its_name():
+    assert {machine.name for machine in MACHINES[Provider.AWS]} <= set(_amazon().shape_for("InstanceType").enum)
 
 
 def amazons_faults(run_instances: Any, node_config: dict) -> str:
@@ -156,7 +174,7 @@ KUBERAY = {
 }
 POD = {
     "template": {"spec"},
-    "template.spec": {"containers"},
+    "template.spec": {"containers", "nodeSelector"},
     "template.spec.containers": {"name", "image", "env", "resources"},
     "template.spec.containers.resources": {"limits", "requests"},
     "template.spec.containers.resources.limits": {"cpu", "memory", "nvidia.com/gpu"},
@@ -168,6 +186,7 @@ ALLOWED = KUBERAY | {
 
 #: Words and numbers of one's own: Ray's options by their names, resources by theirs.
 FREE = {"spec.headGroupSpec.rayStartParams", "spec.workerGroupSpecs.rayStartParams", "spec.workerGroupSpecs.resources"}
+FREE |= {"spec.workerGroupSpecs.template.spec.nodeSelector"}
 
 
 def unknown(value: Any, at: str = "") -> Iterator[str]:
