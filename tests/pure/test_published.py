@@ -44,7 +44,8 @@ from trainables.catalogue.xtreme import (
 from trainables.data import places
 from trainables.data.counted import remarks, usable_rows
 from trainables.data.fingerprint import resolve
-from trainables.data.published import PUBLISHED, inspect_published
+from trainables.data.looking import look
+from trainables.data.published import PUBLISHED, inspect_published, left_out
 from trainables.data.reading import read
 from trainables.faults import Invalid
 
@@ -271,7 +272,8 @@ class TestBadInput:
         assert "must have a column 'premise'" in told
         assert "expected premise (strings), hypothesis (strings), label (integers)" in told
         assert "found sentence1 (string), hypothesis (string), label (int64)" in told
-        assert inspect_published(resolve(MNLI)) and "'premise'" in inspect_published(resolve(MNLI))[0]
+        (fault,), _ = inspect_published(resolve(MNLI))
+        assert "'premise'" in fault
 
     def test_a_column_of_another_type(self, mirror):
         columns = {"premise": ([1], pa.int64()), "hypothesis": (["b"], pa.string()), "label": ([0], pa.int64())}
@@ -326,7 +328,7 @@ class TestBadInput:
 
     def test_a_tag_outside_the_set(self, mirror):
         where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"
-        files.tagged(where, "ner_tags", [[0, 9]], ())
+        files.tagged(where, "ner_tags", [[0, 9]], PANX_TAGS)
         assert "tags must be of O, B-PER" in refusal(NER, "test", "de") and "got 9" in refusal(NER, "test", "de")
 
     def test_choices_that_are_too_few(self, mirror):
@@ -408,12 +410,12 @@ class TestBadInput:
     def test_a_file_of_several_that_is_missing(self, mirror):
         for number in (0, 2):
             files.nli(mirror / f"nyu-mll/glue/mnli/train-{number:05d}-of-00003.parquet")
-        (fault,) = inspect_published(resolve(MNLI))
+        (fault,), _ = inspect_published(resolve(MNLI))
         assert fault.startswith("nyu-mll/glue mnli train must be here in all of its 3 files, got train-00000-of-00003")
         files.nli(mirror / "nyu-mll/glue/mnli/train-00001-of-00003.parquet")
-        assert inspect_published(resolve(MNLI)) == []
+        assert inspect_published(resolve(MNLI)) == ([], {})
         files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet")
-        assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0]
+        assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0][0]
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -458,6 +460,201 @@ class TestBadInput:
         files.nli(glue(mirror, "mnli", "train"), labels=(1, 1, 1))
         with pytest.raises(Invalid, match="must be those that were planned"):
             read(planned, "train", None, None)
+
+
+def xnli(mirror: Path, **labels: tuple[int, ...]) -> None:
+    for language, numbers in labels.items():
+        files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet", labels=numbers)
+
+
+class TestALanguageThatCannotBeUsed:
+    """It is left out with its reason, and the others stay."""
+
+    def test_a_label_outside_the_set_in_one_language_takes_no_other_with_it(self, mirror):
+        xnli(mirror, de=(0, 1), sw=(0, 3), ur=(2,))
+        table = read(resolve(XNLI), "test", None, None)
+        assert pc.unique(table["language"]).to_pylist() == ["de", "ur"]
+        assert list(left_out(table)) == ["sw"]
+        assert "column 'label' must hold one of 0, 1, 2, contradiction" in left_out(table)["sw"][0]
+        assert "got '3' in 1 rows (first row 1)" in left_out(table)["sw"][0]
+
+    def test_a_language_without_rows_takes_no_other_with_it(self, mirror):
+        where = mirror / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
+        files.questions(where, [files.question("swahili--1-0"), files.question("english--2-1")])
+        table = read(resolve(TYDIQA), "test", None, None)
+        assert pc.unique(table["language"]).to_pylist() == ["en", "sw"]
+        assert len(left_out(table)) == 7 and "must have rows in 'fi', got none" in left_out(table)["fi"][0]
+
+    def test_where_none_can_be_used_the_task_is_refused_with_the_faults_of_all(self, mirror):
+        xnli(mirror, de=(3,), sw=(4,))
+        told = refusal(XNLI, "test")
+        assert "got '3'" in told and "got '4'" in told
+        assert "cannot be used" in told and "got '3'" in look(resolve(XNLI), None).faults[0]
+
+    def test_a_part_that_cannot_be_used_takes_the_parts_of_its_language_with_it(self, mirror):
+        for number, label in enumerate((0, 0, 7)):
+            files.nli(mirror / f"facebook/anli/plain_text/dev_r{number + 1}-00000-of-00001.parquet", labels=(label,))
+        assert "got '7' in 1 rows" in refusal(ANLI_PLUS, "dev")
+
+    def test_what_was_left_out_is_known_of_kept_rows_too(self, mirror, tmp_path):
+        xnli(mirror, de=(0,), sw=(3,))
+        for _ in range(2):
+            assert list(left_out(read(resolve(XNLI), "test", None, tmp_path / "kept"))) == ["sw"]
+
+    def test_a_missing_file_of_several_leaves_its_language_out(self, mirror):
+        xnli(mirror, de=(0,))
+        files.nli(mirror / "facebook/xnli/sw/test-00000-of-00002.parquet")
+        assert "all of its 2 files" in left_out(read(resolve(XNLI), "test", None, None))["sw"][0]
+        faults, without = inspect_published(resolve(XNLI))
+        assert faults == [] and "all of its 2 files" in without["test"]["sw"][0]
+
+    def test_a_look_at_all_rows_tells_faults_languages_and_empty_texts(self, mirror, tmp_path):
+        files.nli(glue(mirror, "mnli", "train"), labels=(0, 7))
+        files.nli(glue(mirror, "mnli", "validation_matched"), labels=(8,))
+        assert ["got '7'" in fault or "got '8'" in fault for fault in look(resolve(MNLI), None).faults] == [True, True]
+        columns = {name: (["a", " "], pa.string()) for name in ("question1", "question2")}
+        columns |= {"label": ([1, 0], pa.int64()), "idx": ([5, 6], pa.int32())}
+        files.parquet(glue(mirror, "qqp", "train"), columns)
+        assert look(resolve(QQP), tmp_path).remarks == (
+            "1 of 2 texts in 'premise' of train are empty",
+            "1 of 2 texts in 'hypothesis' of train are empty",
+        )
+        assert len(list(tmp_path.glob("qqp-train-*.arrow"))) == 1  # and whoever trains on it finds it there
+        xnli(mirror, de=(0,), sw=(3,))
+        (told,) = look(resolve(XNLI), None).remarks
+        assert told.startswith(
+            "no test rows in 'sw', whose files cannot be used: facebook/xnli sw test (test-00000-of-"
+        )
+        assert look(MNLI, None) == look(resolve(CCG), None)  # nothing is here
+
+
+class TestNullsAndBytes:
+    """What lists lack is found as what columns lack is, and text that is no UTF-8 is told with file and line."""
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            {"text": ["red circle"], "answer_start": [None]},
+            {"text": [None], "answer_start": [2]},
+            {"text": None, "answer_start": None},
+            None,
+        ],
+    )
+    def test_an_answer_that_lacks_a_part(self, mirror, answers):
+        asked = [files.question("one"), {**files.question("two"), "answers": answers}]
+        files.questions(mirror / "rajpurkar/squad/plain_text/train-00000-of-00001.parquet", asked)
+        told = refusal(SQUAD_V1, "train")
+        assert "column 'answers' must have no empty value, got 1 rows with one (first row 1: " in told
+
+    def test_an_ending_a_choice_and_a_token_that_are_missing(self, mirror):
+        columns = {
+            "ctx": (["a"], pa.string()),
+            "endings": ([["w", "x", None, "z"]], pa.list_(pa.string())),
+            "label": (["1"], pa.string()),
+        }
+        files.parquet(mirror / "Rowan/hellaswag/data/train-00000-of-00001.parquet", columns)
+        assert "column 'endings' must have no empty value, got 1 rows" in refusal(HELLASWAG, "train")
+        columns = {
+            "id": (["x"], pa.string()),
+            "question": (["how many?"], pa.string()),
+            "choices": ([{"label": list("ABCDE"), "text": ["one", None, "three", "four", "five"]}], files.CHOICES),
+            "answerKey": (["A"], pa.string()),
+        }
+        files.parquet(mirror / "tau/commonsense_qa/data/train-00000-of-00001.parquet", columns)
+        assert "column 'choices' must have no empty value, got 1 rows" in refusal(COMMONSENSE_QA, "train")
+        where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"
+        files.tagged(where, "ner_tags", [[0, 1], [0, 0]], PANX_TAGS, tokens=[["a", "b"], ["c", None]])
+        assert "column 'tokens' must have no empty value, got 1 rows with one (first row 1" in refusal(
+            NER, "test", "de"
+        )
+
+    def test_bucc_in_another_encoding(self, mirror):
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, data in (("de", b"de-1\teins\nde-2\th\xe9\n"), ("en", b"en-1\tone\n"), ("gold", b"de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_bytes(data)
+        told = refusal(BUCC, "test", "de")
+        assert "de-en.training.de: it must be text in UTF-8, got the byte 0xe9 in line 2" in told
+
+    def test_a_treebank_in_another_encoding_or_without_derivations(self, mirror):
+        for section in range(22):
+            folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
+            folder.mkdir(parents=True)
+            (folder / "wsj.auto").write_text(files.AUTO)
+        (mirror / "LDC2005T13/data/AUTO/00/wsj.auto").write_text("hello\n")
+        assert "must have rows in 'en', got none" in refusal(CCG, "dev")
+        (mirror / "LDC2005T13/data/AUTO/05/wsj.auto").write_bytes(b"ID=x\n(<L NP N N B\xe9b NP>)\n")
+        with pytest.raises(
+            Invalid, match=r"05/wsj.auto cannot be used:\n  - it must be text in UTF-8, got .*0xe9 in line 2"
+        ):
+            resolve(CCG)
+        assert "it must be text in UTF-8" in places.absence(CCG)
+
+    def test_a_file_without_questions(self, mirror):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text('{"data": []}')
+        assert "must have rows in 'de', got none" in refusal(XQUAD, "test", "de")
+
+
+class TestWhatAPlanLooksAt:
+    """Columns, the names of labels, and first lines: of every layout."""
+
+    def test_columns_of_cosmos_qa(self, mirror):
+        (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)
+        text = "id,context,question,answer0,answer1,answer2,answr3,label\n1,it rains,why?,a,b,c,d,1\n"
+        (mirror / "wilburOne/cosmosqa/data/train.csv").write_text(text)
+        (fault,), _ = inspect_published(resolve(COSMOS_QA))
+        assert "must have a column 'answer3', did you mean 'answr3'?" in fault
+
+    def test_questions_and_sentences_and_lines(self, mirror):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text('{"data": [{"paragraphs": [{"context": "a"}]}]}')
+        (fault,), _ = inspect_published(resolve(XQUAD))
+        assert "must hold 'qas' where SQuAD 1.1 has it" in fault
+        folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
+        folder.mkdir(parents=True)
+        (folder / "tatoeba.deu-eng.deu").write_text("eins\nzwei\n")
+        (folder / "tatoeba.deu-eng.eng").write_text("one\n")
+        (fault,), _ = inspect_published(resolve(TATOEBA))
+        assert "as many lines, got 2 and 1" in fault
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, text in (("de", "de-1 eins\n" + "x" * 70_000), ("en", "en-1\tone\n"), ("gold", "de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_text(text)
+        (fault,), _ = inspect_published(resolve(BUCC))
+        assert "lines must be id, tab, sentence, got line 1 of de-en.training.de" in fault
+
+    def test_derivations(self, mirror):
+        for section in range(22):
+            folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
+            folder.mkdir(parents=True)
+            (folder / "wsj.auto").write_text(files.AUTO)
+        (mirror / "LDC2005T13/data/AUTO/00/wsj.auto").write_text("(S (NP Pierre) (VP sleeps))\n")
+        (fault,), _ = inspect_published(resolve(CCG))
+        assert "is it a CCGbank .auto file?" in fault
+
+    def test_the_names_of_labels(self, mirror):
+        where = "google/xtreme/udpos.{}/test-00000-of-00001.parquet"
+        files.tagged(mirror / where.format("German"), "pos_tags", [[0]], ("ADJ", "NOUN"))
+        (fault,), _ = inspect_published(resolve(POS))
+        assert "the labels of 'pos_tags' must be ADJ, ADP" in fault and "got ADJ, NOUN" in fault
+        files.tagged(mirror / where.format("Basque"), "pos_tags", [[0]], UPOS)
+        faults, without = inspect_published(resolve(POS))
+        assert faults == [] and list(without["test"]) == ["de"]
+
+    def test_tags_are_refused_as_numbers_without_names_and_read_as_names(self, mirror):
+        where = mirror / "google/xtreme/udpos.German/test-00000-of-00001.parquet"
+        files.tagged(where, "pos_tags", [[0]], ())
+        (fault,), _ = inspect_published(resolve(POS))
+        assert "column 'pos_tags' must hold names, or numbers whose names the file carries, got list<" in fault
+        assert "without names" in refusal(POS, "test", "de")
+        stated = replace(
+            POS, source=replace(POS.source, codes=(("0", "X"), *((str(n), t) for n, t in enumerate(UPOS) if n)))
+        )
+        assert [UPOS[tag] for tag in rows(stated, "test", "de")[0]["tags"]] == ["X"]
+        columns = {"tokens": ([["a"]], pa.list_(pa.string())), "pos_tags": ([["NOUN"]], pa.list_(pa.string()))}
+        files.parquet(where, columns)
+        assert [UPOS[tag] for tag in rows(POS, "test", "de")[0]["tags"]] == ["NOUN"]
 
 
 class TestCounts:

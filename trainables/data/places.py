@@ -233,7 +233,10 @@ def absence(task: Task) -> str:
     """
     if not isinstance(task.source, PublishedSource):
         return ""
-    gone = missing(task if task.source.folders else located(task))
+    try:
+        gone = missing(task if task.source.folders else located(task))
+    except Invalid as error:
+        return f"{error.what}: {'; '.join(error.faults)}"
     lost = [name for name, languages in gone.items() if len(languages) == len(_split(task, name).languages)]
     if not lost:
         return ""
