@@ -44,6 +44,7 @@ def mirror(tmp_path, monkeypatch):
     """A mirror folder and a hub cache with nothing in them."""
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr(places, "_snapshot", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("trainables.data.hub._copy", lambda *_: None)
     return tmp_path / "mirror"
 

@@ -725,6 +725,67 @@ class TestPlaces:
         assert dict(resolve(MNLI).source.folders)["nyu-mll/glue"] == str(mirror.resolve() / "nyu-mll/glue")
         assert resolve(MNLI).source.fingerprint == cached.source.fingerprint
 
+    def test_what_the_mirror_lacks_is_looked_for_in_the_hubs_cache(self, mirror, tmp_path):
+        revision = dict(MNLI.source.revisions)["nyu-mll/glue"]
+        folder = tmp_path / "cache" / "datasets--nyu-mll--glue" / "snapshots" / revision
+        for split in ("train", "validation_matched"):
+            files.nli(folder / "mnli" / f"{split}-00000-of-00001.parquet")
+        files.nli(glue(mirror, "mnli", "train"), labels=(1,))
+        assert places.absence(MNLI) == ""
+        assert len(rows(MNLI, "train")) == 1 and len(rows(MNLI, "dev")) == 4  # the mirror comes first
+        assert len(remarks(resolve(MNLI))) == 1
+
+    def test_one_language_in_the_mirror_hides_none_of_the_cache(self, mirror, tmp_path):
+        folder = tmp_path / "cache" / "datasets--google--xtreme"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("0123abc")
+        asked = [files.question("one")]
+        for language in ("de", "en", "sw"):
+            files.questions(folder / f"snapshots/0123abc/XQuAD.{language}/validation-00000-of-00001.parquet", asked)
+        files.questions(mirror / "google/xtreme/XQuAD.en/validation-00000-of-00001.parquet", asked)
+        assert [row["language"] for row in rows(XQUAD, "test")] == ["de", "en"]
+
+    def test_what_a_mirror_has_in_part_is_downloaded_for_the_rest(self, mirror, monkeypatch):
+        wanted = []
+
+        def snapshot(repository, *, local_files_only=False, allow_patterns=(), **_):
+            if local_files_only:
+                raise errors.LocalEntryNotFoundError("not in the cache")
+            wanted.append((repository, allow_patterns))
+            files.nli(mirror.parent / "fetched" / "plain_text" / "train-00000-of-00001.parquet")
+            return str(mirror.parent / "fetched")
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+        for split in ("train_r1", "train_r2", "train_r3", "dev_r1", "dev_r2", "dev_r3"):
+            files.nli(mirror / f"facebook/anli/plain_text/{split}-00000-of-00001.parquet", labels=(2,))
+        files.nli(glue(mirror, "mnli", "train"))
+        willing = replace(ANLI_PLUS, source=replace(ANLI_PLUS.source, download=True))
+        assert len(rows(willing, "train")) == 4 + 4 + 3
+        assert wanted == [("stanfordnlp/snli", ["plain_text/*"])]
+
+    def test_a_cache_of_another_commit_is_named(self, mirror, tmp_path):
+        commit = "01234567" * 5
+        files.nli(tmp_path / f"cache/datasets--nyu-mll--glue/snapshots/{commit}/mnli/train-00000-of-00001.parquet")
+        told = places.absence(MNLI)
+        pinned = dict(MNLI.source.revisions)["nyu-mll/glue"]
+        assert (
+            f"the hub's cache has nyu-mll/glue at {commit}, and {pinned} is read: fetch that, or state another" in told
+        )
+        assert "the hub's cache has" not in places.absence(QQP)  # that commit has no file of it
+        files.nli(tmp_path / f"cache/datasets--google-research-datasets--paws-x/snapshots/{commit}/en/train.parquet")
+        assert f"has google-research-datasets/paws-x at {commit}, and main is read" in places.absence(PAWSX)
+        stated = replace(MNLI, source=replace(MNLI.source, revisions=(("nyu-mll/glue", commit),)))
+        assert len(rows(stated, "train")) == 4
+
+    def test_an_absent_part_of_several_repositories_is_named_alone(self, mirror):
+        files.nli(glue(mirror, "mnli", "train"))
+        for split in ("train_r1", "train_r2", "train_r3", "dev_r1", "dev_r2", "dev_r3"):
+            files.nli(mirror / f"facebook/anli/plain_text/{split}-00000-of-00001.parquet", labels=(2,))
+        told = places.absence(ANLI_PLUS)
+        place = "in the mirror folder or the hub's cache"
+        assert told.startswith(f"no train files of anli_plus {place} (lacking: stanfordnlp/snli); hf download")
+        assert told.count("hf download") == 1 and "hf download stanfordnlp/snli " in told
+
     def test_the_converted_branch_and_the_plain_names_are_found_too(self, mirror):
         files.nli(mirror / "nyu-mll/glue/mnli/train/0000.parquet")
         files.nli(mirror / "nyu-mll/glue/mnli/validation_matched.parquet")

@@ -86,12 +86,12 @@ def _labelled(source: PublishedSource, table: pa.Table) -> int:
 def _revisions(source: PublishedSource) -> Iterator[str]:
     """Commits, as `hf download` noted them in a mirror folder, that are not those the catalogue pins."""
     pinned = dict(source.revisions)
-    folders = dict(source.folders)
     seen: Counter[tuple[str, str]] = Counter()
     for parts in places.chosen(source).values():
         for part, files in parts:
             for path in files if part.repository in pinned else ():
-                if commit := _commit(Path(folders[part.repository]), path):
+                folder = next(one for one in places.folders_of(source, part.repository) if path.is_relative_to(one))
+                if commit := _commit(folder, path):
                     seen[part.repository, commit] += 1
     for (repository, commit), count in seen.items():
         if commit != pinned[repository]:
