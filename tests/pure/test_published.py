@@ -27,6 +27,7 @@ from trainables.catalogue.intermediate import (
 )
 from trainables.catalogue.registry import TASKS
 from trainables.catalogue.task import Kind, PublishedSource, Task
+from trainables.catalogue.translated import RELEASED, translated
 from trainables.catalogue.xtreme import (
     BUCC,
     MLQA,
@@ -655,6 +656,74 @@ class TestWhatAPlanLooksAt:
         columns = {"tokens": ([["a"]], pa.list_(pa.string())), "pos_tags": ([["NOUN"]], pa.list_(pa.string()))}
         files.parquet(where, columns)
         assert [UPOS[tag] for tag in rows(POS, "test", "de")[0]["tags"]] == ["NOUN"]
+
+
+class TestTrainingInOtherLanguages:
+    """Read where the publisher has them; a translation of one's own is of the English rows."""
+
+    TYDIQA_TRAIN = "google-research-datasets/tydiqa/secondary_task/train-00000-of-00001.parquet"
+
+    @pytest.mark.parametrize(
+        ("task", "language", "repository", "config", "rows"),
+        [
+            (MNLI, "sw", "facebook/xnli", "sw", 392_702),
+            (PAWSX, "de", "google-research-datasets/paws-x", "de", 49_401),
+            (NER, "yo", "google/xtreme", "PAN-X.yo", 100),
+            (NER, "de", "google/xtreme", "PAN-X.de", 20_000),
+            (POS, "ru", "google/xtreme", "udpos.Russian", 67_435),
+            (POS, "th", "translated/th/google/xtreme", "udpos.English", 21_253),
+            (TYDIQA, "ru", "google-research-datasets/tydiqa", "secondary_task", 6_490),
+            (TYDIQA, "de", "translated/de/google-research-datasets/tydiqa", "secondary_task", 3_696),
+            (QQP, "de", "translated/de/nyu-mll/glue", "qqp", 363_846),
+        ],
+    )
+    def test_the_part_that_is_read(self, task, language, repository, config, rows):
+        made = translated(task, language)
+        (part,) = (part for part in made.source.parts if part.split == "train")
+        assert (part.language, part.repository, part.config, part.origin) == (language, repository, config, "train")
+        assert part.rows == rows == made.split("train").rows and made.split("train").languages == (language,)
+        others = [part for part in task.source.parts if part.split != "train"]
+        assert [part for part in made.source.parts if part.split != "train"] == others
+
+    def test_the_counts_of_the_languages_add_up_to_what_is_published(self):
+        counted = {task.name: sum(part.rows for part in parts.values()) for task, parts in RELEASED}
+        assert counted["tydiqa"] + 3_696 == 49_881
+        assert set(dict(RELEASED)[NER]) == set(NER.split("test").languages) - {"en"}
+        assert set(POS.split("test").languages) - set(dict(RELEASED)[POS]) == {"en", "tl", "th", "yo"}
+
+    def test_paws_x_and_tags_in_german_as_their_publishers_have_them(self, mirror):
+        columns = {"id": ([7], pa.int32()), "label": ([1], pa.int64())}
+        columns |= {name: (["a"], pa.string()) for name in ("sentence1", "sentence2")}
+        folder = mirror / "google-research-datasets/paws-x"
+        files.parquet(folder / "de/train-00000-of-00001.parquet", columns)
+        german = translated(PAWSX, "de")
+        assert [row["language"] for row in rows(german, "train")] == ["de"]
+        assert "hf download google-research-datasets/paws-x" in places.absence(german)
+        assert "translate" not in places.absence(german)
+        files.tagged(mirror / "google/xtreme/PAN-X.de/train-00000-of-00001.parquet", "ner_tags", [[1, 2, 0]], PANX_TAGS)
+        assert [row["language"] for row in rows(translated(NER, "de"), "train")] == ["de"]
+        files.tagged(mirror / "google/xtreme/udpos.German/train-00000-of-00001.parquet", "pos_tags", [[1]], UPOS)
+        assert [row["language"] for row in rows(translated(POS, "de"), "train")] == ["de"]
+
+    def test_a_translation_of_ones_own_says_where_it_must_lie(self, mirror):
+        told = places.absence(translated(QQP, "de"))
+        assert "translate nyu-mll/glue into 'de' and put it, laid out alike, in DIR/translated/de/nyu-mll/glue" in told
+
+    def test_tydiqa_in_russian_has_the_russian_questions_alone(self, mirror):
+        asked = [files.question(f"{name}--1-{n}") for n, name in enumerate(("russian", "english", "swahili"))]
+        files.questions(mirror / self.TYDIQA_TRAIN, asked)
+        (row,) = rows(translated(TYDIQA, "ru"), "train")
+        assert (row["id"], row["language"]) == ("russian--1-0", "ru")
+        assert [row["id"] for row in rows(TYDIQA, "train")] == ["english--1-1"]
+
+    def test_a_translation_of_tydiqa_has_the_english_questions_alone_and_no_test_language(self, mirror):
+        asked = [files.question(f"{name}--1-{n}") for n, name in enumerate(("russian", "english", "swahili"))]
+        files.questions(mirror / "translated/de" / self.TYDIQA_TRAIN, asked)
+        german = translated(TYDIQA, "de")
+        (row,) = rows(german, "train")
+        assert (row["id"], row["language"]) == ("english--1-1", "de")
+        part = german.source.parts[0]
+        assert usable_rows(german.source, part, (mirror / "translated/de" / self.TYDIQA_TRAIN,)) == 1
 
 
 class TestCounts:

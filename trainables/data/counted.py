@@ -60,10 +60,9 @@ def usable_rows(source: PublishedSource, part: Part, files: tuple[Path, ...]) ->
     try:
         if part.layout is not Layout.HUB:
             return _labelled(source, RAW[part.layout](files)) if part.layout in RAW else None
-        named = dict(source.fields).get(f"language.{part.language}", "")
-        if named and part.repository.endswith("tydiqa"):
+        if beginning := places.id_beginning(source, part):
             ids = pa.concat_tables([pq.read_table(path, columns=["id"]) for path in files])["id"]
-            return pc.sum(pc.starts_with(ids, f"{named}-")).as_py() or 0
+            return pc.sum(pc.starts_with(ids, beginning)).as_py() or 0
         if not source.unlabelled:
             return sum(pq.read_metadata(path).num_rows for path in files)
         column = _label(source)

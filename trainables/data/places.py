@@ -71,6 +71,16 @@ def files_of(part: Part, folder: Path) -> tuple[Path, ...]:
     return ()
 
 
+def id_beginning(source: PublishedSource, part: Part) -> str:
+    """What the ids of a part's rows begin with, where its file holds other languages too; empty where it does not.
+
+    A translation keeps the ids of the English rows that it was made from.
+    """
+    language = "en" if part.repository.startswith(TRANSLATED) else part.language
+    named = dict(source.fields).get(f"language.{language}", "")
+    return f"{named}-" if named and part.repository.endswith("tydiqa") else ""
+
+
 Chosen = dict[tuple[str, str], tuple[tuple[Part, tuple[Path, ...]], ...]]
 """(split, language) → the parts that are read for it, each with its files."""
 
@@ -180,11 +190,11 @@ def _other_commits(source: PublishedSource, repositories: Iterable[str]) -> Iter
         return
     for repository in repositories:
         parts = [part for part in source.parts if part.repository == repository]
-        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="dataset") / "snapshots"
-        if not _is_of_hub(parts[0]) or not kept.is_dir():
+        if not _is_of_hub(parts[0]):
             continue
+        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="dataset") / "snapshots"
         pinned = dict(source.revisions).get(repository, "main")
-        here = (folder for folder in kept.iterdir() if any(files_of(part, folder) for part in parts))
+        here = (folder for folder in kept.glob("*") if any(files_of(part, folder) for part in parts))
         if commits := sorted(folder.name for folder in here if folder.name != pinned):
             yield (
                 f"the hub's cache has {repository} at {', '.join(commits)}, and {pinned} is read: fetch that, or state "

@@ -300,9 +300,8 @@ class _Reading:
         return pa.table([*columns, labels], schema=PAIR)
 
     def _question(self, raw: pa.Table) -> pa.Table:
-        named = self.fields.get(f"language.{self.part.language}", "")
-        if named and self.part.repository.endswith("tydiqa"):
-            raw = raw.filter(pc.starts_with(raw["id"], f"{named}-"))
+        if beginning := places.id_beginning(self.source, self.part):
+            raw = raw.filter(pc.starts_with(raw["id"], beginning))
         rows, shifted, missing = [], [], []
         for row in raw.select(["id", "context", "question", "answers"]).to_pylist():
             texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
