@@ -189,6 +189,17 @@ class TestEachTask:
         (row,) = rows(NER, "test", "yo")
         assert [PANX_TAGS[tag] for tag in row["tags"]] == ["B-PER", "I-PER", "O"]
 
+    def test_sentences_of_two_languages_are_two_items(self, mirror):
+        for language in ("en", "jv"):
+            where = mirror / f"google/xtreme/PAN-X.{language}/test-00000-of-00001.parquet"
+            files.tagged(where, "ner_tags", [[1], [0]], PANX_TAGS)
+        assert [row["id"] for row in rows(NER, "test")] == [
+            "en-xtreme-test-000000",
+            "en-xtreme-test-000001",
+            "jv-xtreme-test-000000",
+            "jv-xtreme-test-000001",
+        ]
+
     def test_tydiqa_knows_the_language_by_the_id(self, mirror):
         asked = [files.question("swahili--1-0"), files.question("english--2-1")]
         files.questions(
@@ -326,6 +337,13 @@ class TestBadInput:
         files.tagged(where, "ner_tags", [[0, 1]], PANX_TAGS, tokens=[["one", "two", "three"]])
         told = refusal(NER, "test", "de")
         assert "as many tags as tokens" in told and "first row 0: 3 tokens, 2 tags" in told
+
+    def test_an_id_that_stands_twice_in_a_test(self, mirror):
+        asked = [files.question("same"), files.question("other"), files.question("same")]
+        files.questions(mirror / "google/xtreme/XQuAD.de/validation-00000-of-00001.parquet", asked)
+        assert "ids of a test split must differ, got 'same' 2 times and 1 such ids" in refusal(XQUAD, "test", "de")
+        files.questions(mirror / "rajpurkar/squad/plain_text/train-00000-of-00001.parquet", asked)
+        assert len(rows(SQUAD_V1, "train")) == 3  # nothing is paired by the ids of what is trained on
 
     def test_a_tag_outside_the_set(self, mirror):
         where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"

@@ -235,7 +235,20 @@ class _Reading:
                     f"{rows[0]}: {str(raw[name][rows[0]].as_py())[:80]}); correct or drop them"
                 )
 
+    def _refuse_repeated(self, table: pa.Table) -> None:
+        """Gather a fault where two items that are scored have one id: gains are paired by item."""
+        if self.part.split != "test" or self.task.kind is Kind.RETRIEVAL:  # both sides of a pair may have one
+            return
+        ids = Counter(table["id"].to_pylist())
+        if repeated := {one: times for one, times in ids.items() if times > 1}:
+            one, times = next(iter(repeated.items()))
+            self.faults.append(
+                f"{self.where}: ids of a test split must differ, got {one!r} {times} times and {len(repeated)} such "
+                "ids; number the rows anew"
+            )
+
     def _checked(self, table: pa.Table) -> pa.Table:
+        self._refuse_repeated(table)
         if table.num_rows == 0:
             self.faults.append(
                 f"{self.where} must have rows in {self.part.language!r}, got none; fetch it again or leave the "
@@ -280,7 +293,7 @@ class _Reading:
         return raw, _whole(pc.take(places_, found))
 
     def _ids(self, raw: pa.Table, column: str = "id") -> pa.Array:
-        """Ids that are the same in every language: the publisher's, or the number of the row."""
+        """Ids of rows: the publisher's, or the number of the row; an item has the same in every language."""
         origin = f"{self.part.repository.rpartition('/')[2]}-{self.part.origin}"
         if column in raw.column_names:
             return pa.array([f"{origin}-{one}" for one in raw[column].to_pylist()], pa.string())
@@ -378,7 +391,9 @@ class _Reading:
         column = self.fields["tags"]
         codes = {**self._codes(raw.schema, column), **{tag: tag for tag in self.task.labels}}
         place = {code: self.task.labels.index(tag) for code, tag in codes.items() if tag in self.task.labels}
-        return self._tagged(raw, self._ids(raw, ""), raw[column].to_pylist(), place.get)
+        # Rows are numbered, and sentences differ from language to language.
+        ids = pc.binary_join_element_wise(self.part.language, self._ids(raw, ""), "-")
+        return self._tagged(raw, ids, raw[column].to_pylist(), place.get)
 
     def _supertags(self, raw: pa.Table) -> pa.Table:
         place = {tag: number for number, tag in enumerate(self.task.labels)}
