@@ -520,6 +520,20 @@ class TestALanguageThatCannotBeUsed:
         for _ in range(2):
             assert list(left_out(read(resolve(XNLI), "test", None, tmp_path / "kept"))) == ["sw"]
 
+    def test_the_reason_does_not_say_where_the_files_lie(self, mirror):
+        """It is stored beside scores, which are the same wherever they were made."""
+        xnli(mirror, de=(0,), sw=(0,))
+        (mirror / "facebook/xnli/sw/test-00000-of-00001.parquet").write_bytes(b"no parquet")
+        (told,) = left_out(read(resolve(XNLI), "test", None, None))["sw"]
+        assert "cannot be read as hub files say" in told and str(mirror) not in told
+        folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
+        folder.mkdir(parents=True)
+        for name, text in (("deu", b"eins\n"), ("fra", b"\xe9\n")):
+            (folder / f"tatoeba.{name}-eng.{name}").write_bytes(text)
+            (folder / f"tatoeba.{name}-eng.eng").write_text("one\n")
+        (told,) = left_out(read(resolve(TATOEBA), "test", None, None))["fr"]
+        assert "tatoeba.fra-eng.fra: it must be text in UTF-8" in told and str(mirror) not in told
+
     def test_a_missing_file_of_several_leaves_its_language_out(self, mirror):
         xnli(mirror, de=(0,))
         files.nli(mirror / "facebook/xnli/sw/test-00000-of-00002.parquet")

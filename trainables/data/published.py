@@ -169,21 +169,22 @@ class _Reading:
 
     def table(self, files: tuple[Path, ...]) -> pa.Table:
         """The rows of the files, or anything where `faults` is not empty."""
-        table = pa.table({})
-        with self._reading():
-            if self.part.layout is Layout.BUCC:
-                table = self._bucc(files)
-            else:
-                raw = RAW[self.part.layout](files)
-                self._columns(raw.schema)
-                if not self.faults:
-                    self._refuse_nulls(raw)
-                table = raw if self.faults else _SHAPES[self.source.shaping](self, raw)
+        raw = pa.table({})
+        is_bucc = self.part.layout is Layout.BUCC
+        with self._reading(files):
+            raw = self._bucc(files) if is_bucc else RAW[self.part.layout](files)
+        if not self.faults and not is_bucc:
+            self._columns(raw.schema)
+        if not self.faults and not is_bucc:
+            self._refuse_nulls(raw)
+        if self.faults:
+            return raw
+        table = raw if is_bucc else _SHAPES[self.source.shaping](self, raw)
         return table if self.faults else self._checked(table)
 
     def look(self, files: tuple[Path, ...]) -> None:
         """Gather the faults that columns, the names of labels and first lines tell."""
-        with self._reading():
+        with self._reading(files):
             if self.part.layout is Layout.BUCC:
                 for path in files:
                     self._cut(path, first_lines(path))
@@ -191,14 +192,16 @@ class _Reading:
                 self._columns(head.schema)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Whatever is wrong with a file becomes a fault."""
+    def _reading(self, files: tuple[Path, ...]) -> Iterator[None]:
+        """What is wrong with a file becomes a fault, without the folder: faults are stored beside scores."""
         try:
             yield
         except Invalid as error:
-            self.faults += [f"{self.where}: {error.what}: {fault}" for fault in error.faults]
+            what = error.what.rpartition("/")[2]
+            self.faults += [f"{self.where}: {what}: {fault}" for fault in error.faults]
         except (pa.ArrowInvalid, OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason.replace(f"{files[0].parent}/", "")
             self.faults.append(
                 f"{self.where} cannot be read as {self.part.layout} files say ({reason}); fetch it again"
             )
