@@ -630,6 +630,14 @@ class TestNullsAndBytes:
 class TestWhatAPlanLooksAt:
     """Columns, the names of labels, and first lines: of every layout."""
 
+    def test_every_one_of_several_files(self, mirror):
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00003.parquet")
+        (mirror / "nyu-mll/glue/mnli/train-00001-of-00003.parquet").write_bytes(b"no parquet")
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00002-of-00003.parquet", names=("negative", "neutral", "positive"))
+        faults, _ = inspect_published(resolve(MNLI))
+        assert ["train-00001-of" in fault or "train-00002-of" in fault for fault in faults] == [True, True]
+        assert "cannot be read as hub files say" in faults[0] and "got negative, neutral, positive" in faults[1]
+
     def test_columns_of_cosmos_qa(self, mirror):
         (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)
         text = "id,context,question,answer0,answer1,answer2,answr3,label\n1,it rains,why?,a,b,c,d,1\n"

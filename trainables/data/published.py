@@ -184,12 +184,14 @@ class _Reading:
 
     def look(self, files: tuple[Path, ...]) -> None:
         """Gather the faults that columns, the names of labels and first lines tell."""
-        with self._reading(files):
-            if self.part.layout is Layout.BUCC:
-                for path in files:
-                    self._cut(path, first_lines(path))
-            for head in heads(self.part.layout, files):
-                self._columns(head.schema)
+        for these in [(path,) for path in files] if self.part.layout is Layout.HUB else [files]:
+            self.where = _where(self.part, these)
+            with self._reading(these):
+                if self.part.layout is Layout.BUCC:
+                    for path in files:
+                        self._cut(path, first_lines(path))
+                for head in heads(self.part.layout, these):
+                    self._columns(head.schema)
 
     @contextmanager
     def _reading(self, files: tuple[Path, ...]) -> Iterator[None]:
@@ -208,10 +210,11 @@ class _Reading:
 
     def _columns(self, schema: pa.Schema) -> None:
         """Gather the faults of columns and of the names of labels."""
+        before = len(self.faults)
         self.faults += column_faults(schema, self.source.columns, self.where)
-        if not self.faults and (column := self._label_column):
+        if len(self.faults) == before and (column := self._label_column):
             codes = self._codes(schema, column)
-            if not codes and not self.faults and pa.types.is_integer(_value_type(schema.field(column).type)):
+            if not codes and len(self.faults) == before and pa.types.is_integer(_value_type(schema.field(column).type)):
                 self.faults.append(
                     f"{self.where}: column {column!r} must hold names, or numbers whose names the file carries, got "
                     f"{schema.field(column).type} without names; fetch the publisher's own file, or state what the "
