@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from search_spaces.domains import Domain
 from search_spaces.space import Space
-from search_spaces.transfer_grid import Cell, CellRole
+from search_spaces.transfer_grid import Cell, CellRole, no_tasks, untrainable
 from sweep.search import Budget, Hyperband, Search, SuccessiveHalving, Wilcoxon
 from trainables.catalogue.encoder import Encoder, SmallEncoder
 from trainables.catalogue.files import XvnliSource
@@ -26,11 +26,28 @@ class Preparation:
 
     With tasks `beside`, each of them gets as many steps as `task`: aligning images on captions alone makes the trunk
     forget how to look a word up in a text, and parallel sentences beside them keep it.
+
+    Raises:
+        Invalid: naming every task that nothing can be trained on.
     """
 
     task: Task
     settings: Settings
     beside: tuple[Task, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse("a stage that every path shares", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if not isinstance(self.beside, tuple):
+            yield f"beside must be a tuple of tasks, got {self.beside!r}; put them in (…,)"
+            return
+        for name, task in (("task", self.task), *(("beside", one) for one in self.beside)):
+            yield from no_tasks(name, [task])
+            if isinstance(task, Task):
+                yield from untrainable(name, task)
+        if not isinstance(self.settings, Settings):
+            yield f"settings must be a value of Settings, got {self.settings!r}"
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -16,7 +16,7 @@ from sweep.plan import default_values, plan
 from sweep.records import Phase, State
 from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab
+from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
@@ -107,6 +107,18 @@ def test_word_pairs_are_no_intermediate_task_and_nothing_else_is_word_pairs():
         Cell(name="wrong", intermediates=(lab.WORDS,))
     with pytest.raises(Invalid, match="align_words must be a task of word pairs, got 'lab_nli'"):
         Cell(name="wrong", align_words=lab.NLI)
+
+
+def test_a_task_that_nothing_can_be_trained_on_is_no_intermediate_task():
+    for task, told in (
+        (xtreme.XNLI, "must have a train split, got 'xnli' without one; it is learned from 'mnli': take that one"),
+        (xtreme.TATOEBA, "must be one that is trained on, got 'tatoeba' of kind retrieval, which only a target can be"),
+        (lab_twins.BUCC, "must be one that is trained on, got 'lab_bucc' of kind retrieval"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            Cell(name="wrong", intermediates=(lab.NLI, task))
+        (fault,) = refused.value.faults
+        assert f"an intermediate task {told}" in fault
 
 
 def test_a_factor_crosses_the_grid_with_names_that_differ():

@@ -26,7 +26,7 @@ from sweep.search import (
     Wilcoxon,
 )
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab, lab_twins
+from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.task import Split
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
@@ -190,6 +190,20 @@ def test_the_public_names_are_those_that_the_package_promises():
 def test_a_sweep_that_cannot_work_is_refused_with_the_reason(changes, fault):
     (found,) = faults_of(**changes)
     assert fault in found
+
+
+def test_a_stage_that_every_path_shares_needs_tasks_to_be_trained_on():
+    with pytest.raises(Invalid) as refused:
+        Preparation(task=xtreme.XNLI, settings=SETTINGS, beside=(lab_twins.TATOEBA, "lab_nli"))
+    assert [fault.partition(";")[0] for fault in refused.value.faults] == [
+        "task must have a train split, got 'xnli' without one",
+        "beside must be one that is trained on, got 'lab_tatoeba' of kind retrieval, which only a target can be",
+        "beside must be Task values, got 'lab_nli'",
+    ]
+    with pytest.raises(Invalid, match=r"settings must be a value of Settings, got 3"):
+        Preparation(task=lab.PARALLEL, settings=3)
+    with pytest.raises(Invalid, match=r"beside must be a tuple of tasks, got Task"):
+        Preparation(task=lab.PARALLEL, settings=SETTINGS, beside=lab.PARALLEL)
 
 
 def test_all_faults_of_a_sweep_are_named_at_once():
