@@ -113,7 +113,7 @@ class Cell:
 def untrainable(what: str, task: Task) -> Iterator[str]:
     """Why nothing can be trained on a task."""
     if task.kind is Kind.RETRIEVAL:
-        yield f"{what} must be one that is trained on, got {task.name!r} of kind {task.kind}, which only a target can be"
+        yield f"{what} must be trained on, got {task.name!r} of kind {task.kind}, which only a target can be"
     elif task.split("train") is None:
         teacher = task.learned_from
         yield (

@@ -112,8 +112,8 @@ def test_word_pairs_are_no_intermediate_task_and_nothing_else_is_word_pairs():
 def test_a_task_that_nothing_can_be_trained_on_is_no_intermediate_task():
     for task, told in (
         (xtreme.XNLI, "must have a train split, got 'xnli' without one; it is learned from 'mnli': take that one"),
-        (xtreme.TATOEBA, "must be one that is trained on, got 'tatoeba' of kind retrieval, which only a target can be"),
-        (lab_twins.BUCC, "must be one that is trained on, got 'lab_bucc' of kind retrieval"),
+        (xtreme.TATOEBA, "must be trained on, got 'tatoeba' of kind retrieval, which only a target can be"),
+        (lab_twins.BUCC, "must be trained on, got 'lab_bucc' of kind retrieval"),
     ):
         with pytest.raises(Invalid) as refused:
             Cell(name="wrong", intermediates=(lab.NLI, task))

@@ -197,7 +197,7 @@ def test_a_stage_that_every_path_shares_needs_tasks_to_be_trained_on():
         Preparation(task=xtreme.XNLI, settings=SETTINGS, beside=(lab_twins.TATOEBA, "lab_nli"))
     assert [fault.partition(";")[0] for fault in refused.value.faults] == [
         "task must have a train split, got 'xnli' without one",
-        "beside must be one that is trained on, got 'lab_tatoeba' of kind retrieval, which only a target can be",
+        "beside must be trained on, got 'lab_tatoeba' of kind retrieval, which only a target can be",
         "beside must be Task values, got 'lab_nli'",
     ]
     with pytest.raises(Invalid, match=r"settings must be a value of Settings, got 3"):
