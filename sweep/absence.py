@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
 from trainables.catalogue.encoder import HubEncoder
-from trainables.catalogue.task import PublishedSource, Task
+from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.task import ParquetSource, PublishedSource, Task
 from trainables.data import fingerprint
 from trainables.faults import Invalid
 
@@ -110,7 +111,18 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         absent[sweep.encoder.name] = gone
     else:
         whole = replace(whole, encoder=fingerprint.resolve_encoder(sweep.encoder))
-    return Found(sweep=whole, absent=absent)
+    return Found(sweep=whole, absent=absent, remarks=_remarks(whole))
+
+
+def _remarks(sweep: Sweep) -> dict[str, str]:
+    """What is to be said of visual files, a user's own or XVNLI's."""
+    visual = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, ParquetSource | XvnliSource)}
+    if not visual:
+        return {}
+    from trainables.data.remarked import own_remarks  # it reads Parquet, and only these tasks need it
+
+    told = {name: "; ".join(own_remarks(task)) for name, task in visual.items()}
+    return {name: text for name, text in told.items() if text}
 
 
 def _offline(task: Task) -> Task:

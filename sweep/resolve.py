@@ -37,11 +37,11 @@ def looked_up(sweep: Sweep, *, fetch: bool) -> Found:
 def _remarks(found: Found) -> dict[str, str]:
     published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
     if not published:
-        return {}
+        return dict(found.remarks)
     from trainables.data.counted import remarks
 
     told = {name: "; ".join(remarks(task)) for name, task in published.items()}
-    return {name: text for name, text in told.items() if text}
+    return {**found.remarks, **{name: text for name, text in told.items() if text}}
 
 
 def _row_faults(found: Found) -> list[str]:

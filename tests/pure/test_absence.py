@@ -29,6 +29,7 @@ from trainables.catalogue.intermediate import MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import PAWSX, TATOEBA, XNLI
+from trainables.catalogue.xtreme_m import parquet_task
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
@@ -184,6 +185,23 @@ def test_what_is_as_published_has_no_remark(mirror):
     parts = tuple(replace(part, rows=1) for part in QQP.source.parts)
     cell = Cell(name="qqp", intermediates=(replace(QQP, source=replace(QQP.source, parts=parts)),))
     assert looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False).remarks == {}
+
+
+def test_rows_of_ones_own_that_are_left_out_are_told_in_plan_and_tables(tmp_path):
+    for split, languages in (("train", ("en", "de", "de")), ("dev", ("en",)), ("test", ("en", "fr"))):
+        columns = {
+            "image": [split.encode()] * len(languages),
+            "hypothesis": list(languages),
+            "label": [0] * len(languages),
+            "language": list(languages),
+            "id": [f"{split}-{language}-{number}" for number, language in enumerate(languages)],
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{split}.parquet")
+    task = parquet_task("mine", tmp_path, languages=["en"])
+    sweep = small_sweep(target=task, cells=(BASELINE,))
+    found = looked_up(sweep, fetch=False)
+    assert found.remarks == {"mine": "split 'train' is read in en alone: 2 of its 3 rows are left out (2 in 'de')"}
+    assert found.cell_remarks == {"none": f"mine: {found.remarks['mine']}"}
 
 
 def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):

@@ -18,7 +18,7 @@ IMPURE = {
     ),
     "sweep.report": "answer build figures inline page suite write",
     "trainables.data": (
-        "batches counted halves images kept layouts published raw reading rows schema sentence_files sequences "
+        "batches counted halves images kept layouts published raw reading remarked rows schema sentence_files sequences "
         "text_files tokens tower visual_files word_files"
     ),
     "trainables": (
