@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
+from sweep.fitting import grid_faults, trunk_here
 from trainables.catalogue.encoder import HubEncoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ParquetSource, PublishedSource, Task
 from trainables.data import fingerprint
-from trainables.faults import Invalid
+from trainables.faults import Invalid, refuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,8 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
     allows it are downloaded; without, nothing leaves this machine.
 
     Raises:
-        Invalid: where the encoder's directory cannot be used, or with `fetch` not be fetched.
+        Invalid: where the encoder's directory cannot be used, or with `fetch` not be fetched, and where it has not the
+            layers and modules that settings name.
     """
     absent: dict[str, str] = {}
 
@@ -111,6 +113,9 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         absent[sweep.encoder.name] = gone
     else:
         whole = replace(whole, encoder=fingerprint.resolve_encoder(sweep.encoder))
+        trunk = trunk_here(whole.encoder.text)
+        faults = [*(whole.faults_in(trunk) if trunk else ()), *grid_faults(whole.encoder, here=True)]
+        refuse(f"sweep {sweep.name!r}", faults)
     return Found(sweep=whole, absent=absent, remarks=_remarks(whole))
 
 

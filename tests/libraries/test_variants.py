@@ -55,7 +55,14 @@ def test_masked_language_modelling_is_one_more_task_of_the_intermediate_stage():
     [
         ((BASELINE, lab.SENTENCES), "cell 'none' must have an intermediate stage to mix into, got none"),
         ((ALONE, lab.WORDS), "sentences must be of kind masked_language_modelling, got 'lab_words' of kind word_pairs"),
-        ((ALONE, lab.SENTENCES, 1.0), "share must be above 0 and below 1, got 1.0"),
+        ((ALONE, lab.SENTENCES, 1.0), "share must be a number above 0 and below 1, got 1.0"),
+        ((ALONE, lab.SENTENCES, "a"), "share must be a number above 0 and below 1, got 'a'"),
+        ((ALONE, lab.SENTENCES, True), "share must be a number above 0 and below 1, got True"),
+        (
+            (ALONE, "lab_sentences"),
+            "sentences must be Task values, got 'lab_sentences'; use task('lab_sentences') of "
+            "trainables.catalogue.registry",
+        ),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused(arguments, fault):

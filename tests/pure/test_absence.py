@@ -22,9 +22,9 @@ from sweep.plan_text import absent_text, remarks_text
 from sweep.resolve import looked_up, resolved
 from sweep.standing import Standing
 from tests.pure import published_files as files
-from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, small_sweep
 from trainables.catalogue import lab
-from trainables.catalogue.encoder import Encoder, HubEncoder, Patches
+from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
@@ -33,6 +33,7 @@ from trainables.catalogue.xtreme_m import parquet_task
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
+from trainables.settings import LoRA
 
 WITH_QQP = Cell(name="qqp", intermediates=(QQP,))
 WAY = "hf download nyu-mll/glue --repo-type dataset --revision"
@@ -118,6 +119,37 @@ def test_an_encoder_of_the_hub_is_looked_for_on_this_machine_alone_when_planning
     found = find(small_sweep(encoder=encoder, pretrain=None), fetch=False)
     assert found.absent["large"].startswith("no copy of a/b on this machine; hf download a/b --revision main")
     assert found.unable
+
+
+def test_layers_modules_and_patches_that_a_configuration_here_has_not_are_refused_when_planning(tmp_path):
+    text, tower = tmp_path / "text", tmp_path / "tower"
+    for folder, said in (
+        (text, {"model_type": "distilbert", "n_layers": 2, "pad_token_id": 0}),
+        (tower, {"model_type": "clip", "vision_config": {"image_size": 32, "patch_size": 8}}),
+    ):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(said))
+        (folder / "model.safetensors").write_bytes(b"")
+    encoder = Encoder(
+        name="here",
+        text=LocalEncoder(path=str(text)),
+        patches=Tower(model=LocalEncoder(path=str(tower)), grid=5),
+        maximum_tokens=64,
+    )
+    settings = replace(SETTINGS, lora=LoRA(layers=(1, 2), target_modules=("q_lin", "query")))
+    sweep = small_sweep(encoder=encoder, target_settings=settings, retrieval_layer=3)
+    with pytest.raises(Invalid) as refused:
+        find(sweep, fetch=False)
+    assert refused.value.faults == (
+        "retrieval_layer must be a layer of here, 0 to 2, got 3",
+        "target_settings: lora.layers must be layers of here, counted from 0 to 1, got 2",
+        "target_settings: lora.target_modules must be linear modules of here's layers, got 'query'; known: k_lin, "
+        "lin1, lin2, out_lin, q_lin, v_lin",
+        "a tower's grid must be at most its 4 × 4 patches, got 5; lower it",
+    )
+    fits = replace(SETTINGS, lora=LoRA(layers=(1,), target_modules=("q_lin",)))
+    encoder = replace(encoder, patches=replace(encoder.patches, grid=4))
+    assert find(replace(sweep, encoder=encoder, target_settings=fits, retrieval_layer=2), fetch=False).absent == {}
 
 
 def test_word_pairs_source_languages_and_translations_are_looked_for_too():

@@ -27,6 +27,7 @@ from sweep.search import (
 )
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab, lab_twins, xtreme
+from trainables.catalogue.encoder import Encoder, HubEncoder, Patches, Tower
 from trainables.catalogue.task import Split
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
@@ -34,6 +35,10 @@ from trainables.settings import LoRA, Visible
 from trainables.stages import StageKind
 
 LONGER = replace(ALONE, name="longer", intermediate_settings=replace(SETTINGS, maximum_steps=90))
+
+
+def hub_encoder(repository: str, patches: Patches | Tower = lab.ENCODER.patches) -> Encoder:
+    return Encoder(name="hub", text=HubEncoder(repository=repository), patches=patches, maximum_tokens=64)
 
 
 def faults_of(**changes: object) -> tuple[str, ...]:
@@ -120,6 +125,23 @@ def test_the_public_names_are_those_that_the_package_promises():
             },
             "align_words_settings: adapters must lie below the output of layer word_layer=1 to be trained, that is in "
             "layers 0 to 0, got none below 1; raise word_layer",
+        ),
+        (
+            {"intermediate_settings": replace(SETTINGS, lora=LoRA(layers=(0, 3, 9)))},
+            "intermediate_settings: lora.layers must be layers of lab_small, counted from 0 to 2, got 3, 9",
+        ),
+        (
+            {"target_settings": replace(SETTINGS, lora=LoRA(target_modules=("query", "q_proj")))},
+            "target_settings: lora.target_modules must be linear modules of lab_small's layers, got 'q_proj'; known: "
+            "dense, key, query, value",
+        ),
+        (
+            {"encoder": hub_encoder("FacebookAI/xlm-roberta-large"), "retrieval_layer": 30},
+            "retrieval_layer must be a layer of hub, 0 to 24, got 30",
+        ),
+        (
+            {"encoder": hub_encoder("a/b", Tower(model=HubEncoder(repository="a/siglip2-base-patch16-224"), grid=15))},
+            "a tower's grid must be at most its 14 × 14 patches, got 15; lower it",
         ),
         (
             {"cells": (BASELINE, Cell(name="qqp", learned_from=lab.QQP))},
@@ -382,6 +404,13 @@ def test_a_retrieval_target_is_scored_from_a_stated_layer_and_never_trained_on()
     path = path_of(sweep, ALONE, {"share.lab_nli": 1.0}, phase=Phase.CONFIRMATION, seed=1)
     assert [stage.kind for stage in path] == [StageKind.PRETRAIN, StageKind.TRAIN, StageKind.EVALUATE]
     assert path[-1].work.layer == 2 and path[-1].parent == path[-2].digest
+
+
+def test_layers_modules_and_patches_at_their_ends_are_taken():
+    settings = replace(SETTINGS, lora=LoRA(layers=(0, 2), target_modules=("query", "key", "value", "dense")))
+    small_sweep(target_settings=settings, retrieval_layer=3)
+    tower = Tower(model=HubEncoder(repository="a/siglip2-base-patch16-224"), grid=14)
+    small_sweep(encoder=hub_encoder("FacebookAI/xlm-roberta-large", tower), retrieval_layer=24)
 
 
 @pytest.mark.parametrize("layer", [-1, 4, True, 1.5])
