@@ -159,7 +159,7 @@ def write_xvnli(mirror: Path) -> None:
             Image.fromarray(pixels).save(buffer, format="JPEG")
             (images / f"{name}.jpg").write_bytes(buffer.getvalue())
         for language in XVNLI_LANGUAGES if split == "test" else ("en",):
-            path = mirror / "iglue/XVNLI/annotations" / language / f"{split}.jsonl"
+            path = mirror / "e-bug/iglue/datasets/XVNLI/annotations" / language / f"{split}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = [
                 {
