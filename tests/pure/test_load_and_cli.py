@@ -241,7 +241,7 @@ def test_tasks_says_where_xvnli_is_looked_for_and_how_to_get_it(capsys, monkeypa
     told = capsys.readouterr().out
     notes = tmp_path / "e-bug/iglue/datasets/XVNLI/annotations"
     assert (
-        f"split 'test' in 'en', 'ar', 'es', 'fr', 'ru' must exist, got none at '{notes}/{{language}}/test.jsonl'"
+        f"'dev' in en ({notes}/{{language}}/dev.jsonl), 'test' in en ar es fr ru ({notes}/{{language}}/test.jsonl) must"
         in told
     )
     assert told.count("git clone https://github.com/e-bug/iglue DIR/e-bug/iglue;") == 1 and "train.jsonl.zip" in told

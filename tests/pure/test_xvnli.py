@@ -116,7 +116,9 @@ def test_a_missing_image_a_missing_language_and_a_renamed_column_are_told(made, 
     (fault,) = [fault for fault in inspect(made) if "columns" in fault]
     assert "must have the columns gold_label, sentence2, pairID, Flikr30kID" in fault and "sentence_2" in fault
     more = replace(made, splits=(*made.splits[:2], replace(made.splits[2], languages=("en", "ru"))))
-    with pytest.raises(Invalid, match="files of split 'test' in 'ru' must exist"):
+    with pytest.raises(
+        Invalid, match=r"files of 'test' in ru \(.*/\{language\}/test.jsonl\) must exist, got none; git clone"
+    ):
         resolve(more)
 
 
@@ -331,7 +333,9 @@ def test_faults_of_the_files_of_snli_ve_are_told(snli_ve, tmp_path):
     )
     assert "splits 'train' and 'dev' must share no id, got 1 in both (2.jpg#0r4)" in faults
     place.unlink()
-    with pytest.raises(Invalid, match="files of split 'train' in 'en' must exist"):
+    with pytest.raises(
+        Invalid, match=r"files of 'train' in en \(.*snli_ve_train.jsonl\) must exist, got none; they are made as"
+    ):
         resolve(snli_ve)
 
 

@@ -91,11 +91,11 @@ def missing_visual(task: Task) -> list[str]:
     ways: dict[str, list[str]] = {}
     for split in splits:
         files = source.files(split.name)
-        absent = [repr(language) for language, paths in visual_paths(files, split.languages).items() if not paths]
+        absent = [language for language, paths in visual_paths(files, split.languages).items() if not paths]
         if absent:
-            told = f"the files of split {split.name!r} in {', '.join(absent)} must exist, got none at {files.path!r}"
+            told = f"{split.name!r} in {' '.join(absent)} ({files.path})"
             ways.setdefault(files.format.way, []).append(told)
-    missing = [f"{', '.join(told)}; {way}" for way, told in ways.items()]
+    missing = [f"the files of {', '.join(told)} must exist, got none; {way}" for way, told in ways.items()]
     folders = dict.fromkeys(source.files(split.name).images for split in splits)
     missing += [
         f"the images must lie in a folder, got {folder!r}, which is none; Flickr30k's owners give its JPEG files to "
