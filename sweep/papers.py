@@ -151,7 +151,8 @@ def source_language() -> Sweep:
     """XNLI learned from English or from one of the languages that MNLI was machine-translated into (arXiv 2106.16171).
 
     As many examples and steps from each source, mBERT as in the paper, three seeds, nothing searched. Every source is
-    scored on English development data; the test says which transfers best to which language.
+    scored on English development data, MNLI's matched set and not XNLI's own; the test says which transfers best to
+    which language.
 
     Command: `sweep run source_language --data DIR`. Cost: 45 trainings, 2.76 million steps, by the plan's rough
     estimate 9.7 hours of one A100; nobody here has run it. Expected: the paper's abstract finds German and Russian
