@@ -1,0 +1,123 @@
+"""Twins of the lab are learned: some of every kind of head, with as few steps as do; `bench_twins` has all eighteen.
+
+Tags, what a word is and retrieval need no more than the planted word vectors. To find a word in another text is what
+pre-training teaches: questions, endings and paraphrases are learned from an encoder that has had a little of it. Text
+inference, its harder form and paraphrases in all languages take the demo's whole preparation and are not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from search_spaces import Space, transfer_grid
+from sweep import Search, Sweep, presets
+from sweep.definition import Preparation
+from sweep.paths import Path, path_of
+from sweep.points import default_values
+from sweep.records import Phase
+from tests.benchmarks.bench_twins import MARGIN, PRETRAINED, mean
+from tests.benchmarks.bench_twins import SETTINGS as DEMO
+from tests.benchmarks.chance import chance
+from trainables.catalogue import lab, lab_twins
+from trainables.catalogue.task import Kind, Task
+from trainables.gangs import Gangs
+from trainables.settings import Precision
+from trainables.stages import StageKind
+from trainables.training.loop import run_stage
+
+#: Steps of reading two English sentences about one scene.
+PRETRAINING_STEPS = 450
+
+#: Steps of 32 examples for each twin here.
+STEPS = {
+    lab_twins.CCG: 60,
+    lab_twins.COMMONSENSE_QA: 100,
+    lab_twins.POS: 100,
+    lab_twins.NER: 100,
+    lab_twins.BUCC: 0,
+    lab_twins.TATOEBA: 0,
+}
+PREPARED = {lab.SQUAD: 100, lab.QQP: 150}
+
+SEED = 1
+
+#: Rows of each language of a test; fifty have a standard error of 0.07, and the mean is over fourteen languages.
+ROWS = 50
+
+
+def few(task: Task) -> Task:
+    """The task with fewer test rows, which is all that is scored of a target."""
+    return replace(task, splits=tuple(replace(one, rows=ROWS) if one.name == "test" else one for one in task.splits))
+
+
+def path_to(task: Task, steps: int, *, prepared: bool, seed: int = SEED) -> Path:
+    """The pre-training, if any, and the twin: alone and judged by its development split, or learned and tested."""
+    is_target = task in lab_twins.TARGETS
+    demo = presets.lab()
+    read = replace(
+        demo.pretrain.settings,
+        maximum_steps=PRETRAINING_STEPS,
+        warmup_steps=PRETRAINING_STEPS // 10,
+        precision=Precision.FLOAT32,
+    )
+    settings = replace(
+        DEMO,
+        learning_rate=2e-3,
+        batch_size=32,
+        maximum_steps=max(steps, 1),
+        warmup_steps=steps // 10,
+        evaluation_interval_steps=max(steps, 1),
+        precision=Precision.FLOAT32,
+    )
+    sweep = Sweep(
+        name="learned",
+        target=few(task) if is_target else demo.target,
+        encoder=demo.encoder,
+        cells=transfer_grid([] if is_target else [task], image_only=False, hypothesis_only=False),
+        pretrain=Preparation(task=lab.PARALLEL, settings=read) if prepared else None,
+        intermediate_settings=settings,
+        target_settings=settings,
+        space=Space(),
+        search=Search(trials=0),
+        confirmation_seeds=(seed,),
+        checkpoints=1,
+        gangs=Gangs(threads=2),
+    )
+    cell = sweep.cells[-1]
+    path = path_of(sweep, cell, default_values(sweep, cell), phase=Phase.CONFIRMATION, seed=seed)
+    if is_target:
+        return path
+    return path[: 1 + next(place for place, stage in enumerate(path) if stage.kind is StageKind.TRAIN)]
+
+
+def reached(task: Task, path: Path, folder) -> float:
+    """The first score of the last stage, over the languages that words are planted for; stages of `folder` are kept."""
+    outcome = None
+    for stage in path:
+        output = folder / stage.digest
+        if not output.is_dir():
+            parent = folder / stage.parent if stage.parent else None
+            outcome = run_stage(stage, parent=parent, output=output, cache=folder / "cache")
+    assert outcome is not None
+    scores = outcome.scores or outcome.history[-1].scores
+    return mean({one.language: one.value for one in scores if one.metric == task.score_names[0]}, PRETRAINED)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("twins")
+
+
+@pytest.mark.parametrize("task", [*STEPS, *PREPARED], ids=lambda task: task.name)
+def test_a_twin_of_each_kind_of_head_is_learned_above_chance(task, folder):
+    prepared = task in PREPARED
+    path = path_to(task, (PREPARED if prepared else STEPS)[task], prepared=prepared)
+    assert reached(task, path, folder) > chance(task) + MARGIN
+
+
+def test_every_kind_of_head_has_a_twin_here():
+    kinds = {task.kind for task in (*lab_twins.INTERMEDIATE, *lab_twins.TARGETS)}
+    assert {task.kind for task in (*STEPS, *PREPARED)} == kinds
+    assert kinds == {Kind.PAIR, Kind.CHOICE, Kind.SPAN, Kind.TAGGING, Kind.RETRIEVAL}
