@@ -277,6 +277,16 @@ def test_the_hubs_parquet_files_are_read_and_each_image_is_kept_once(tmp_path):
     assert test["hypothesis"].to_pylist() == [f"ar {n}" for n in range(4)]
 
 
+def test_an_item_of_the_hubs_files_has_one_label_in_every_language(tmp_path):
+    task = hub(tmp_path)
+    place = tmp_path / "xvnli" / "data" / "ar-00000-of-00001.parquet"
+    table = pq.read_table(place)
+    labels = pa.array(["entailment", "neutral", "-", "contradiction"])
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", labels), place)
+    (fault,) = inspect(task)
+    assert "must have the same label in every language, got 2 of 4 in 'ar' that differ from 'en' (p0, p1)" in fault
+
+
 def snli_ve_row(number: int, label: str, image: int) -> dict:
     """A line of SNLI-VE's own files: SNLI's fields, sorted, and the image's name. No row lacks its gold label there."""
     row = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -276,14 +277,17 @@ def inspect_visual(task: Task) -> list[str]:
         if any(found):
             faults += [fault for each in found for fault in each]
             continue
-        if files.format.has_images:
+        if files.format.has_images and len(split.languages) == 1:
             continue  # rows of 5 GB are looked at when they are read
+        looked_at = replace(task, source=replace(source, text_proxy=True)) if files.format.has_images else task
         try:
-            table = read_visual(task, split, split.languages, None)
+            table = read_visual(looked_at, split, split.languages, None)
         except Invalid as error:
             faults += error.faults
             continue
         faults += _row_faults(table, split)
+        if files.format.has_images:
+            continue
         ids[split.name] = set(table["id"].to_pylist())
         faults += _missing_images(table, split)
     names = list(ids)
