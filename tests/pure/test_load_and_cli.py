@@ -21,6 +21,7 @@ from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue.registry import TASKS, gather, task
 from trainables.catalogue.xtreme_m import XVNLI_LANGUAGES
+from trainables.data import places
 from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
@@ -233,6 +234,22 @@ def test_tasks_says_of_one_task_what_it_must_look_like_and_how_to_get_it(capsys,
     assert "nyu-mll/glue at bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c" in told
     assert "hf download nyu-mll/glue --repo-type dataset --revision" in told
     assert main(["tasks", "mnil"]) == 2 and "did you mean 'mnli'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns"),
+    [
+        ("mnli", "--include 'mnli/*'"),
+        ("hellaswag", "--include 'data/*'"),
+        ("xnli", "--include '*/test*'"),  # its own training sets, in fifteen languages, are not read
+        ("pawsx", "--include 'en/*' --include '*/test*'"),
+        ("udpos", "--include 'udpos.English/*' --include 'udpos.*/test*'"),
+        ("bucc2018", ""),
+        ("xquad", "--include 'XQuAD.*/validation*'"),
+    ],
+)
+def test_the_way_to_a_task_fetches_the_files_that_are_read_and_few_others(name, patterns):
+    assert " ".join(re.findall("--include '.*?'", places.way(task(name)))) == patterns
 
 
 def test_tasks_says_where_xvnli_is_looked_for_and_how_to_get_it(capsys, monkeypatch, tmp_path):
