@@ -191,6 +191,12 @@ def test_raw_files_are_translated_in_the_layout_of_their_publisher():
     assert "DIR/translated/sw/LDC2005T13" in places.way(translated(CCG, "sw"))
 
 
+def test_a_language_that_is_no_code_is_refused():
+    for language in (None, "", 3):
+        with pytest.raises(Invalid, match=rf"must state languages by codes such as 'de', got {language!r}"):
+            translated(QQP, language)
+
+
 @pytest.mark.parametrize("wrong", [(lab.NLI, "en"), (translated(lab.NLI, "de"), "fr")])
 def test_what_is_not_english_is_not_translated(wrong):
     with pytest.raises(Invalid, match="its training split must be English"):
