@@ -162,6 +162,13 @@ def _strange_languages(tables: dict[str, pa.Table]) -> Iterator[str]:
             yield f"split {split!r}: language {code!r} is in no family, script or other group of languages here{near}"
 
 
+def _without_words(tables: dict[str, pa.Table]) -> Iterator[str]:
+    for split, table in tables.items():
+        empty = [row["id"] for row in table.select(["id", "hypothesis"]).to_pylist() if not row["hypothesis"].strip()]
+        if empty:
+            yield f"split {split!r}: {len(empty)} hypotheses have no words ({_some(empty)})"
+
+
 def _broken_images(split: str, table: pa.Table) -> Iterator[str]:
     broken: dict[bytes, str] = {}
     seen: set[bytes] = set()

@@ -138,6 +138,11 @@ def test_rows_that_are_read_in_no_split_and_strange_languages_are_warned_of(fold
     assert "split 'test': language 'xx' is in no family, script or other group of languages here" in warnings
 
 
+def test_hypotheses_without_words_are_warned_of(folder):
+    write(folder, "dev", first=100, hypothesis=["", " \t", *(f"claim {n}" for n in range(10))])
+    assert "split 'dev': 2 hypotheses have no words (dev100, dev101)" in check(folder).warnings
+
+
 def test_an_item_with_another_label_or_image_in_one_language_is_a_fault(folder):
     labels = [n % 3 for n in range(200, 212)]
     write(folder, "test", first=200, languages=("en", "de", "fr"), label=[*labels, *[0] * 12, *labels])
