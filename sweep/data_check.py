@@ -100,12 +100,8 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
             continue  # its faults are among those of `inspect`
     for name, table in tables.items():
         faults += [*_nameless_languages(name, table), *_broken_images(name, table)]
-    warnings = [
-        *other_languages(task),
-        *_strange_languages(tables),
-        *_duplicates(tables),
-        *_pairs_in_two_splits(tables),
-    ]
+    warnings = [*other_languages(task), *_strange_languages(tables), *_without_words(tables)]
+    warnings += [*_duplicates(tables), *_pairs_in_two_splits(tables)]
     parts = tuple(_parts(tables, task))
     warnings += _telling(parts)
     return DataCheck(

@@ -16,7 +16,7 @@ from trainables.settings import Settings
 MODULES = {
     **dict.fromkeys(("bert", "roberta", "camembert", "xlm-roberta", "xlm-roberta-xl"), "query key value dense"),
     "distilbert": "q_lin k_lin v_lin out_lin lin1 lin2",
-    "deberta-v2": "query_proj key_proj value_proj dense",
+    "deberta-v2": "query_proj key_proj value_proj pos_query_proj pos_key_proj dense",
     "modernbert": "Wqkv Wo Wi",
     "eurobert": "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj",
 }

@@ -139,7 +139,7 @@ def test_rows_that_are_read_in_no_split_and_strange_languages_are_warned_of(fold
 
 
 def test_hypotheses_without_words_are_warned_of(folder):
-    write(folder, "dev", first=100, hypothesis=["", " \t", *(f"claim {n}" for n in range(10))])
+    write(folder, "dev", first=100, hypothesis=["", " \t", *(f"word {n}" for n in range(10))])
     assert "split 'dev': 2 hypotheses have no words (dev100, dev101)" in check(folder).warnings
 
 

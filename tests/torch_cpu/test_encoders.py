@@ -86,8 +86,7 @@ def test_an_encoder_of_each_family_is_aligned_trained_and_scored(family, tmp_pat
 
 @pytest.mark.parametrize("kind", [*(kind for kind, _ in FAMILIES.values()), DistilBertConfig])
 def test_the_modules_that_adapters_can_be_put_beside_are_those_of_the_libraries_own_model(kind):
-    sizes = {name: value for name, value in _SIZES.items() if not name.endswith("token_id")}
-    trunk = MODEL_MAPPING[kind](kind(vocab_size=99, **sizes, **dict(FAMILIES.values()).get(kind, {})))
+    trunk = MODEL_MAPPING[kind](kind(vocab_size=99, **_SIZES, **dict(FAMILIES.values()).get(kind, {})))
     found = [
         name
         for name, module in trunk.named_modules()
