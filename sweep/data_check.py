@@ -273,6 +273,7 @@ def _told_by_others(judged: list[dict], learned: list[dict]) -> list[bool]:
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
+    from threadpoolctl import threadpool_limits
 
     every = [*judged, *learned]
     labels = np.array([row["label"] for row in every])
@@ -288,7 +289,8 @@ def _told_by_others(judged: list[dict], learned: list[dict]) -> list[bool]:
         known = np.concatenate([others, beside])
         if len(set(labels[known])) < 2:
             return []
-        judge = LogisticRegression(max_iter=1000).fit(pieces[known], labels[known])
+        with threadpool_limits(1):  # on so few numbers the threads of OpenBLAS cost more than they do
+            judge = LogisticRegression(max_iter=1000).fit(pieces[known], labels[known])
         right[asked] = judge.predict(pieces[asked]) == labels[asked]
     return right.tolist()
 
