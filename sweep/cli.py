@@ -199,6 +199,8 @@ def _again(options: argparse.Namespace) -> str:
 def _each(suite: Suite, options: argparse.Namespace) -> int:
     """One command for every sweep of a suite in turn; the worst of their exit codes."""
     worst = 0
+    if options.act is _run:
+        _tell_unusable(suite, options.storage)
     for sweep in suite.sweeps:
         print(f"== {sweep.name}", file=sys.stderr)
         member = argparse.Namespace(**{**vars(options), "sweep": sweep.name})
@@ -215,6 +217,18 @@ def _each(suite: Suite, options: argparse.Namespace) -> int:
     if options.act is _table and not (options.where or options.group_by or options.address):
         _print_across(suite, options)
     return worst
+
+
+def _tell_unusable(suite: Suite, storage: str) -> None:
+    """Say before the first gang which sweeps have data that cannot be used: their turn may come days later."""
+    from sweep.resolve import looked_up, with_rows_read
+    from trainables.store import cache_folder
+
+    for sweep in suite.sweeps:
+        try:
+            with_rows_read(looked_up(sweep, fetch=False), cache_folder(storage))
+        except (Invalid, OSError) as error:
+            print(f"sweep: {sweep.name} cannot run as it is: {error}", file=sys.stderr)
 
 
 def _print_across(suite: Suite, options: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from sweep.meter import Meter
 from sweep.patience import Careless, PatientLedger
 from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
-from sweep.resolve import looked_up
+from sweep.resolve import looked_up, with_rows_read
 from sweep.results import Results
 from sweep.roll_call import call_roll, posed
 from sweep.stop_request import StopRequest
@@ -35,7 +35,7 @@ from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
 from trainables.machine import graphics_processors, processors
 from trainables.scores import event_from_json
-from trainables.store import Store, cache_of
+from trainables.store import Store, cache_folder
 from trainables.whole_files import put_whole
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def run(
     `sweep stop` on the same storage does as the first.
 
     Raises:
-        Invalid: before anything starts, if the definition, its data, the storage or the machine cannot do, or if
-            another process runs this sweep.
+        Invalid: before anything starts, if the definition, the rows of its data, the storage or the machine cannot do,
+            or if another process runs this sweep.
         Interrupted: if it was stopped, or if trial processes or gangs could not be kept alive.
     """
     if mirrors:
@@ -113,6 +113,7 @@ def run(
     store = Store(place)
     store.check_writable()
     _refuse_unwritable(found, store)
+    found = with_rows_read(found, cache_folder(place))
     with held(store.filesystem, store.root, sweep.name) as hold:
         return _run(found, store, place, console, mirrors, hold, retry_failed=retry_failed, renew=renew)
 
@@ -311,7 +312,7 @@ def _conduct(
             if cleared.pieces:
                 display.say(f"deleted what killed runs had left: {spoken(cleared.size_bytes)}")
             name = f"{sweep.name}-{uuid.uuid4().hex[:8]}"
-            cache = Path(storage) / "cache" if "://" not in storage else cache_of(storage)
+            cache = cache_folder(storage)
             dispatcher = start_dispatcher(
                 sweep.gangs,
                 store=storage,

@@ -1,9 +1,14 @@
-"""The last look at a definition before it is planned or run: the files behind it, as they are now."""
+"""The last look at a definition before it is planned or run: the files behind it, as they are now.
+
+A plan looks at columns, the names of labels and first lines of published files. A run reads every row of them too,
+before the first gang: what is wrong in a test set is not found after the training.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from sweep.absence import Found, find, tasks_of
 from sweep.definition import Sweep
@@ -31,17 +36,52 @@ def looked_up(sweep: Sweep, *, fetch: bool) -> Found:
     """
     found = find(sweep, fetch=fetch)
     refuse(f"the data of sweep {sweep.name!r}", _row_faults(found))
-    return replace(found, remarks=_remarks(found))
+    return replace(found, remarks=_remarks(found, {name: _left_out(task) for name, task in _published(found).items()}))
 
 
-def _remarks(found: Found) -> dict[str, str]:
+def with_rows_read(found: Found, cache: Path | None) -> Found:
+    """What was looked up, with every row of the published data read once; the tables are kept under `cache`.
+
+    Raises:
+        Invalid: naming every fault of the rows, where a task cannot be used in any language of a split.
+    """
+    published = _published(found)
+    if not published:
+        return found
+    from tqdm import tqdm
+
+    from trainables.data.looking import look
+
+    named = tqdm(published.items(), "reading published rows", unit="task", delay=2.0, leave=False)
+    seen = {name: look(task, cache) for name, task in named}
+    refuse(f"the data of sweep {found.sweep.name!r}", (fault for one in seen.values() for fault in one.faults))
+    return replace(found, remarks=_remarks(found, {name: one.remarks for name, one in seen.items()}))
+
+
+def _published(found: Found) -> dict[str, Task]:
+    """By name, the published tasks that are here."""
+    tasks = {task.name: task for task in tasks_of(found.sweep) if task.name not in found.absent}
+    return {name: task for name, task in tasks.items() if isinstance(task.source, PublishedSource)}
+
+
+def _left_out(task: Task) -> tuple[str, ...]:
+    from trainables.data.looking import without_languages
+    from trainables.data.published import inspect_published
+
+    _, without = inspect_published(task)
+    return tuple(text for split, wrong in without.items() for text in without_languages(split, wrong))
+
+
+def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
+    """Task → what its counts and what was `seen` of its files have to tell."""
     published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
     if not published:
         return dict(found.remarks)
     from trainables.data.counted import remarks
 
-    told = {name: "; ".join(remarks(task)) for name, task in published.items()}
-    return {**found.remarks, **{name: text for name, text in told.items() if text}}
+    told = {name: "; ".join((*remarks(task), *seen.get(name, ()))) for name, task in published.items()}
+    own = {name: text for name, text in found.remarks.items() if name not in published}
+    return {**own, **{name: text for name, text in told.items() if text}}
 
 
 def _row_faults(found: Found) -> list[str]:
@@ -56,7 +96,8 @@ def _row_faults(found: Found) -> list[str]:
         if isinstance(task.source, PublishedSource) and task.source.folders:
             from trainables.data.published import inspect_published
 
-            faults += inspect_published(task)
+            unusable, _ = inspect_published(task)
+            faults += unusable
     return faults
 
 

@@ -9,7 +9,6 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.transfer_grid import CellRole
@@ -190,9 +189,9 @@ def _rows(results: Results, target: Task, items: Sequence[str]) -> dict[tuple[st
     import pyarrow.compute as pc
 
     from trainables.data.reading import read
-    from trainables.store import cache_of
+    from trainables.store import cache_folder
 
-    cache = Path(results.storage) / "cache" if "://" not in results.storage else cache_of(results.storage)
+    cache = cache_folder(results.storage)
     table: pa.Table = read(target, "test", None, cache)
     few = table.filter(pc.is_in(table["id"], pa.array(items, table["id"].type))).to_pylist()
     return {(row["language"], row["id"]): row for row in sorted(few, key=lambda row: items.index(row["id"]))}

@@ -357,6 +357,11 @@ class Store:
         return place
 
 
+def cache_folder(storage: str) -> Path:
+    """Where this machine keeps what it reads for a storage: in it, where that is a folder."""
+    return Path(storage) / "cache" if "://" not in storage else cache_of(storage)
+
+
 def cache_of(uri: str) -> Path:
     """The folder of each machine that keeps what was downloaded from a root, for the next sweep too."""
     return Path(tempfile.gettempdir()) / f"transfer-sweep-{hashlib.sha256(uri.encode()).hexdigest()[:12]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 
 import pyarrow as pa
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search_spaces import Cell
-from sweep import record_definition
+from sweep import cli, record_definition
 from sweep.absence import find
 from sweep.cli import main
 from sweep.definition import Search, Sweep
@@ -19,13 +20,14 @@ from sweep.outcomes import Answers
 from sweep.per_language import per_language
 from sweep.plan import plan
 from sweep.plan_text import absent_text, remarks_text
-from sweep.resolve import looked_up, resolved
+from sweep.resolve import looked_up, resolved, with_rows_read
 from sweep.standing import Standing
+from sweep.suite import Suite
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
-from trainables.catalogue.intermediate import MNLI, QQP
+from trainables.catalogue.intermediate import CCG, MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import PAWSX, TATOEBA, XNLI
@@ -44,6 +46,7 @@ def mirror(tmp_path, monkeypatch):
     """A mirror folder and a hub cache with nothing in them."""
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr(places, "_snapshot", lambda *_: None)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("trainables.data.hub._copy", lambda *_: None)
     return tmp_path / "mirror"
 
@@ -110,6 +113,77 @@ def test_missing_test_languages_are_named_in_plan_and_tables(mirror, capsys):
     assert main(["tasks", "xnli"]) == 0
     said = capsys.readouterr().out
     assert "test in ar bg el en es fr hi ru sw th tr ur vi zh" in said and "in part" in said
+
+
+def on_xnli(mirror, **labels: tuple[int, ...]) -> Sweep:
+    """A sweep with XNLI as its target, MNLI to learn it from, and test files in some languages."""
+    for split in ("train", "validation_matched"):
+        files.nli(mirror / f"nyu-mll/glue/mnli/{split}-00000-of-00001.parquet")
+    for language, numbers in labels.items():
+        files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet", labels=numbers)
+    return small_sweep(target=XNLI, cells=(BASELINE,), pretrain=None, align_images=None)
+
+
+def test_a_test_language_that_cannot_be_used_is_told_before_the_first_gang_and_the_others_stay(mirror, tmp_path):
+    found = looked_up(on_xnli(mirror, de=(0, 1), sw=(3, 0)), fetch=False)
+    assert "cannot be used" not in found.remarks["xnli"]  # a plan reads no rows
+    read = with_rows_read(found, tmp_path / "cache")
+    told = "no test rows in 'sw', whose files cannot be used: facebook/xnli sw test"
+    assert told in read.remarks["xnli"] and "got '3' in 1 rows (first row 0)" in read.remarks["xnli"]
+    assert told in read.cell_remarks["none"] and read.absent == {} == read.absent_cells
+    assert read.sweep == found.sweep  # nor does anything else have another digest for it
+
+
+def test_a_language_with_other_columns_is_told_when_planned_and_the_others_stay(mirror):
+    sweep = on_xnli(mirror, de=(0, 1))
+    columns = {"premiss": (["a"], pa.string()), "hypothesis": (["b"], pa.string()), "label": ([0], pa.int64())}
+    files.parquet(mirror / "facebook/xnli/sw/test-00000-of-00001.parquet", columns)
+    told = looked_up(sweep, fetch=False).remarks["xnli"]
+    assert "no test rows in 'sw', whose files cannot be used" in told and "must have a column 'premise'" in told
+    files.parquet(mirror / "facebook/xnli/de/test-00000-of-00001.parquet", columns)
+    with pytest.raises(Invalid, match="must have a column 'premise'"):
+        looked_up(sweep, fetch=False)
+
+
+def test_training_rows_that_cannot_be_used_refuse_the_sweep_before_the_first_gang(mirror, tmp_path):
+    sweep = on_xnli(mirror, de=(0, 1))
+    for split, label in (("train", 7), ("validation_matched", 8)):
+        files.nli(mirror / f"nyu-mll/glue/mnli/{split}-00000-of-00001.parquet", labels=(0, label))
+    found = looked_up(sweep, fetch=False)
+    with pytest.raises(Invalid) as refused:
+        with_rows_read(found, tmp_path / "cache")
+    assert [fault.split(" (train-")[0].split(" (vali")[0] for fault in refused.value.faults] == [
+        "nyu-mll/glue mnli train",
+        "nyu-mll/glue mnli validation_matched",
+    ]
+    assert with_rows_read(find(small_sweep(), fetch=False), None).remarks == {}
+
+
+def test_a_suite_says_before_its_first_sweep_which_others_cannot_run(mirror, tmp_path, monkeypatch, capsys):
+    second = replace(on_xnli(mirror, sw=(3,)), name="two-second")
+    suite = Suite(name="two", sweeps=(small_sweep(name="two-first"), second))
+    begun = []
+
+    def act(options):
+        begun.append((options.sweep, capsys.readouterr().err))
+        return 0
+
+    monkeypatch.setattr(cli, "_run", act)
+    assert cli._each(suite, Namespace(act=act, sweep="two", storage=str(tmp_path))) == 0
+    assert [name for name, _ in begun] == ["two-first", "two-second"]
+    assert "sweep: two-second cannot run as it is: the data of sweep 'two-second' cannot be used" in begun[0][1]
+    assert "got '3' in 1 rows" in begun[0][1] and "two-first cannot" not in begun[0][1]
+
+
+def test_a_treebank_that_cannot_be_read_is_absent_with_its_reason_and_the_plan_goes_on(mirror, capsys):
+    for section in range(22):
+        folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
+        folder.mkdir(parents=True)
+        (folder / "wsj.auto").write_bytes(b"ID=x\n(<L NP N N B\xe9b NP>)\n")
+    found = looked_up(small_sweep(cells=(BASELINE, ALONE, Cell(name="ccg", intermediates=(CCG,)))), fetch=False)
+    assert "must be text in UTF-8, got the byte 0xe9 in line 2" in found.absent["ccg"]
+    assert set(found.absent_cells) == {"ccg"}
+    assert main(["tasks", "ccg"]) == 0 and "here" in capsys.readouterr().out
 
 
 def test_an_encoder_of_the_hub_is_looked_for_on_this_machine_alone_when_planning():

@@ -27,6 +27,7 @@ from trainables.catalogue.intermediate import (
 )
 from trainables.catalogue.registry import TASKS
 from trainables.catalogue.task import Kind, PublishedSource, Task
+from trainables.catalogue.translated import RELEASED, translated
 from trainables.catalogue.xtreme import (
     BUCC,
     MLQA,
@@ -44,7 +45,8 @@ from trainables.catalogue.xtreme import (
 from trainables.data import places
 from trainables.data.counted import remarks, usable_rows
 from trainables.data.fingerprint import resolve
-from trainables.data.published import PUBLISHED, inspect_published
+from trainables.data.looking import look
+from trainables.data.published import PUBLISHED, inspect_published, left_out
 from trainables.data.reading import read
 from trainables.faults import Invalid
 
@@ -271,7 +273,8 @@ class TestBadInput:
         assert "must have a column 'premise'" in told
         assert "expected premise (strings), hypothesis (strings), label (integers)" in told
         assert "found sentence1 (string), hypothesis (string), label (int64)" in told
-        assert inspect_published(resolve(MNLI)) and "'premise'" in inspect_published(resolve(MNLI))[0]
+        (fault,), _ = inspect_published(resolve(MNLI))
+        assert "'premise'" in fault
 
     def test_a_column_of_another_type(self, mirror):
         columns = {"premise": ([1], pa.int64()), "hypothesis": (["b"], pa.string()), "label": ([0], pa.int64())}
@@ -326,7 +329,7 @@ class TestBadInput:
 
     def test_a_tag_outside_the_set(self, mirror):
         where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"
-        files.tagged(where, "ner_tags", [[0, 9]], ())
+        files.tagged(where, "ner_tags", [[0, 9]], PANX_TAGS)
         assert "tags must be of O, B-PER" in refusal(NER, "test", "de") and "got 9" in refusal(NER, "test", "de")
 
     def test_choices_that_are_too_few(self, mirror):
@@ -408,12 +411,12 @@ class TestBadInput:
     def test_a_file_of_several_that_is_missing(self, mirror):
         for number in (0, 2):
             files.nli(mirror / f"nyu-mll/glue/mnli/train-{number:05d}-of-00003.parquet")
-        (fault,) = inspect_published(resolve(MNLI))
+        (fault,), _ = inspect_published(resolve(MNLI))
         assert fault.startswith("nyu-mll/glue mnli train must be here in all of its 3 files, got train-00000-of-00003")
         files.nli(mirror / "nyu-mll/glue/mnli/train-00001-of-00003.parquet")
-        assert inspect_published(resolve(MNLI)) == []
+        assert inspect_published(resolve(MNLI)) == ([], {})
         files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet")
-        assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0]
+        assert "all of its 1 or 3 files" in inspect_published(resolve(MNLI))[0][0]
 
     @pytest.mark.parametrize(
         ("content", "told"),
@@ -458,6 +461,269 @@ class TestBadInput:
         files.nli(glue(mirror, "mnli", "train"), labels=(1, 1, 1))
         with pytest.raises(Invalid, match="must be those that were planned"):
             read(planned, "train", None, None)
+
+
+def xnli(mirror: Path, **labels: tuple[int, ...]) -> None:
+    for language, numbers in labels.items():
+        files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet", labels=numbers)
+
+
+class TestALanguageThatCannotBeUsed:
+    """It is left out with its reason, and the others stay."""
+
+    def test_a_label_outside_the_set_in_one_language_takes_no_other_with_it(self, mirror):
+        xnli(mirror, de=(0, 1), sw=(0, 3), ur=(2,))
+        table = read(resolve(XNLI), "test", None, None)
+        assert pc.unique(table["language"]).to_pylist() == ["de", "ur"]
+        assert list(left_out(table)) == ["sw"]
+        assert "column 'label' must hold one of 0, 1, 2, contradiction" in left_out(table)["sw"][0]
+        assert "got '3' in 1 rows (first row 1)" in left_out(table)["sw"][0]
+
+    def test_a_language_without_rows_takes_no_other_with_it(self, mirror):
+        where = mirror / "google-research-datasets/tydiqa/secondary_task/validation-00000-of-00001.parquet"
+        files.questions(where, [files.question("swahili--1-0"), files.question("english--2-1")])
+        table = read(resolve(TYDIQA), "test", None, None)
+        assert pc.unique(table["language"]).to_pylist() == ["en", "sw"]
+        assert len(left_out(table)) == 7 and "must have rows in 'fi', got none" in left_out(table)["fi"][0]
+
+    def test_where_none_can_be_used_the_task_is_refused_with_the_faults_of_all(self, mirror):
+        xnli(mirror, de=(3,), sw=(4,))
+        told = refusal(XNLI, "test")
+        assert "got '3'" in told and "got '4'" in told
+        assert "cannot be used" in told and "got '3'" in look(resolve(XNLI), None).faults[0]
+
+    def test_a_part_that_cannot_be_used_takes_the_parts_of_its_language_with_it(self, mirror):
+        for number, label in enumerate((0, 0, 7)):
+            files.nli(mirror / f"facebook/anli/plain_text/dev_r{number + 1}-00000-of-00001.parquet", labels=(label,))
+        assert "got '7' in 1 rows" in refusal(ANLI_PLUS, "dev")
+
+    def test_what_was_left_out_is_known_of_kept_rows_too(self, mirror, tmp_path):
+        xnli(mirror, de=(0,), sw=(3,))
+        for _ in range(2):
+            assert list(left_out(read(resolve(XNLI), "test", None, tmp_path / "kept"))) == ["sw"]
+
+    def test_a_missing_file_of_several_leaves_its_language_out(self, mirror):
+        xnli(mirror, de=(0,))
+        files.nli(mirror / "facebook/xnli/sw/test-00000-of-00002.parquet")
+        assert "all of its 2 files" in left_out(read(resolve(XNLI), "test", None, None))["sw"][0]
+        faults, without = inspect_published(resolve(XNLI))
+        assert faults == [] and "all of its 2 files" in without["test"]["sw"][0]
+
+    def test_a_look_at_all_rows_tells_faults_languages_and_empty_texts(self, mirror, tmp_path):
+        files.nli(glue(mirror, "mnli", "train"), labels=(0, 7))
+        files.nli(glue(mirror, "mnli", "validation_matched"), labels=(8,))
+        assert ["got '7'" in fault or "got '8'" in fault for fault in look(resolve(MNLI), None).faults] == [True, True]
+        columns = {name: (["a", " "], pa.string()) for name in ("question1", "question2")}
+        columns |= {"label": ([1, 0], pa.int64()), "idx": ([5, 6], pa.int32())}
+        files.parquet(glue(mirror, "qqp", "train"), columns)
+        assert look(resolve(QQP), tmp_path).remarks == (
+            "1 of 2 texts in 'premise' of train are empty",
+            "1 of 2 texts in 'hypothesis' of train are empty",
+        )
+        assert len(list(tmp_path.glob("qqp-train-*.arrow"))) == 1  # and whoever trains on it finds it there
+        xnli(mirror, de=(0,), sw=(3,))
+        (told,) = look(resolve(XNLI), None).remarks
+        assert told.startswith(
+            "no test rows in 'sw', whose files cannot be used: facebook/xnli sw test (test-00000-of-"
+        )
+        assert look(MNLI, None) == look(resolve(CCG), None)  # nothing is here
+
+
+class TestNullsAndBytes:
+    """What lists lack is found as what columns lack is, and text that is no UTF-8 is told with file and line."""
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            {"text": ["red circle"], "answer_start": [None]},
+            {"text": [None], "answer_start": [2]},
+            {"text": None, "answer_start": None},
+            None,
+        ],
+    )
+    def test_an_answer_that_lacks_a_part(self, mirror, answers):
+        asked = [files.question("one"), {**files.question("two"), "answers": answers}]
+        files.questions(mirror / "rajpurkar/squad/plain_text/train-00000-of-00001.parquet", asked)
+        told = refusal(SQUAD_V1, "train")
+        assert "column 'answers' must have no empty value, got 1 rows with one (first row 1: " in told
+
+    def test_an_ending_a_choice_and_a_token_that_are_missing(self, mirror):
+        columns = {
+            "ctx": (["a"], pa.string()),
+            "endings": ([["w", "x", None, "z"]], pa.list_(pa.string())),
+            "label": (["1"], pa.string()),
+        }
+        files.parquet(mirror / "Rowan/hellaswag/data/train-00000-of-00001.parquet", columns)
+        assert "column 'endings' must have no empty value, got 1 rows" in refusal(HELLASWAG, "train")
+        columns = {
+            "id": (["x"], pa.string()),
+            "question": (["how many?"], pa.string()),
+            "choices": ([{"label": list("ABCDE"), "text": ["one", None, "three", "four", "five"]}], files.CHOICES),
+            "answerKey": (["A"], pa.string()),
+        }
+        files.parquet(mirror / "tau/commonsense_qa/data/train-00000-of-00001.parquet", columns)
+        assert "column 'choices' must have no empty value, got 1 rows" in refusal(COMMONSENSE_QA, "train")
+        where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"
+        files.tagged(where, "ner_tags", [[0, 1], [0, 0]], PANX_TAGS, tokens=[["a", "b"], ["c", None]])
+        assert "column 'tokens' must have no empty value, got 1 rows with one (first row 1" in refusal(
+            NER, "test", "de"
+        )
+
+    def test_bucc_in_another_encoding(self, mirror):
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, data in (("de", b"de-1\teins\nde-2\th\xe9\n"), ("en", b"en-1\tone\n"), ("gold", b"de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_bytes(data)
+        told = refusal(BUCC, "test", "de")
+        assert "de-en.training.de: it must be text in UTF-8, got the byte 0xe9 in line 2" in told
+
+    def test_a_treebank_in_another_encoding_or_without_derivations(self, mirror):
+        for section in range(22):
+            folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
+            folder.mkdir(parents=True)
+            (folder / "wsj.auto").write_text(files.AUTO)
+        (mirror / "LDC2005T13/data/AUTO/00/wsj.auto").write_text("hello\n")
+        assert "must have rows in 'en', got none" in refusal(CCG, "dev")
+        (mirror / "LDC2005T13/data/AUTO/05/wsj.auto").write_bytes(b"ID=x\n(<L NP N N B\xe9b NP>)\n")
+        with pytest.raises(
+            Invalid, match=r"05/wsj.auto cannot be used:\n  - it must be text in UTF-8, got .*0xe9 in line 2"
+        ):
+            resolve(CCG)
+        assert "it must be text in UTF-8" in places.absence(CCG)
+
+    def test_a_file_without_questions(self, mirror):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text('{"data": []}')
+        assert "must have rows in 'de', got none" in refusal(XQUAD, "test", "de")
+
+
+class TestWhatAPlanLooksAt:
+    """Columns, the names of labels, and first lines: of every layout."""
+
+    def test_columns_of_cosmos_qa(self, mirror):
+        (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)
+        text = "id,context,question,answer0,answer1,answer2,answr3,label\n1,it rains,why?,a,b,c,d,1\n"
+        (mirror / "wilburOne/cosmosqa/data/train.csv").write_text(text)
+        (fault,), _ = inspect_published(resolve(COSMOS_QA))
+        assert "must have a column 'answer3', did you mean 'answr3'?" in fault
+
+    def test_questions_and_sentences_and_lines(self, mirror):
+        (mirror / "deepmind/xquad").mkdir(parents=True)
+        (mirror / "deepmind/xquad/xquad.de.json").write_text('{"data": [{"paragraphs": [{"context": "a"}]}]}')
+        (fault,), _ = inspect_published(resolve(XQUAD))
+        assert "must hold 'qas' where SQuAD 1.1 has it" in fault
+        folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
+        folder.mkdir(parents=True)
+        (folder / "tatoeba.deu-eng.deu").write_text("eins\nzwei\n")
+        (folder / "tatoeba.deu-eng.eng").write_text("one\n")
+        (fault,), _ = inspect_published(resolve(TATOEBA))
+        assert "as many lines, got 2 and 1" in fault
+        folder = mirror / "bucc2018" / "de-en"
+        folder.mkdir(parents=True)
+        for side, text in (("de", "de-1 eins\n" + "x" * 70_000), ("en", "en-1\tone\n"), ("gold", "de-1\ten-1\n")):
+            (folder / f"de-en.training.{side}").write_text(text)
+        (fault,), _ = inspect_published(resolve(BUCC))
+        assert "lines must be id, tab, sentence, got line 1 of de-en.training.de" in fault
+
+    def test_derivations(self, mirror):
+        for section in range(22):
+            folder = mirror / "LDC2005T13" / "data" / "AUTO" / f"{section:02d}"
+            folder.mkdir(parents=True)
+            (folder / "wsj.auto").write_text(files.AUTO)
+        (mirror / "LDC2005T13/data/AUTO/00/wsj.auto").write_text("(S (NP Pierre) (VP sleeps))\n")
+        (fault,), _ = inspect_published(resolve(CCG))
+        assert "is it a CCGbank .auto file?" in fault
+
+    def test_the_names_of_labels(self, mirror):
+        where = "google/xtreme/udpos.{}/test-00000-of-00001.parquet"
+        files.tagged(mirror / where.format("German"), "pos_tags", [[0]], ("ADJ", "NOUN"))
+        (fault,), _ = inspect_published(resolve(POS))
+        assert "the labels of 'pos_tags' must be ADJ, ADP" in fault and "got ADJ, NOUN" in fault
+        files.tagged(mirror / where.format("Basque"), "pos_tags", [[0]], UPOS)
+        faults, without = inspect_published(resolve(POS))
+        assert faults == [] and list(without["test"]) == ["de"]
+
+    def test_tags_are_refused_as_numbers_without_names_and_read_as_names(self, mirror):
+        where = mirror / "google/xtreme/udpos.German/test-00000-of-00001.parquet"
+        files.tagged(where, "pos_tags", [[0]], ())
+        (fault,), _ = inspect_published(resolve(POS))
+        assert "column 'pos_tags' must hold names, or numbers whose names the file carries, got list<" in fault
+        assert "without names" in refusal(POS, "test", "de")
+        stated = replace(
+            POS, source=replace(POS.source, codes=(("0", "X"), *((str(n), t) for n, t in enumerate(UPOS) if n)))
+        )
+        assert [UPOS[tag] for tag in rows(stated, "test", "de")[0]["tags"]] == ["X"]
+        columns = {"tokens": ([["a"]], pa.list_(pa.string())), "pos_tags": ([["NOUN"]], pa.list_(pa.string()))}
+        files.parquet(where, columns)
+        assert [UPOS[tag] for tag in rows(POS, "test", "de")[0]["tags"]] == ["NOUN"]
+
+
+class TestTrainingInOtherLanguages:
+    """Read where the publisher has them; a translation of one's own is of the English rows."""
+
+    TYDIQA_TRAIN = "google-research-datasets/tydiqa/secondary_task/train-00000-of-00001.parquet"
+
+    @pytest.mark.parametrize(
+        ("task", "language", "repository", "config", "rows"),
+        [
+            (MNLI, "sw", "facebook/xnli", "sw", 392_702),
+            (PAWSX, "de", "google-research-datasets/paws-x", "de", 49_401),
+            (NER, "yo", "google/xtreme", "PAN-X.yo", 100),
+            (NER, "de", "google/xtreme", "PAN-X.de", 20_000),
+            (POS, "ru", "google/xtreme", "udpos.Russian", 67_435),
+            (POS, "th", "translated/th/google/xtreme", "udpos.English", 21_253),
+            (TYDIQA, "ru", "google-research-datasets/tydiqa", "secondary_task", 6_490),
+            (TYDIQA, "de", "translated/de/google-research-datasets/tydiqa", "secondary_task", 3_696),
+            (QQP, "de", "translated/de/nyu-mll/glue", "qqp", 363_846),
+        ],
+    )
+    def test_the_part_that_is_read(self, task, language, repository, config, rows):
+        made = translated(task, language)
+        (part,) = (part for part in made.source.parts if part.split == "train")
+        assert (part.language, part.repository, part.config, part.origin) == (language, repository, config, "train")
+        assert part.rows == rows == made.split("train").rows and made.split("train").languages == (language,)
+        others = [part for part in task.source.parts if part.split != "train"]
+        assert [part for part in made.source.parts if part.split != "train"] == others
+
+    def test_the_counts_of_the_languages_add_up_to_what_is_published(self):
+        counted = {task.name: sum(part.rows for part in parts.values()) for task, parts in RELEASED}
+        assert counted["tydiqa"] + 3_696 == 49_881
+        assert set(dict(RELEASED)[NER]) == set(NER.split("test").languages) - {"en"}
+        assert set(POS.split("test").languages) - set(dict(RELEASED)[POS]) == {"en", "tl", "th", "yo"}
+
+    def test_paws_x_and_tags_in_german_as_their_publishers_have_them(self, mirror):
+        columns = {"id": ([7], pa.int32()), "label": ([1], pa.int64())}
+        columns |= {name: (["a"], pa.string()) for name in ("sentence1", "sentence2")}
+        folder = mirror / "google-research-datasets/paws-x"
+        files.parquet(folder / "de/train-00000-of-00001.parquet", columns)
+        german = translated(PAWSX, "de")
+        assert [row["language"] for row in rows(german, "train")] == ["de"]
+        assert "hf download google-research-datasets/paws-x" in places.absence(german)
+        assert "translate" not in places.absence(german)
+        files.tagged(mirror / "google/xtreme/PAN-X.de/train-00000-of-00001.parquet", "ner_tags", [[1, 2, 0]], PANX_TAGS)
+        assert [row["language"] for row in rows(translated(NER, "de"), "train")] == ["de"]
+        files.tagged(mirror / "google/xtreme/udpos.German/train-00000-of-00001.parquet", "pos_tags", [[1]], UPOS)
+        assert [row["language"] for row in rows(translated(POS, "de"), "train")] == ["de"]
+
+    def test_a_translation_of_ones_own_says_where_it_must_lie(self, mirror):
+        told = places.absence(translated(QQP, "de"))
+        assert "translate nyu-mll/glue into 'de' and put it, laid out alike, in DIR/translated/de/nyu-mll/glue" in told
+
+    def test_tydiqa_in_russian_has_the_russian_questions_alone(self, mirror):
+        asked = [files.question(f"{name}--1-{n}") for n, name in enumerate(("russian", "english", "swahili"))]
+        files.questions(mirror / self.TYDIQA_TRAIN, asked)
+        (row,) = rows(translated(TYDIQA, "ru"), "train")
+        assert (row["id"], row["language"]) == ("russian--1-0", "ru")
+        assert [row["id"] for row in rows(TYDIQA, "train")] == ["english--1-1"]
+
+    def test_a_translation_of_tydiqa_has_the_english_questions_alone_and_no_test_language(self, mirror):
+        asked = [files.question(f"{name}--1-{n}") for n, name in enumerate(("russian", "english", "swahili"))]
+        files.questions(mirror / "translated/de" / self.TYDIQA_TRAIN, asked)
+        german = translated(TYDIQA, "de")
+        (row,) = rows(german, "train")
+        assert (row["id"], row["language"]) == ("english--1-1", "de")
+        part = german.source.parts[0]
+        assert usable_rows(german.source, part, (mirror / "translated/de" / self.TYDIQA_TRAIN,)) == 1
 
 
 class TestCounts:
@@ -527,6 +793,67 @@ class TestPlaces:
         files.nli(glue(mirror, "mnli", "train"))
         assert dict(resolve(MNLI).source.folders)["nyu-mll/glue"] == str(mirror.resolve() / "nyu-mll/glue")
         assert resolve(MNLI).source.fingerprint == cached.source.fingerprint
+
+    def test_what_the_mirror_lacks_is_looked_for_in_the_hubs_cache(self, mirror, tmp_path):
+        revision = dict(MNLI.source.revisions)["nyu-mll/glue"]
+        folder = tmp_path / "cache" / "datasets--nyu-mll--glue" / "snapshots" / revision
+        for split in ("train", "validation_matched"):
+            files.nli(folder / "mnli" / f"{split}-00000-of-00001.parquet")
+        files.nli(glue(mirror, "mnli", "train"), labels=(1,))
+        assert places.absence(MNLI) == ""
+        assert len(rows(MNLI, "train")) == 1 and len(rows(MNLI, "dev")) == 4  # the mirror comes first
+        assert len(remarks(resolve(MNLI))) == 1
+
+    def test_one_language_in_the_mirror_hides_none_of_the_cache(self, mirror, tmp_path):
+        folder = tmp_path / "cache" / "datasets--google--xtreme"
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text("0123abc")
+        asked = [files.question("one")]
+        for language in ("de", "en", "sw"):
+            files.questions(folder / f"snapshots/0123abc/XQuAD.{language}/validation-00000-of-00001.parquet", asked)
+        files.questions(mirror / "google/xtreme/XQuAD.en/validation-00000-of-00001.parquet", asked)
+        assert [row["language"] for row in rows(XQUAD, "test")] == ["de", "en"]
+
+    def test_what_a_mirror_has_in_part_is_downloaded_for_the_rest(self, mirror, monkeypatch):
+        wanted = []
+
+        def snapshot(repository, *, local_files_only=False, allow_patterns=(), **_):
+            if local_files_only:
+                raise errors.LocalEntryNotFoundError("not in the cache")
+            wanted.append((repository, allow_patterns))
+            files.nli(mirror.parent / "fetched" / "plain_text" / "train-00000-of-00001.parquet")
+            return str(mirror.parent / "fetched")
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+        for split in ("train_r1", "train_r2", "train_r3", "dev_r1", "dev_r2", "dev_r3"):
+            files.nli(mirror / f"facebook/anli/plain_text/{split}-00000-of-00001.parquet", labels=(2,))
+        files.nli(glue(mirror, "mnli", "train"))
+        willing = replace(ANLI_PLUS, source=replace(ANLI_PLUS.source, download=True))
+        assert len(rows(willing, "train")) == 4 + 4 + 3
+        assert wanted == [("stanfordnlp/snli", ["plain_text/train*"])]
+
+    def test_a_cache_of_another_commit_is_named(self, mirror, tmp_path):
+        commit = "01234567" * 5
+        files.nli(tmp_path / f"cache/datasets--nyu-mll--glue/snapshots/{commit}/mnli/train-00000-of-00001.parquet")
+        told = places.absence(MNLI)
+        pinned = dict(MNLI.source.revisions)["nyu-mll/glue"]
+        assert (
+            f"the hub's cache has nyu-mll/glue at {commit}, and {pinned} is read: fetch that, or state another" in told
+        )
+        assert "the hub's cache has" not in places.absence(QQP)  # that commit has no file of it
+        files.nli(tmp_path / f"cache/datasets--google-research-datasets--paws-x/snapshots/{commit}/en/train.parquet")
+        assert f"has google-research-datasets/paws-x at {commit}, and main is read" in places.absence(PAWSX)
+        stated = replace(MNLI, source=replace(MNLI.source, revisions=(("nyu-mll/glue", commit),)))
+        assert len(rows(stated, "train")) == 4
+
+    def test_an_absent_part_of_several_repositories_is_named_alone(self, mirror):
+        files.nli(glue(mirror, "mnli", "train"))
+        for split in ("train_r1", "train_r2", "train_r3", "dev_r1", "dev_r2", "dev_r3"):
+            files.nli(mirror / f"facebook/anli/plain_text/{split}-00000-of-00001.parquet", labels=(2,))
+        told = places.absence(ANLI_PLUS)
+        place = "in the mirror folder or the hub's cache"
+        assert told.startswith(f"no train files of anli_plus {place} (lacking: stanfordnlp/snli); hf download")
+        assert told.count("hf download") == 1 and "hf download stanfordnlp/snli " in told
 
     def test_the_converted_branch_and_the_plain_names_are_found_too(self, mirror):
         files.nli(mirror / "nyu-mll/glue/mnli/train/0000.parquet")

@@ -14,11 +14,13 @@ import torch
 
 from tests.torch_cpu import tiny
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Metric, Role, Split, Task
+from trainables.data import kept
 from trainables.data.batches import ABSENT, NOWHERE, batch
 from trainables.data.layouts import LONGEST_QUESTION
 from trainables.data.rows import lay_out
 from trainables.data.schema import ANSWERS, PAIR, RETRIEVAL, SPAN, TAGGING
-from trainables.data.sequences import Rows, answer_text
+from trainables.data.sequences import Rows, Sequences, answer_text
+from trainables.data.tokens import Ragged, Template
 from trainables.faults import Invalid
 from trainables.model.encoder import build
 from trainables.model.reader import Reader
@@ -193,6 +195,30 @@ class TestUnanswerable:
             ("f1", None, 0),
             ("exact_match", None, 0),
         ]
+
+
+def test_a_language_whose_files_cannot_be_used_has_no_score_and_says_why(reader, tmp_path):
+    """Through the file that laid-out rows are kept in, for labels and for retrieval."""
+    wrong = {b"left out": b'{"de": ["label 3 in row 1", "no column"]}'}
+    told = pa.table([["1"], ["en"], ["a"], ["b"], [0]], schema=PAIR).replace_schema_metadata(wrong)
+    kept.keep(lay_out(told, Kind.PAIR, tiny.ENCODER), tmp_path / "rows.arrow")
+    data = kept.fetch(tmp_path / "rows.arrow", (Rows, Sequences, Ragged, Template, Kind))
+    found = score(
+        Says(reader, data, torch.zeros(1)),
+        task(Kind.PAIR, NLI_LABELS),
+        data,
+        step=0,
+        languages=("en", "de"),
+        **WHAT,
+        **HOW,
+    )
+    english, german = found.scores
+    assert english.value is not None and german.value is None
+    assert german.absent_reason == "the test split of made has no row in 'de': label 3 in row 1; no column"
+    pairs = sentences({"a": "x"}, ["x"], "fr").replace_schema_metadata(wrong)
+    data = lay_out(pairs, Kind.RETRIEVAL, tiny.ENCODER)
+    found = score_retrieval(reader, task(Kind.RETRIEVAL), data, None, layer=1, languages=("fr", "de"), **WHAT, **HOW)
+    assert [one.absent_reason for one in found.scores] == ["", german.absent_reason]
 
 
 TAGS = ("O", "B-LOC", "I-LOC")

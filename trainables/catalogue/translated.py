@@ -1,16 +1,31 @@
 """Training data in other languages than English, as constants made from the English ones; translates nothing.
 
-A translated task keeps the English development split: the search goes on seeing English labels alone, and the same
-ones whatever is trained on.
+Where a publisher has training data in a language, those are read: machine translations of the English ones for MNLI (by
+XNLI's authors) and PAWS-X, texts of the language itself for PAN-X, parts of speech and TyDiQA. A translated task keeps
+the English development split: the search goes on seeing English labels alone, and the same ones whatever is trained on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from trainables.catalogue.intermediate import MNLI
 from trainables.catalogue.task import LabSource, Part, PublishedSource, Split, Task
-from trainables.catalogue.xtreme import XNLI
+from trainables.catalogue.xtreme import (
+    NER,
+    PANX_LANGUAGES,
+    PANX_TRAINING_ROWS,
+    PAWSX,
+    PAWSX_LANGUAGES,
+    POS,
+    TYDIQA,
+    TYDIQA_TRAINING_ROWS,
+    UDPOS_NAMES,
+    UDPOS_TRAINING_ROWS,
+    XNLI,
+    XNLI_LANGUAGES,
+)
 from trainables.faults import Invalid
 
 #: The folder of the mirror that holds translations: DIR/translated/de/nyu-mll/glue/qqp/train-….parquet has the columns
@@ -18,11 +33,44 @@ from trainables.faults import Invalid
 FOLDER = "translated"
 
 
+def _training(repository: str, config: str, rows: Mapping[str, int]) -> dict[str, Part]:
+    """By language, a publisher's training part; `{}` in the configuration stands for the language."""
+    return {
+        language: Part(
+            split="train",
+            language=language,
+            repository=repository,
+            config=config.format(language),
+            origin="train",
+            rows=count,
+        )
+        for language, count in rows.items()
+        if language != "en"
+    }
+
+
+#: The training parts in other languages that the publishers of these tasks, or of their translations, have.
+RELEASED: tuple[tuple[Task, Mapping[str, Part]], ...] = (
+    (MNLI, _training("facebook/xnli", "{}", dict.fromkeys(XNLI_LANGUAGES, 392_702))),
+    (PAWSX, _training("google-research-datasets/paws-x", "{}", dict.fromkeys(PAWSX_LANGUAGES, 49_401))),
+    (NER, _training("google/xtreme", "PAN-X.{}", dict.fromkeys(PANX_LANGUAGES, 20_000) | PANX_TRAINING_ROWS)),
+    (
+        POS,
+        {
+            language: replace(part, config=f"udpos.{UDPOS_NAMES[language]}")
+            for language, part in _training("google/xtreme", "", UDPOS_TRAINING_ROWS).items()
+        },
+    ),
+    (TYDIQA, _training("google-research-datasets/tydiqa", "secondary_task", TYDIQA_TRAINING_ROWS)),
+)
+
+
 def translated(task: Task, language: str) -> Task:
     """The task with its training split in another language, named after both: `qqp_de`.
 
-    A lab task says the same rows in that language. A published one is read from the mirror folder, from files of the
-    user's own that are named and laid out as its publisher's (`FOLDER`); MNLI from XNLI's released translations.
+    A lab task says the same rows in that language. A published one is read from its publisher's training part in the
+    language (`RELEASED`) or, where there is none, from the mirror folder, from files of the user's own that are named
+    and laid out as its publisher's (`FOLDER`).
 
     Raises:
         Invalid: for a task of the user's own files, whose translation is a task of other files, and for one without an
@@ -44,9 +92,11 @@ def translated(task: Task, language: str) -> Task:
             f"task {task.name!r} in {language!r}",
             ["its source must be the lab or published; give a translation of files of your own as a task of its own"],
         )
-    if task == MNLI and language in XNLI.splits[0].languages:
-        return replace(task, name=name, splits=splits, source=_released(task.source, language))
-    return replace(task, name=name, splits=splits, source=_mirrored(task.source, language))
+    part = _released(task.source, language)
+    if part is None:
+        return replace(task, name=name, splits=splits, source=_mirrored(task.source, language))
+    splits = tuple(replace(split, rows=part.rows) if split.name == "train" else split for split in splits)
+    return replace(task, name=name, splits=splits, source=_with_training(task.source, part))
 
 
 def _mirrored(source: PublishedSource, language: str) -> PublishedSource:
@@ -60,15 +110,22 @@ def _moved(part: Part, language: str) -> Part:
     return replace(part, language=language, repository=f"{FOLDER}/{language}/{part.repository}")
 
 
-def _released(source: PublishedSource, language: str) -> PublishedSource:
-    """MNLI's training set as XNLI's authors had it machine-translated: one configuration of XNLI per language."""
+def _released(source: PublishedSource, language: str) -> Part | None:
+    """The publisher's training part in the language, for a source that reads the English one."""
+    for task, parts in RELEASED:
+        assert isinstance(task.source, PublishedSource)
+        if source.parts == task.source.parts:
+            return parts.get(language)
+    return None
+
+
+def _with_training(source: PublishedSource, part: Part) -> PublishedSource:
+    """The source with this training part in place of its own."""
     assert isinstance(XNLI.source, PublishedSource)
-    part = Part(
-        split="train", language=language, repository="facebook/xnli", config=language, origin="train", rows=392_702
-    )
-    dev = tuple(other for other in source.parts if other.split == "dev")
-    pins = tuple(sorted({*source.revisions, *XNLI.source.revisions}))
-    return replace(source, parts=(part, *dev), revisions=pins)
+    others = tuple(other for other in source.parts if other.split != "train")
+    known = dict(XNLI.source.revisions)
+    pins = {(part.repository, known[part.repository])} if part.repository in known else set()
+    return replace(source, parts=(part, *others), revisions=tuple(sorted({*source.revisions, *pins})))
 
 
 def sources(task: Task, languages: tuple[str, ...]) -> tuple[Task, ...]:

@@ -40,6 +40,12 @@ TYDIQA_ROWS = {
     **{"ko": 276, "ru": 812, "sw": 499, "te": 669},
 }
 
+#: Training questions of the same task; 49,881 together, as published.
+TYDIQA_TRAINING_ROWS = {
+    **{"ar": 14_805, "bn": 2_390, "en": 3_696, "fi": 6_855, "id": 5_702},
+    **{"ko": 1_625, "ru": 6_490, "sw": 2_755, "te": 5_563},
+}
+
 #: The beginning of a question's id in TyDiQA, which alone says the language.
 TYDIQA_NAMES = {
     **{"ar": "arabic", "bn": "bengali", "en": "english", "fi": "finnish", "id": "indonesian"},
@@ -50,6 +56,15 @@ PANX_LANGUAGES = tuple(
     "af ar bg bn de el en es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr ms my nl pt ru sw ta te th tl tr ur vi "
     "yo zh".split()
 )
+
+#: Training sentences of PAN-X where they are not 20,000, as the card of google/xtreme states them.
+PANX_TRAINING_ROWS = {
+    **dict.fromkeys(("et", "ta"), 15_000),
+    **dict.fromkeys(("bn", "eu", "ka", "ml", "tl"), 10_000),
+    **dict.fromkeys(("af", "hi", "mr"), 5_000),
+    **dict.fromkeys(("kk", "sw", "te"), 1_000),
+    **dict.fromkeys(("jv", "my", "yo"), 100),
+}
 PANX_TAGS = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC")
 
 #: XTREME's names of the treebanks' languages.
@@ -60,6 +75,14 @@ UDPOS_NAMES = {
     **{"kk": "Kazakh", "ko": "Korean", "mr": "Marathi", "nl": "Dutch", "pt": "Portuguese", "ru": "Russian"},
     **{"ta": "Tamil", "te": "Telugu", "th": "Thai", "tl": "Tagalog", "tr": "Turkish", "ur": "Urdu"},
     **{"vi": "Vietnamese", "yo": "Yoruba", "zh": "Chinese"},
+}
+
+#: Training sentences of the treebanks, as the card of google/xtreme states them; Tagalog, Thai and Yoruba have none.
+UDPOS_TRAINING_ROWS = {
+    **{"af": 1_315, "ar": 6_075, "bg": 8_907, "de": 166_849, "el": 28_152, "en": 21_253, "es": 28_492, "et": 25_749},
+    **{"eu": 5_396, "fa": 4_798, "fi": 27_198, "fr": 47_308, "he": 5_241, "hi": 13_304, "hu": 910, "id": 4_477},
+    **{"it": 29_685, "ja": 7_125, "kk": 31, "ko": 27_410, "mr": 373, "nl": 18_051, "pt": 17_992, "ru": 67_435},
+    **{"ta": 400, "te": 1_051, "tr": 3_664, "ur": 4_043, "vi": 1_400, "zh": 18_998},
 }
 UPOS = tuple("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
 

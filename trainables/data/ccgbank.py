@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from trainables.catalogue.intermediate import CCG_LEAST, CCG_REST
+from trainables.data.utf8 import text_of
 from trainables.faults import Invalid
 
 _LEAF = re.compile(r"<L (\S+) \S+ \S+ (\S+) \S+>")
@@ -21,10 +22,11 @@ def sentences(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """(id, words, supertags) of every derivation of a file.
 
     Raises:
-        Invalid: for a derivation without a head line or without leaves, naming file and line.
+        Invalid: for a derivation without a head line or without leaves, naming file and line, and for a file that is no
+            UTF-8.
     """
     identity = ""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         if found := _IDENTITY.match(line):
             identity = found[1]
         elif line.startswith("("):

@@ -60,10 +60,9 @@ def usable_rows(source: PublishedSource, part: Part, files: tuple[Path, ...]) ->
     try:
         if part.layout is not Layout.HUB:
             return _labelled(source, RAW[part.layout](files)) if part.layout in RAW else None
-        named = dict(source.fields).get(f"language.{part.language}", "")
-        if named and part.repository.endswith("tydiqa"):
+        if beginning := places.id_beginning(source, part):
             ids = pa.concat_tables([pq.read_table(path, columns=["id"]) for path in files])["id"]
-            return pc.sum(pc.starts_with(ids, f"{named}-")).as_py() or 0
+            return pc.sum(pc.starts_with(ids, beginning)).as_py() or 0
         if not source.unlabelled:
             return sum(pq.read_metadata(path).num_rows for path in files)
         column = _label(source)
@@ -86,12 +85,12 @@ def _labelled(source: PublishedSource, table: pa.Table) -> int:
 def _revisions(source: PublishedSource) -> Iterator[str]:
     """Commits, as `hf download` noted them in a mirror folder, that are not those the catalogue pins."""
     pinned = dict(source.revisions)
-    folders = dict(source.folders)
     seen: Counter[tuple[str, str]] = Counter()
     for parts in places.chosen(source).values():
         for part, files in parts:
             for path in files if part.repository in pinned else ():
-                if commit := _commit(Path(folders[part.repository]), path):
+                folder = next(one for one in places.folders_of(source, part.repository) if path.is_relative_to(one))
+                if commit := _commit(folder, path):
                     seen[part.repository, commit] += 1
     for (repository, commit), count in seen.items():
         if commit != pinned[repository]:

@@ -1,15 +1,16 @@
 """Where published data sets lie on this machine, and how to get those that do not; reads none of their rows.
 
-A data set is looked for in the mirror folder (`--data DIR`, or the variable SWEEP_DATA), then, if it is of the Hugging
-Face hub, in the hub's cache, and is downloaded only if its source says so. In the mirror each repository has a folder
-of its own name, with the files as their publisher names them: DIR/nyu-mll/glue/mnli/train-00000-of-00001.parquet.
+Each part of a data set is looked for in the mirror folder (`--data DIR`, or the variable SWEEP_DATA), then, if it is of
+the Hugging Face hub, in the hub's cache, and is downloaded only if its source says so. In the mirror each
+repository has a folder of its own name, with the files as their publisher names them:
+DIR/nyu-mll/glue/mnli/train-00000-of-00001.parquet.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,16 +70,25 @@ def files_of(part: Part, folder: Path) -> tuple[Path, ...]:
     return ()
 
 
+def id_beginning(source: PublishedSource, part: Part) -> str:
+    """What the ids of a part's rows begin with, where its file holds other languages too; empty where it does not.
+
+    A translation keeps the ids of the English rows that it was made from.
+    """
+    language = "en" if part.repository.startswith(TRANSLATED) else part.language
+    named = dict(source.fields).get(f"language.{language}", "")
+    return f"{named}-" if named and part.repository.endswith("tydiqa") else ""
+
+
 Chosen = dict[tuple[str, str], tuple[tuple[Part, tuple[Path, ...]], ...]]
 """(split, language) → the parts that are read for it, each with its files."""
 
 
 def chosen(source: PublishedSource) -> Chosen:
     """What the source's folders hold: its parts, or where one of a split and language is absent those `instead`."""
-    folders = {repository: Path(folder) for repository, folder in source.folders}
 
     def found(parts: Iterable[Part]) -> tuple[tuple[Part, tuple[Path, ...]], ...]:
-        pairs = [(part, files_of(part, folders[part.repository])) for part in parts if part.repository in folders]
+        pairs = [(part, _first(part, folders_of(source, part.repository))) for part in parts]
         return tuple(pair for pair in pairs if pair[1])
 
     answer: Chosen = {}
@@ -92,6 +102,16 @@ def chosen(source: PublishedSource) -> Chosen:
     return answer
 
 
+def folders_of(source: PublishedSource, repository: str) -> tuple[Path, ...]:
+    """The folders of a repository that were found: the first that has a part is the one that it is read from."""
+    return tuple(Path(folder) for name, folder in source.folders if name == repository)
+
+
+def _first(part: Part, folders: Iterable[Path]) -> tuple[Path, ...]:
+    """The files of a part in the first of the folders that has it; empty where none has."""
+    return next((files for folder in folders if (files := files_of(part, folder))), ())
+
+
 def located(task: Task) -> Task:
     """The task with the folders of its published files and their fingerprint; as it is where none is here.
 
@@ -103,7 +123,7 @@ def located(task: Task) -> Task:
     source = task.source
     assert isinstance(source, PublishedSource)
     repositories = dict.fromkeys(part.repository for part in (*source.parts, *source.instead))
-    folders = [(name, folder) for name in repositories if (folder := _folder(task, source, name)) is not None]
+    folders = [(name, folder) for name in repositories for folder in _folders(task, source, name)]
     source = replace(source, folders=tuple((name, str(folder)) for name, folder in folders), fingerprint="")
     files = chosen(source)
     if not files:
@@ -131,23 +151,54 @@ def fingerprint(source: PublishedSource) -> str:
     return whole.hexdigest()[:32]
 
 
-def _folder(task: Task, source: PublishedSource, repository: str) -> Path | None:
-    """The folder of a repository: in the mirror, in the hub's cache, or downloaded where that is allowed."""
+def _folders(task: Task, source: PublishedSource, repository: str) -> list[Path]:
+    """Where parts of a repository lie: in the mirror, what that lacks in the hub's cache, what both lack downloaded."""
     parts = [part for part in (*source.parts, *source.instead) if part.repository == repository]
+    found: list[Path] = []
+
+    def lacking() -> list[Part]:
+        return [part for part in parts if not _first(part, found)]
+
     mirror = os.environ.get(MIRROR, "")
     if mirror:
         folder = Path(mirror).expanduser().resolve() / repository
         if any(files_of(part, folder) for part in parts):
-            return folder
-    if parts[0].layout is not Layout.HUB or repository.startswith(TRANSLATED):
-        return None
+            found.append(folder)
+    if not _is_of_hub(parts[0]):
+        return found
     revision = dict(source.revisions).get(repository)
-    cached = _snapshot(repository, revision)
-    if cached is not None and all(files_of(part, cached) for part in parts):
-        return cached
-    if source.download:
-        return _downloaded(task, repository, revision, parts)
-    return cached if cached is not None and any(files_of(part, cached) for part in parts) else None
+    cached = _snapshot(repository, revision) if lacking() else None
+    if cached is not None and any(files_of(part, cached) for part in lacking()):
+        found.append(cached)
+    if source.download and (wanted := lacking()):
+        fetched = _downloaded(task, repository, revision, wanted)
+        found += [fetched] if fetched not in found else []
+    return found
+
+
+def _is_of_hub(part: Part) -> bool:
+    return part.layout is Layout.HUB and not part.repository.startswith(TRANSLATED)
+
+
+def _other_commits(source: PublishedSource, repositories: Iterable[str]) -> Iterator[str]:
+    """Which commits the hub's cache has of these repositories, where it has not the one that is read."""
+    try:
+        from huggingface_hub import constants
+        from huggingface_hub.file_download import repo_folder_name
+    except ImportError:
+        return
+    for repository in repositories:
+        parts = [part for part in source.parts if part.repository == repository]
+        if not _is_of_hub(parts[0]):
+            continue
+        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="dataset") / "snapshots"
+        pinned = dict(source.revisions).get(repository, "main")
+        here = (folder for folder in kept.glob("*") if any(files_of(part, folder) for part in parts))
+        if commits := sorted(folder.name for folder in here if folder.name != pinned):
+            yield (
+                f"the hub's cache has {repository} at {', '.join(commits)}, and {pinned} is read: fetch that, or state "
+                "another in `revisions` of the task's source"
+            )
 
 
 def _snapshot(repository: str, revision: str | None) -> Path | None:
@@ -212,15 +263,16 @@ def _all_of(parts: list[Part]) -> str:
     return " ".join(f"--include '{pattern}'" for pattern in patterns)
 
 
-def way(task: Task) -> str:
-    """How to get a published task's files into a mirror folder, as commands or instructions."""
+def way(task: Task, repositories: Collection[str] = ()) -> str:
+    """How to get a published task's files, or those of some of its repositories, into a mirror folder."""
     source = task.source
     if not isinstance(source, PublishedSource):
         return ""
     revisions = dict(source.revisions)
     ways: dict[str, Part] = {}
     for part in source.parts:
-        ways.setdefault(part.repository, part)
+        if not repositories or part.repository in repositories:
+            ways.setdefault(part.repository, part)
     told = []
     for repository, part in ways.items():
         if repository.startswith(TRANSLATED):
@@ -248,12 +300,21 @@ def absence(task: Task) -> str:
     """
     if not isinstance(task.source, PublishedSource):
         return ""
-    gone = missing(task if task.source.folders else located(task))
-    lost = [name for name, languages in gone.items() if len(languages) == len(_split(task, name).languages)]
+    try:
+        task = task if task.source.folders else located(task)
+    except Invalid as error:
+        return f"{error.what}: {'; '.join(error.faults)}"
+    source = task.source
+    assert isinstance(source, PublishedSource)
+    lost = [name for name, languages in missing(task).items() if len(languages) == len(_split(task, name).languages)]
     if not lost:
         return ""
     which = "" if len(lost) == len(_read(task)) else f"{' or '.join(lost)} "
-    return f"no {which}files of {task.name} in the mirror folder or the hub's cache; {way(task)}"
+    gone = [p for p in source.parts if p.split in lost and not _first(p, folders_of(source, p.repository))]
+    names = list(dict.fromkeys(part.repository for part in gone))
+    lacking = "" if {part.repository for part in source.parts} == set(names) else f" (lacking: {', '.join(names)})"
+    told = [f"no {which}files of {task.name} in the mirror folder or the hub's cache{lacking}"]
+    return "; ".join([*told, *_other_commits(source, names), way(task, names)])
 
 
 def missing(task: Task) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """Published files as tables in the schema of their task's kind, checked against the catalogue; finds no file.
 
 Labels are mapped by name: by the label names that the file itself carries, where it does, and otherwise by the codes
-that the catalogue states for the publisher's numbers.
+that the catalogue states for the publisher's numbers. Of a split in several languages, one whose files cannot be used
+is left out with its reason, as one whose files are absent is; the others stay.
 """
 
 from __future__ import annotations
@@ -9,19 +10,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from trainables.catalogue.intermediate import CCG_REST
 from trainables.catalogue.task import Kind, Layout, Part, PublishedSource, Shaping, Task
 from trainables.data import places
-from trainables.data.raw import RAW, column_faults, label_names, lines
+from trainables.data.raw import RAW, column_faults, first_lines, heads, label_names, lines, null_rows
 from trainables.data.schema import ANSWERS, CHOICE, PAIR, RETRIEVAL, SPAN, TAGGING
 from trainables.faults import Invalid, refuse
 
@@ -33,11 +34,19 @@ _SHOWN = 3
 _SHIFT = 8
 
 
+#: Where the metadata of a table says, as JSON, why languages that its files are there for have no rows.
+_LEFT_OUT = b"left out"
+
+#: Raised when the code here changes what files are read as.
+VERSION = 2
+
+
 def read_published(task: Task, split: str, languages: tuple[str, ...]) -> pa.Table:
-    """The rows of a split in those of the languages whose files are here.
+    """The rows of a split in those of the languages whose files are here and can be used; `left_out` has the others.
 
     Raises:
-        Invalid: naming every fault of the files, or the way to get them where none is here.
+        Invalid: naming every fault of the files where none of the languages can be used, or the way to get them where
+            none is here.
     """
     source = task.source
     assert isinstance(source, PublishedSource)
@@ -45,22 +54,42 @@ def read_published(task: Task, split: str, languages: tuple[str, ...]) -> pa.Tab
     if not here:
         raise Invalid(f"task {task.name!r}", [f"its files must be here, got none; {places.way(task)}"])
     _refuse_changed(task, source)
-    tables, faults = [], []
+    tables: list[pa.Table] = []
+    wrong: dict[str, list[str]] = {}
     for language in languages:
-        for part, files in here.get((split, language), ()):
-            where = f"{part.repository} {part.config} {part.origin} ({files[0].name})"
-            made = _Reading(task, source, part, where)
-            table = made.table(files)
-            faults += made.faults
-            if not made.faults:
-                tables.append(table)
-    refuse(f"task {task.name!r}", faults)
+        parts = here.get((split, language), ())
+        read = [_read_part(task, source, part, files) for part, files in parts]
+        if faults := [fault for _, found in read for fault in found]:
+            wrong[language] = faults
+        else:
+            tables += [table for table, _ in read]
     if not tables:
+        refuse(f"task {task.name!r}", (fault for faults in wrong.values() for fault in faults))
         raise Invalid(
             f"task {task.name!r}",
             [f"split {split!r} must be here in one of {' '.join(languages)}, got no file; {places.way(task)}"],
         )
-    return pa.concat_tables(tables)
+    table = pa.concat_tables(tables)
+    return table.replace_schema_metadata({_LEFT_OUT: json.dumps(wrong)}) if wrong else table
+
+
+def left_out(table: pa.Table) -> dict[str, tuple[str, ...]]:
+    """By language, the faults for which a table that `read_published` made has no rows in it."""
+    told = (table.schema.metadata or {}).get(_LEFT_OUT)
+    return {language: tuple(faults) for language, faults in json.loads(told).items()} if told else {}
+
+
+def _read_part(
+    task: Task, source: PublishedSource, part: Part, files: tuple[Path, ...]
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """The rows of a part, or whatever where there are faults."""
+    made = _Reading(task, source, part, _where(part, files))
+    table = made.table(files)
+    return table, (*_missing_files(part, files), *made.faults)
+
+
+def _where(part: Part, files: tuple[Path, ...]) -> str:
+    return f"{part.repository} {part.config} {part.origin} ({files[0].name})"
 
 
 def _refuse_changed(task: Task, source: PublishedSource) -> None:
@@ -91,25 +120,38 @@ def _missing_files(part: Part, files: tuple[Path, ...]) -> list[str]:
     ]
 
 
-def inspect_published(task: Task) -> list[str]:
-    """Faults of the files of a located task: one of a split is missing, or the columns of a Parquet file are others.
+def inspect_published(task: Task) -> tuple[list[str], dict[str, dict[str, tuple[str, ...]]]]:
+    """Faults of the files of a located task, as far as columns, the names of labels and first lines tell them.
 
-    Reads schemas alone and no row.
+    First those of splits of which no language can be used, then split → language → its faults, of the languages that
+    are left out where others can be. Reads no rows of large files: a later look at the rows may find more.
     """
     source = task.source
     if not isinstance(source, PublishedSource):
-        return []
-    faults = []
-    for parts in places.chosen(source).values():
-        for part, files in parts:
-            faults += _missing_files(part, files)
-            for path in files if part.layout is Layout.HUB else ():
-                where = f"{part.repository} {part.config} {part.origin} ({path.name})"
-                try:
-                    faults += list(column_faults(pq.read_schema(path), source.columns, where))
-                except (pa.ArrowInvalid, OSError) as error:
-                    faults.append(f"{where} must be a Parquet file, got: {str(error).splitlines()[0]}; fetch it again")
-    return list(dict.fromkeys(faults))
+        return [], {}
+    faults: list[str] = []
+    without: dict[str, dict[str, tuple[str, ...]]] = {}
+    here = places.chosen(source)
+    for split in dict.fromkeys(split for split, _ in here):
+        mine = {language: parts for (of, language), parts in here.items() if of == split}
+        found = {language: _head_faults(task, source, parts) for language, parts in mine.items()}
+        wrong = {language: told for language, told in found.items() if told}
+        if len(wrong) == len(mine):
+            faults += [fault for told in wrong.values() for fault in told]
+        elif wrong:
+            without[split] = wrong
+    return list(dict.fromkeys(faults)), without
+
+
+def _head_faults(
+    task: Task, source: PublishedSource, parts: Iterable[tuple[Part, tuple[Path, ...]]]
+) -> tuple[str, ...]:
+    faults: list[str] = []
+    for part, files in parts:
+        made = _Reading(task, source, part, _where(part, files))
+        made.look(files)
+        faults += [*_missing_files(part, files), *made.faults]
+    return tuple(dict.fromkeys(faults))
 
 
 @dataclass
@@ -127,28 +169,74 @@ class _Reading:
 
     def table(self, files: tuple[Path, ...]) -> pa.Table:
         """The rows of the files, or anything where `faults` is not empty."""
-        if self.part.layout is Layout.BUCC:
-            return self._checked(self._bucc(files))
+        table = pa.table({})
+        with self._reading():
+            if self.part.layout is Layout.BUCC:
+                table = self._bucc(files)
+            else:
+                raw = RAW[self.part.layout](files)
+                self._columns(raw.schema)
+                if not self.faults:
+                    self._refuse_nulls(raw)
+                table = raw if self.faults else _SHAPES[self.source.shaping](self, raw)
+        return table if self.faults else self._checked(table)
+
+    def look(self, files: tuple[Path, ...]) -> None:
+        """Gather the faults that columns, the names of labels and first lines tell."""
+        with self._reading():
+            if self.part.layout is Layout.BUCC:
+                for path in files:
+                    self._cut(path, first_lines(path))
+            for head in heads(self.part.layout, files):
+                self._columns(head.schema)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Whatever is wrong with a file becomes a fault."""
         try:
-            raw = RAW[self.part.layout](files)
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
+            yield
+        except Invalid as error:
+            self.faults += [f"{self.where}: {error.what}: {fault}" for fault in error.faults]
+        except (pa.ArrowInvalid, OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.faults.append(
                 f"{self.where} cannot be read as {self.part.layout} files say ({reason}); fetch it again"
             )
-            return pa.table({})
-        self.faults += column_faults(raw.schema, self.source.columns, self.where)
-        if self.faults:
-            return raw
-        for name, _ in self.source.columns:
-            if raw[name].null_count:
+
+    def _columns(self, schema: pa.Schema) -> None:
+        """Gather the faults of columns and of the names of labels."""
+        self.faults += column_faults(schema, self.source.columns, self.where)
+        if not self.faults and (column := self._label_column):
+            codes = self._codes(schema, column)
+            if not codes and not self.faults and pa.types.is_integer(_value_type(schema.field(column).type)):
                 self.faults.append(
-                    f"{self.where}: column {name!r} must have no empty value, got {raw[name].null_count}"
+                    f"{self.where}: column {column!r} must hold names, or numbers whose names the file carries, got "
+                    f"{schema.field(column).type} without names; fetch the publisher's own file, or state what the "
+                    "numbers mean as `codes` of the task's source"
                 )
-        return raw if self.faults else self._checked(_SHAPES[self.source.shaping](self, raw))
+
+    @property
+    def _label_column(self) -> str:
+        """The column that holds labels or tags; empty where there is none, or where the labels come from the rows."""
+        return {
+            Shaping.PAIR: "label",
+            Shaping.ENDINGS: "label",
+            Shaping.COSMOS_QA: "label",
+            Shaping.LETTERED: "answerKey",
+            Shaping.TAGS: self.fields.get("tags", ""),
+        }.get(self.source.shaping, "")
+
+    def _refuse_nulls(self, raw: pa.Table) -> None:
+        """Gather a fault for every column that lacks a value, also within its lists."""
+        for name, _ in self.source.columns:
+            if rows := null_rows(raw[name]):
+                self.faults.append(
+                    f"{self.where}: column {name!r} must have no empty value, got {len(rows)} rows with one (first row "
+                    f"{rows[0]}: {str(raw[name][rows[0]].as_py())[:80]}); correct or drop them"
+                )
 
     def _checked(self, table: pa.Table) -> pa.Table:
-        if not self.faults and table.num_rows == 0:
+        if table.num_rows == 0:
             self.faults.append(
                 f"{self.where} must have rows in {self.part.language!r}, got none; fetch it again or leave the "
                 "language out"
@@ -170,7 +258,7 @@ class _Reading:
                 f"{self.where}: the labels of {column!r} must be {', '.join(sorted(known))}, got {', '.join(names)}; "
                 "the publisher may have changed them: fetch the revision that the catalogue pins"
             )
-        return {str(number): name for number, name in enumerate(ours)} | {name: name for name in known}
+        return {str(number): name for number, name in enumerate(ours)} | {name: name for name in sorted(known)}
 
     def _labelled(self, raw: pa.Table, column: str, order: tuple[str, ...]) -> tuple[pa.Table, pa.Array]:
         """The rows that have a label, and its place in `order`."""
@@ -212,9 +300,8 @@ class _Reading:
         return pa.table([*columns, labels], schema=PAIR)
 
     def _question(self, raw: pa.Table) -> pa.Table:
-        named = self.fields.get(f"language.{self.part.language}", "")
-        if named and self.part.repository.endswith("tydiqa"):
-            raw = raw.filter(pc.starts_with(raw["id"], f"{named}-"))
+        if beginning := places.id_beginning(self.source, self.part):
+            raw = raw.filter(pc.starts_with(raw["id"], beginning))
         rows, shifted, missing = [], [], []
         for row in raw.select(["id", "context", "question", "answers"]).to_pylist():
             texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
@@ -289,8 +376,7 @@ class _Reading:
 
     def _tags(self, raw: pa.Table) -> pa.Table:
         column = self.fields["tags"]
-        codes = self._codes(raw.schema, column) or {str(number): tag for number, tag in enumerate(self.task.labels)}
-        codes |= {tag: tag for tag in self.task.labels}
+        codes = {**self._codes(raw.schema, column), **{tag: tag for tag in self.task.labels}}
         place = {code: self.task.labels.index(tag) for code, tag in codes.items() if tag in self.task.labels}
         return self._tagged(raw, self._ids(raw, ""), raw[column].to_pylist(), place.get)
 
@@ -336,26 +422,31 @@ class _Reading:
         )
 
     def _two_sides(self, foreign: dict[str, str], english: dict[str, str], match: dict[str, str]) -> pa.Table:
-        rows = [
-            {"id": one, "language": self.part.language, "is_english": False, "text": text, "match": match.get(one, "")}
-            for one, text in foreign.items()
+        count = len(foreign) + len(english)
+        columns = [
+            [*foreign, *english],
+            self._languages(count),
+            [False] * len(foreign) + [True] * len(english),
+            [*foreign.values(), *english.values()],
+            [match.get(one, "") for one in foreign] + [""] * len(english),
         ]
-        rows += [
-            {"id": one, "language": self.part.language, "is_english": True, "text": text, "match": ""}
-            for one, text in english.items()
-        ]
-        return pa.Table.from_pylist(rows, schema=RETRIEVAL)
+        return pa.table(columns, schema=RETRIEVAL)
+
+    def _cut(self, path: Path, these: list[str]) -> list[tuple[str, str, str]]:
+        """Lines of a file of BUCC in their two parts."""
+        cut = [line.partition("\t") for line in these]
+        bad = [number for number, (_, tab, _) in enumerate(cut, start=1) if not tab]
+        if bad:
+            self.faults.append(
+                f"{self.where}: lines must be id, tab, sentence, got line {bad[0]} of {path.name} without; "
+                "fetch it again"
+            )
+        return cut
 
     def _bucc(self, files: tuple[Path, ...]) -> pa.Table:
         sides: list[dict[str, str]] = []
         for path in files[:2]:
-            cut = [line.partition("\t") for line in lines(path)]
-            bad = [number for number, (_, tab, _) in enumerate(cut, start=1) if not tab]
-            if bad:
-                self.faults.append(
-                    f"{self.where}: lines must be id, tab, sentence, got line {bad[0]} of {path.name} without; "
-                    "fetch it again"
-                )
+            cut = self._cut(path, lines(path))
             ids = Counter(one for one, _, _ in cut)
             self.faults += [
                 f"{self.where}: ids must differ, got {one!r} {times} times in {path.name}; fetch it again"
@@ -380,6 +471,11 @@ def _found(context: str, text: str, start: int) -> int:
         return start
     near = (start + shift for step in range(1, _SHIFT + 1) for shift in (-step, step))
     return next((one for one in near if one >= 0 and text and context[one : one + len(text)] == text), -1)
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of the values of a list, and of anything else itself."""
+    return kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
 
 
 def _whole(column: pa.ChunkedArray | pa.Array) -> pa.Array:

@@ -13,18 +13,26 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.task import Layout
 from trainables.data import ccgbank
+from trainables.data.utf8 import text_of
 from trainables.faults import Invalid, nearest
+
+#: So many bytes of a large text file are looked at when a sweep is planned.
+_FIRST_BYTES = 1 << 16
 
 
 def _parquet(files: tuple[Path, ...]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path) for path in files], promote_options="permissive")
 
 
+_TEXTS = ("id", "context", "question", *(f"answer{number}" for number in range(4)))  # numbers among them are texts
+_CSV = {
+    "parse_options": csv.ParseOptions(newlines_in_values=True),
+    "convert_options": csv.ConvertOptions(column_types=dict.fromkeys(_TEXTS, pa.string()), strings_can_be_null=False),
+}
+
+
 def _csv(files: tuple[Path, ...]) -> pa.Table:
-    options = csv.ParseOptions(newlines_in_values=True)
-    texts = ("id", "context", "question", *(f"answer{number}" for number in range(4)))  # numbers among them are texts
-    strings = csv.ConvertOptions(column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=False)
-    return pa.concat_tables([csv.read_csv(path, parse_options=options, convert_options=strings) for path in files])
+    return pa.concat_tables([csv.read_csv(path, **_CSV) for path in files])
 
 
 def _squad_json(files: tuple[Path, ...]) -> pa.Table:
@@ -39,11 +47,11 @@ def _squad_json(files: tuple[Path, ...]) -> pa.Table:
             },
         }
         for path in files
-        for document in _of(json.loads(path.read_text(encoding="utf-8")), "data", path)
+        for document in _of(json.loads(text_of(path)), "data", path)
         for paragraph in _of(document, "paragraphs", path)
         for question in _of(paragraph, "qas", path)
     ]
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows) if rows else _NO_QUESTION
 
 
 def _of(value: Any, name: str, path: Path) -> Any:
@@ -60,10 +68,24 @@ def _of(value: Any, name: str, path: Path) -> Any:
     )
 
 
-def lines(path: Path) -> list[str]:
-    """Lines as a line feed divides them: some sentences hold other characters that Python takes for line ends."""
-    text = path.read_text(encoding="utf-8")
+def lines(path: Path, first_bytes: int = -1) -> list[str]:
+    """Lines as a line feed divides them: some sentences hold other characters that Python takes for line ends.
+
+    With `first_bytes`, those among the first of the file.
+    """
+    text = text_of(path, first_bytes)
     return text.removesuffix("\n").split("\n") if text else []
+
+
+_DERIVATIONS = pa.schema(
+    [("id", pa.string()), ("tokens", pa.list_(pa.string())), ("tags", pa.list_(pa.string()))],
+)
+_NO_QUESTION = pa.schema(
+    [
+        *((name, pa.string()) for name in ("id", "context", "question")),
+        ("answers", pa.struct([("text", pa.list_(pa.string())), ("answer_start", pa.list_(pa.int64()))])),
+    ]
+).empty_table()
 
 
 def _two_texts(files: tuple[Path, ...]) -> pa.Table:
@@ -82,7 +104,25 @@ def _auto(files: tuple[Path, ...]) -> pa.Table:
         for path in files
         for identity, words, tags in ccgbank.sentences(path)
     ]
-    return pa.Table.from_pylist(rows)
+    return pa.Table.from_pylist(rows, schema=_DERIVATIONS)
+
+
+def first_lines(path: Path) -> list[str]:
+    """The lines among the first bytes of a large file."""
+    return lines(path, _FIRST_BYTES)
+
+
+def heads(layout: Layout, files: tuple[Path, ...]) -> Iterator[pa.Table]:
+    """Tables with the columns that the files have, and none of their rows where they are large."""
+    for path in files if layout is Layout.HUB else ():
+        yield pq.read_schema(path).empty_table()
+    for path in files if layout is Layout.COSMOS_QA else ():
+        with csv.open_csv(path, **_CSV) as reader:
+            yield reader.schema.empty_table()
+    if layout in (Layout.XQUAD, Layout.LASER):
+        yield RAW[layout](files)
+    if layout is Layout.CCGBANK:
+        yield _auto(files[:1])
 
 
 RAW: dict[Layout, Callable[[tuple[Path, ...]], pa.Table]] = {
@@ -142,6 +182,27 @@ def column_faults(schema: pa.Schema, columns: tuple[tuple[str, str], ...], where
                 f"{where}: column {name!r} must hold {_KINDS[kind][1]}, got {schema.field(name).type}; expected "
                 f"{expected}; found {found}; fetch the revision that the catalogue pins"
             )
+
+
+def null_rows(column: pa.ChunkedArray) -> list[int]:
+    """The rows of a column in which a value is missing, at any depth of lists and structs."""
+    if not any(map(_has_null, column.chunks)):
+        return []
+    return [row for row, value in enumerate(column.to_pylist()) if _is_missing(value)]
+
+
+def _has_null(values: pa.Array) -> bool:
+    if values.null_count:
+        return True
+    if pa.types.is_struct(values.type):
+        return any(map(_has_null, values.flatten()))
+    return hasattr(values, "flatten") and pa.types.is_nested(values.type) and _has_null(values.flatten())
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_is_missing, value.values()))
+    return any(map(_is_missing, value)) if isinstance(value, list) else value is None
 
 
 def label_names(schema: pa.Schema, column: str) -> tuple[str, ...]:

@@ -116,12 +116,12 @@ def _read_lab(source: LabSource, split: Split, languages: tuple[str, ...], cache
 
 
 def _read_published(task: Task, split: Split, languages: tuple[str, ...], cache: Path | None) -> pa.Table:
-    from trainables.data.published import read_published
+    from trainables.data.published import VERSION, read_published
 
     source = task.source
     assert isinstance(source, PublishedSource)
     same = replace(source, folders=(), download=False)
-    name = f"{task.name}-{split.name}-{digest([same, task.labels, split.name, languages])}"
+    name = f"{task.name}-{split.name}-{digest([VERSION, same, task.labels, split.name, languages])}"
     return _kept(name, lambda: read_published(task, split.name, languages), cache if source.fingerprint else None)
 
 

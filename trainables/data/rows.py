@@ -18,6 +18,7 @@ from trainables.catalogue.task import ORACLE_HALF, Kind, Task
 from trainables.data import images, kept, tokens, tower
 from trainables.data.fingerprint import is_pinned
 from trainables.data.layouts import LAYOUTS
+from trainables.data.published import left_out
 from trainables.data.reading import encoded_images, read
 from trainables.data.sequences import Rows, Sequences
 from trainables.data.tokens import Ragged, Template
@@ -26,7 +27,7 @@ from trainables.settings import Visible
 from trainables.stages import as_read, without_places
 
 #: Raised when the code here, or the layout of a kind, changes what a split is laid out as.
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 #: Splits kept laid out in memory, the least recently used dropped; a gang meets the same few again and again.
 _KEPT = 32
@@ -123,4 +124,5 @@ def lay_out(table: pa.Table, kind: Kind, encoder: Encoder, visible: Visible = Vi
 
 def _lay_out(table: pa.Table, kind: Kind, encoder: Encoder, visible: Visible) -> Rows:
     made = tokens.tokenizer(encoder)
-    return LAYOUTS[kind](table, encoder, made, tokens.template(made), visible)
+    wrong = tuple((language, "; ".join(faults)) for language, faults in left_out(table).items())
+    return replace(LAYOUTS[kind](table, encoder, made, tokens.template(made), visible), left_out=wrong)

@@ -82,6 +82,8 @@ class Rows:
     """(row,) Of retrieval: whether the sentence is English."""
     matches: tuple[str, ...] = ()
     """Of retrieval: the id of the English sentence that each row translates, or an empty string."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """(language, why) of the languages that have no rows because their files cannot be used."""
 
     def __len__(self) -> int:
         return len(self.ids)

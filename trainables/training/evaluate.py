@@ -63,11 +63,12 @@ def score(
     answers = _answers(task, rows, predicted)
     examples = rows.examples
     spoken = np.array(rows.languages)[examples]
+    unusable = dict(rows.left_out)
     scores: list[Score] = []
     for language in languages:
         here = np.flatnonzero(spoken == language)
         told = {"task": task.name, "language": language, "split": split, "role": role, "step": step}
-        scores += scores_of(task, [answers[example] for example in here], told)
+        scores += scores_of(task, [answers[example] for example in here], told, unusable.get(language, ""))
     return Scored(
         scores=tuple(scores),
         predictions=pa.table(
@@ -94,18 +95,22 @@ class Answer:
     exact: bool
 
 
-def absent(names: Sequence[str], told: dict) -> list[Score]:
-    """Scores without a value, of a language without rows."""
+def absent(names: Sequence[str], told: dict, why: str = "") -> list[Score]:
+    """Scores without a value, of a language without rows; `why` it has none, where that is known."""
     reason = f"the {told['split']} split of {told['task']} has no row in {told['language']!r}"
+    reason += f": {why}" if why else ""
     return [Score(metric=name, value=None, correct=None, count=0, absent_reason=reason, **told) for name in names]
 
 
-def scores_of(task: Task, answers: list[Answer], told: dict) -> list[Score]:
-    """The scores of one language's answers; `told` are the fields of a score that say what was asked."""
+def scores_of(task: Task, answers: list[Answer], told: dict, why: str = "") -> list[Score]:
+    """The scores of one language's answers; `told` are the fields of a score that say what was asked.
+
+    `why` is the reason why there is no answer, where one is known.
+    """
     counts_unlabelled = task.keeps_unlabelled and told["split"] in ("test", ORACLE_HALF)
     names = task.score_names if counts_unlabelled else tuple(n for n in task.score_names if n != IGLUE_ACCURACY)
     if not answers:
-        return absent(names, told)
+        return absent(names, told, why)
     count = len(answers)
     exact = sum(answer.exact for answer in answers)
     if task.measured_by in (Metric.SQUAD, Metric.MLQA):

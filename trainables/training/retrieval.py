@@ -95,12 +95,13 @@ def score_retrieval(
         return over_rows(reader, part, answer, found, asked=asked, **how).to(device)
 
     pools, tuned = _pools(rows), _pools(dev) if dev is not None else {}
+    unusable = dict(rows.left_out)
     scores: list[Score] = []
     predictions = []
     for language in languages:
         told = {"task": task.name, "language": language, "split": split, "role": role, "step": 0}
         if language not in pools:
-            scores += absent(task.score_names, told)
+            scores += absent(task.score_names, told, unusable.get(language, ""))
             continue
         score, found = _scored(task, pools[language], tuned.get(language), told, vectors)
         scores.append(score)
