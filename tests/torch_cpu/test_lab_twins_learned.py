@@ -1,8 +1,12 @@
-"""Twins of the lab are learned: some of every kind of head, with as few steps as do; `bench_twins` has all eighteen.
+"""Twins of the lab are learned: some of each kind of head but one, with few steps; `bench_twins` has all eighteen.
 
-Tags, what a word is and retrieval need no more than the planted word vectors. To find a word in another text is what
-pre-training teaches: questions, endings and paraphrases are learned from an encoder that has had a little of it. Text
-inference, its harder form and paraphrases in all languages take the demo's whole preparation and are not here.
+Tags, what a word is and retrieval need no more than the planted word vectors. To look a word up in another text is what
+pre-training teaches: paraphrases are learned from an encoder that has had a little of it. By the benchmark alone, from
+the demo's whole preparation: text inference and its harder form, questions, endings, paraphrases in all languages.
+
+Over seeds 1 to 3 (bfloat16, one thread) the scores were 0.93 to 0.95 of CCG, 1.00 of CommonsenseQA, 0.78 to 0.80 of
+parts of speech, 0.56 to 0.58 of entities, 0.80 to 0.83 of BUCC, 0.69 to 0.71 of Tatoeba, and over 1 and 2, after the
+one pre-training, 0.81 and 0.83 of paraphrases. After 400 steps of pre-training these were at chance.
 """
 
 from __future__ import annotations
@@ -22,12 +26,11 @@ from tests.benchmarks.bench_twins import SETTINGS as DEMO
 from tests.benchmarks.chance import chance
 from trainables.catalogue import lab, lab_twins
 from trainables.catalogue.task import Kind, Task
-from trainables.gangs import Gangs
 from trainables.stages import StageKind
 from trainables.training.loop import run_stage
 
 #: Steps of reading two English sentences about one scene.
-PRETRAINING_STEPS = 450
+PRETRAINING_STEPS = 600
 
 #: Steps of 32 examples for each twin here.
 STEPS = {
@@ -38,14 +41,14 @@ STEPS = {
     lab_twins.BUCC: 0,
     lab_twins.TATOEBA: 0,
 }
-PREPARED = {lab.SQUAD: 100, lab.QQP: 150}
+PREPARED = {lab.QQP: 150}
 
 SEED = 1
 
 BATCH_SIZE = 32
 
 #: Rows of the splits that are scored: a development split is English alone, a test has as many in each language.
-ROWS = {"dev": 200, "test": 50}
+ROWS = {"dev": 100, "test": 50}
 
 
 def few(task: Task, steps: int) -> Task:
@@ -84,7 +87,6 @@ def path_to(task: Task, steps: int, *, prepared: bool, seed: int = SEED) -> Path
         search=Search(trials=0),
         confirmation_seeds=(seed,),
         checkpoints=1,
-        gangs=Gangs(threads=2),
     )
     cell = sweep.cells[-1]
     path = path_of(sweep, cell, default_values(sweep, cell), phase=Phase.CONFIRMATION, seed=seed)
@@ -118,7 +120,6 @@ def test_a_twin_of_each_kind_of_head_is_learned_above_chance(task, folder):
     assert reached(task, path, folder) > chance(task) + MARGIN
 
 
-def test_every_kind_of_head_has_a_twin_here():
+def test_every_kind_of_head_but_that_of_spans_has_a_twin_here():
     kinds = {task.kind for task in (*lab_twins.INTERMEDIATE, *lab_twins.TARGETS)}
-    assert {task.kind for task in (*STEPS, *PREPARED)} == kinds
-    assert kinds == {Kind.PAIR, Kind.CHOICE, Kind.SPAN, Kind.TAGGING, Kind.RETRIEVAL}
+    assert kinds - {task.kind for task in (*STEPS, *PREPARED)} == {Kind.SPAN}
