@@ -12,7 +12,7 @@ from typing import Any
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, Kind, Role, Task
+from trainables.catalogue.task import ORACLE_HALF, Kind, PublishedSource, Role, Task
 from trainables.faults import refuse
 from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
@@ -39,6 +39,9 @@ VERSIONS = {
 
 #: The version of `evaluate` for tasks of a kind that came to be scored otherwise alone, in place of that above.
 SCORING_VERSIONS = {Kind.RETRIEVAL: 3, Kind.SPAN: 3}
+
+#: The same for published tasks alone: the items of their answers have other ids than those of version 2.
+PUBLISHED_SCORING_VERSIONS = {Kind.TAGGING: 3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,8 @@ class Stage:
         version = VERSIONS[self.kind]
         if isinstance(self.work, Evaluation):
             version = SCORING_VERSIONS.get(self.work.task.kind, version)
+            if isinstance(self.work.task.source, PublishedSource):
+                version = PUBLISHED_SCORING_VERSIONS.get(self.work.task.kind, version)
         return digest_of_form([version, value])
 
     @property

@@ -14,9 +14,13 @@ from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.results import Results
+from sweep.standing import Standing
 from tests.libraries.test_budget import stored
 from tests.libraries.test_conduct import World, conducted
+from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue.xtreme import XNLI
+from trainables.data import places
 from trainables.faults import Invalid, refuse
 
 SWEEP = replace(small_sweep(), name="unwritable")
@@ -101,3 +105,40 @@ def test_a_refused_run_changes_neither_the_ledger_nor_the_definition(tmp_path, m
     with pytest.raises(Invalid, match="there must be room"):
         launch.run(larger, tmp_path, **asked)
     assert kept() == before
+
+
+def on_xnli(mirror, **labels: tuple[int, ...]):
+    """A sweep with XNLI as its target and test files in some languages."""
+    for split in ("train", "validation_matched"):
+        files.nli(mirror / f"nyu-mll/glue/mnli/{split}-00000-of-00001.parquet", labels=labels.pop(split, (0, 1)))
+    for language, numbers in labels.items():
+        files.nli(mirror / f"facebook/xnli/{language}/test-00000-of-00001.parquet", labels=numbers)
+    return replace(small_sweep(target=XNLI, cells=(BASELINE,), pretrain=None, align_images=None), name="on_xnli")
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """An empty mirror folder, and an empty cache of the hub."""
+    monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "mirror"
+
+
+def test_rows_that_cannot_be_trained_on_refuse_a_run_before_anything_starts(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    sweep = on_xnli(mirror, train=(0, 7), de=(0, 1))
+    with pytest.raises(Invalid, match=r"nyu-mll/glue mnli train .*got '7' in 1 rows \(first row 1\)"):
+        launch.run(sweep, tmp_path / "sweeps")
+    assert not list((tmp_path / "sweeps").rglob("definition.json"))
+
+
+def test_a_run_keeps_with_its_definition_which_language_cannot_be_used_and_reads_rows_once(
+    mirror, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(launch, "_conduct", lambda *given: given[-1]() or dict.fromkeys(launch.COUNTS, 0))
+    launch.run(on_xnli(mirror, de=(0, 1), sw=(3, 0)), tmp_path / "sweeps")
+    (kept,) = (tmp_path / "sweeps").rglob(record_definition.FILE)
+    told = "no test rows in 'sw', whose files cannot be used: facebook/xnli sw test"
+    assert told in Standing.from_json(kept.read_text(), {}).cells[0].remark
+    read = sorted(path.name.rsplit("-", 1)[0] for path in (tmp_path / "sweeps/cache").glob("*.arrow"))
+    assert read == ["mnli-dev", "mnli-train", "xnli-test"]

@@ -181,7 +181,7 @@ def test_a_treebank_that_cannot_be_read_is_absent_with_its_reason_and_the_plan_g
         folder.mkdir(parents=True)
         (folder / "wsj.auto").write_bytes(b"ID=x\n(<L NP N N B\xe9b NP>)\n")
     found = looked_up(small_sweep(cells=(BASELINE, ALONE, Cell(name="ccg", intermediates=(CCG,)))), fetch=False)
-    assert "must be text in UTF-8, got the byte 0xe9 in line 2" in found.absent["ccg"]
+    assert "AUTO/02/wsj.auto: it must be text in UTF-8, got the byte 0xe9 in line 2" in found.absent["ccg"]
     assert set(found.absent_cells) == {"ccg"}
     assert main(["tasks", "ccg"]) == 0 and "here" in capsys.readouterr().out
 

@@ -189,6 +189,17 @@ class TestEachTask:
         (row,) = rows(NER, "test", "yo")
         assert [PANX_TAGS[tag] for tag in row["tags"]] == ["B-PER", "I-PER", "O"]
 
+    def test_sentences_of_two_languages_are_two_items(self, mirror):
+        for language in ("en", "jv"):
+            where = mirror / f"google/xtreme/PAN-X.{language}/test-00000-of-00001.parquet"
+            files.tagged(where, "ner_tags", [[1], [0]], PANX_TAGS)
+        assert [row["id"] for row in rows(NER, "test")] == [
+            "en-xtreme-test-000000",
+            "en-xtreme-test-000001",
+            "jv-xtreme-test-000000",
+            "jv-xtreme-test-000001",
+        ]
+
     def test_tydiqa_knows_the_language_by_the_id(self, mirror):
         asked = [files.question("swahili--1-0"), files.question("english--2-1")]
         files.questions(
@@ -326,6 +337,13 @@ class TestBadInput:
         files.tagged(where, "ner_tags", [[0, 1]], PANX_TAGS, tokens=[["one", "two", "three"]])
         told = refusal(NER, "test", "de")
         assert "as many tags as tokens" in told and "first row 0: 3 tokens, 2 tags" in told
+
+    def test_an_id_that_stands_twice_in_a_test(self, mirror):
+        asked = [files.question("same"), files.question("other"), files.question("same")]
+        files.questions(mirror / "google/xtreme/XQuAD.de/validation-00000-of-00001.parquet", asked)
+        assert "ids of a test split must differ, got 'same' 2 times and 1 such ids" in refusal(XQUAD, "test", "de")
+        files.questions(mirror / "rajpurkar/squad/plain_text/train-00000-of-00001.parquet", asked)
+        assert len(rows(SQUAD_V1, "train")) == 3  # nothing is paired by the ids of what is trained on
 
     def test_a_tag_outside_the_set(self, mirror):
         where = mirror / "google/xtreme/PAN-X.de/test-00000-of-00001.parquet"
@@ -502,6 +520,20 @@ class TestALanguageThatCannotBeUsed:
         for _ in range(2):
             assert list(left_out(read(resolve(XNLI), "test", None, tmp_path / "kept"))) == ["sw"]
 
+    def test_the_reason_does_not_say_where_the_files_lie(self, mirror):
+        """It is stored beside scores, which are the same wherever they were made."""
+        xnli(mirror, de=(0,), sw=(0,))
+        (mirror / "facebook/xnli/sw/test-00000-of-00001.parquet").write_bytes(b"no parquet")
+        (told,) = left_out(read(resolve(XNLI), "test", None, None))["sw"]
+        assert "cannot be read as hub files say" in told and str(mirror) not in told
+        folder = mirror / "facebookresearch/LASER/data/tatoeba/v1"
+        folder.mkdir(parents=True)
+        for name, text in (("deu", b"eins\n"), ("fra", b"\xe9\n")):
+            (folder / f"tatoeba.{name}-eng.{name}").write_bytes(text)
+            (folder / f"tatoeba.{name}-eng.eng").write_text("one\n")
+        (told,) = left_out(read(resolve(TATOEBA), "test", None, None))["fr"]
+        assert "tatoeba.fra-eng.fra: it must be text in UTF-8" in told and str(mirror) not in told
+
     def test_a_missing_file_of_several_leaves_its_language_out(self, mirror):
         xnli(mirror, de=(0,))
         files.nli(mirror / "facebook/xnli/sw/test-00000-of-00002.parquet")
@@ -585,9 +617,7 @@ class TestNullsAndBytes:
         (mirror / "LDC2005T13/data/AUTO/00/wsj.auto").write_text("hello\n")
         assert "must have rows in 'en', got none" in refusal(CCG, "dev")
         (mirror / "LDC2005T13/data/AUTO/05/wsj.auto").write_bytes(b"ID=x\n(<L NP N N B\xe9b NP>)\n")
-        with pytest.raises(
-            Invalid, match=r"05/wsj.auto cannot be used:\n  - it must be text in UTF-8, got .*0xe9 in line 2"
-        ):
+        with pytest.raises(Invalid, match=r"05/wsj.auto: it must be text in UTF-8, got .*0xe9 in line 2"):
             resolve(CCG)
         assert "it must be text in UTF-8" in places.absence(CCG)
 
@@ -599,6 +629,14 @@ class TestNullsAndBytes:
 
 class TestWhatAPlanLooksAt:
     """Columns, the names of labels, and first lines: of every layout."""
+
+    def test_every_one_of_several_files(self, mirror):
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00003.parquet")
+        (mirror / "nyu-mll/glue/mnli/train-00001-of-00003.parquet").write_bytes(b"no parquet")
+        files.nli(mirror / "nyu-mll/glue/mnli/train-00002-of-00003.parquet", names=("negative", "neutral", "positive"))
+        faults, _ = inspect_published(resolve(MNLI))
+        assert ["train-00001-of" in fault or "train-00002-of" in fault for fault in faults] == [True, True]
+        assert "cannot be read as hub files say" in faults[0] and "got negative, neutral, positive" in faults[1]
 
     def test_columns_of_cosmos_qa(self, mirror):
         (mirror / "wilburOne/cosmosqa/data").mkdir(parents=True)

@@ -19,8 +19,11 @@ from tests.pure.small_sweep import FIXED, SETTINGS, small_sweep
 from trainables.canonical import canonical, decode, encode
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
+from trainables.catalogue.intermediate import MNLI
+from trainables.catalogue.lab_twins import POS as LAB_POS
 from trainables.catalogue.lab_twins import TATOEBA
 from trainables.catalogue.task import Metric, Role, Split, Task
+from trainables.catalogue.xtreme import POS
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
@@ -436,6 +439,14 @@ def test_a_kind_of_task_that_alone_came_to_be_scored_otherwise_has_a_version_of_
     monkeypatch.setattr("trainables.stages.SCORING_VERSIONS", {TATOEBA.kind: 99})
     after = [replace(stage).digest for stage in scored]
     assert before[0] == after[0] and before[1] != after[1]
+
+
+def test_what_published_tags_alone_are_scored_otherwise_by_has_a_version_too(monkeypatch):
+    scored = [replace(EVALUATED, work=replace(EVALUATED.work, task=task)) for task in (LAB_POS, MNLI, POS)]
+    before = [stage.digest for stage in scored]
+    monkeypatch.setattr("trainables.stages.PUBLISHED_SCORING_VERSIONS", {POS.kind: 99})
+    after = [replace(stage).digest for stage in scored]
+    assert before[:2] == after[:2] and before[2] != after[2]
 
 
 def test_a_training_stage_whose_portions_do_not_add_up_is_refused():

@@ -118,7 +118,8 @@ def located(task: Task) -> Task:
     Supertags take their labels from the training sections that were found.
 
     Raises:
-        Invalid: where the source allows a download that fails, or asks for a revision that does not exist.
+        Invalid: where the source allows a download that fails, or asks for a revision that does not exist, or where the
+            files that labels are taken from cannot be read.
     """
     source = task.source
     assert isinstance(source, PublishedSource)
@@ -134,7 +135,10 @@ def located(task: Task) -> Task:
         train = [
             path for (split, _), parts in files.items() if split == "train" for _, found in parts for path in found
         ]
-        task = replace(task, labels=frequent_tags(train))
+        try:
+            task = replace(task, labels=frequent_tags(train))
+        except Invalid as error:
+            raise Invalid(f"task {task.name!r}", [f"{error.what}: {fault}" for fault in error.faults]) from error
     return replace(task, source=replace(source, fingerprint=fingerprint(source)))
 
 
@@ -303,7 +307,7 @@ def absence(task: Task) -> str:
     try:
         task = task if task.source.folders else located(task)
     except Invalid as error:
-        return f"{error.what}: {'; '.join(error.faults)}"
+        return "; ".join(error.faults)
     source = task.source
     assert isinstance(source, PublishedSource)
     lost = [name for name, languages in missing(task).items() if len(languages) == len(_split(task, name).languages)]

@@ -169,46 +169,52 @@ class _Reading:
 
     def table(self, files: tuple[Path, ...]) -> pa.Table:
         """The rows of the files, or anything where `faults` is not empty."""
-        table = pa.table({})
-        with self._reading():
-            if self.part.layout is Layout.BUCC:
-                table = self._bucc(files)
-            else:
-                raw = RAW[self.part.layout](files)
-                self._columns(raw.schema)
-                if not self.faults:
-                    self._refuse_nulls(raw)
-                table = raw if self.faults else _SHAPES[self.source.shaping](self, raw)
+        raw = pa.table({})
+        is_bucc = self.part.layout is Layout.BUCC
+        with self._reading(files):
+            raw = self._bucc(files) if is_bucc else RAW[self.part.layout](files)
+        if not self.faults and not is_bucc:
+            self._columns(raw.schema)
+        if not self.faults and not is_bucc:
+            self._refuse_nulls(raw)
+        if self.faults:
+            return raw
+        table = raw if is_bucc else _SHAPES[self.source.shaping](self, raw)
         return table if self.faults else self._checked(table)
 
     def look(self, files: tuple[Path, ...]) -> None:
         """Gather the faults that columns, the names of labels and first lines tell."""
-        with self._reading():
-            if self.part.layout is Layout.BUCC:
-                for path in files:
-                    self._cut(path, first_lines(path))
-            for head in heads(self.part.layout, files):
-                self._columns(head.schema)
+        for these in [(path,) for path in files] if self.part.layout is Layout.HUB else [files]:
+            self.where = _where(self.part, these)
+            with self._reading(these):
+                if self.part.layout is Layout.BUCC:
+                    for path in files:
+                        self._cut(path, first_lines(path))
+                for head in heads(self.part.layout, these):
+                    self._columns(head.schema)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Whatever is wrong with a file becomes a fault."""
+    def _reading(self, files: tuple[Path, ...]) -> Iterator[None]:
+        """What is wrong with a file becomes a fault, without the folder: faults are stored beside scores."""
         try:
             yield
         except Invalid as error:
-            self.faults += [f"{self.where}: {error.what}: {fault}" for fault in error.faults]
+            what = error.what.rpartition("/")[2]
+            self.faults += [f"{self.where}: {what}: {fault}" for fault in error.faults]
         except (pa.ArrowInvalid, OSError, json.JSONDecodeError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = reason.replace(f"{files[0].parent}/", "")
             self.faults.append(
                 f"{self.where} cannot be read as {self.part.layout} files say ({reason}); fetch it again"
             )
 
     def _columns(self, schema: pa.Schema) -> None:
         """Gather the faults of columns and of the names of labels."""
+        before = len(self.faults)
         self.faults += column_faults(schema, self.source.columns, self.where)
-        if not self.faults and (column := self._label_column):
+        if len(self.faults) == before and (column := self._label_column):
             codes = self._codes(schema, column)
-            if not codes and not self.faults and pa.types.is_integer(_value_type(schema.field(column).type)):
+            if not codes and len(self.faults) == before and pa.types.is_integer(_value_type(schema.field(column).type)):
                 self.faults.append(
                     f"{self.where}: column {column!r} must hold names, or numbers whose names the file carries, got "
                     f"{schema.field(column).type} without names; fetch the publisher's own file, or state what the "
@@ -235,7 +241,20 @@ class _Reading:
                     f"{rows[0]}: {str(raw[name][rows[0]].as_py())[:80]}); correct or drop them"
                 )
 
+    def _refuse_repeated(self, table: pa.Table) -> None:
+        """Gather a fault where two items that are scored have one id: gains are paired by item."""
+        if self.part.split != "test" or self.task.kind is Kind.RETRIEVAL:  # both sides of a pair may have one
+            return
+        ids = Counter(table["id"].to_pylist())
+        if repeated := {one: times for one, times in ids.items() if times > 1}:
+            one, times = next(iter(repeated.items()))
+            self.faults.append(
+                f"{self.where}: ids of a test split must differ, got {one!r} {times} times and {len(repeated)} such "
+                "ids; number the rows anew"
+            )
+
     def _checked(self, table: pa.Table) -> pa.Table:
+        self._refuse_repeated(table)
         if table.num_rows == 0:
             self.faults.append(
                 f"{self.where} must have rows in {self.part.language!r}, got none; fetch it again or leave the "
@@ -280,7 +299,7 @@ class _Reading:
         return raw, _whole(pc.take(places_, found))
 
     def _ids(self, raw: pa.Table, column: str = "id") -> pa.Array:
-        """Ids that are the same in every language: the publisher's, or the number of the row."""
+        """Ids of rows: the publisher's, or the number of the row; an item has the same in every language."""
         origin = f"{self.part.repository.rpartition('/')[2]}-{self.part.origin}"
         if column in raw.column_names:
             return pa.array([f"{origin}-{one}" for one in raw[column].to_pylist()], pa.string())
@@ -378,7 +397,9 @@ class _Reading:
         column = self.fields["tags"]
         codes = {**self._codes(raw.schema, column), **{tag: tag for tag in self.task.labels}}
         place = {code: self.task.labels.index(tag) for code, tag in codes.items() if tag in self.task.labels}
-        return self._tagged(raw, self._ids(raw, ""), raw[column].to_pylist(), place.get)
+        # Rows are numbered, and sentences differ from language to language.
+        ids = pc.binary_join_element_wise(self.part.language, self._ids(raw, ""), "-")
+        return self._tagged(raw, ids, raw[column].to_pylist(), place.get)
 
     def _supertags(self, raw: pa.Table) -> pa.Table:
         place = {tag: number for number, tag in enumerate(self.task.labels)}

@@ -95,7 +95,8 @@ def _two_texts(files: tuple[Path, ...]) -> pa.Table:
             f"{files[0].name}",
             [f"both texts must have as many lines, got {len(source)} and {len(target)}; fetch the files again"],
         )
-    return pa.table({"source_sentence": source, "target_sentence": target})
+    sides = {"source_sentence": source, "target_sentence": target}
+    return pa.table({name: pa.array(texts, pa.string()) for name, texts in sides.items()})
 
 
 def _auto(files: tuple[Path, ...]) -> pa.Table:
