@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
 from sweep.fitting import grid_faults, trunk_here
+from sweep.languages import strangeness
 from trainables.catalogue.encoder import HubEncoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ParquetSource, PublishedSource, Task
@@ -126,8 +127,15 @@ def _remarks(sweep: Sweep) -> dict[str, str]:
         return {}
     from trainables.data.remarked import own_remarks  # it reads Parquet, and only these tasks need it
 
-    told = {name: "; ".join(own_remarks(task)) for name, task in visual.items()}
+    told = {
+        name: "; ".join((*own_remarks(task), *filter(None, map(strangeness, _languages(task)))))
+        for name, task in visual.items()
+    }
     return {name: text for name, text in told.items() if text}
+
+
+def _languages(task: Task) -> list[str]:
+    return list(dict.fromkeys(code for split in task.splits for code in split.languages))
 
 
 def _offline(task: Task) -> Task:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.languages import LANGUAGES
+from sweep.languages import strangeness
 from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.catalogue.xtreme_m import COLUMNS, parquet_task
 from trainables.data.images import content_hash, opened
@@ -150,12 +150,10 @@ def _nameless_languages(split: str, table: pa.Table) -> Iterator[str]:
 
 
 def _strange_languages(tables: dict[str, pa.Table]) -> Iterator[str]:
-    """Codes that no table of families and scripts has."""
     for split, table in tables.items():
-        strange = sorted({code for code in table["language"].to_pylist() if len(code) > 1} - LANGUAGES.keys())
-        for code in strange:
-            near = f"; did you mean {code.lower()!r}?" if code.lower() in LANGUAGES else ""
-            yield f"split {split!r}: language {code!r} is in no family, script or other group of languages here{near}"
+        for code in sorted({code for code in table["language"].to_pylist() if len(code) > 1}):
+            if told := strangeness(code):
+                yield f"split {split!r}: {told}"
 
 
 def _without_words(tables: dict[str, pa.Table]) -> Iterator[str]:

@@ -308,6 +308,13 @@ def test_rows_of_ones_own_that_are_left_out_are_told_in_plan_and_tables(tmp_path
     found = looked_up(sweep, fetch=False)
     assert found.remarks == {"mine": "split 'train' is read in en alone: 2 of its 3 rows are left out (2 in 'de')"}
     assert found.cell_remarks == {"none": f"mine: {found.remarks['mine']}"}
+    columns["language"] = ["en", "FR"]
+    pq.write_table(
+        pa.table({**columns, "id": ["same", "same"], "image": [b"test", b"test"]}), tmp_path / "test.parquet"
+    )
+    task = parquet_task("mine", tmp_path, languages=["en", "FR"])
+    told = looked_up(small_sweep(target=task, cells=(BASELINE,)), fetch=False).remarks["mine"]
+    assert told.endswith("; language 'FR' is in no family, script or other group of languages here; did you mean 'fr'?")
 
 
 def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):
