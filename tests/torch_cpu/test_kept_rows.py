@@ -88,5 +88,5 @@ def test_no_rows_are_kept_as_no_rows(tmp_path):
 
 def test_every_field_of_rows_can_be_kept():
     known = {"Kind", "tuple[str, ...]", "Sequences", "Template", "np.ndarray | None", "images.Arrays | None", "bool"}
-    known |= {"Ragged | None", "tuple[tuple[str, ...], ...]"}
+    known |= {"Ragged | None", "tuple[tuple[str, ...], ...]", "tuple[tuple[str, str], ...]"}
     assert {field.type for field in dataclasses.fields(Rows)} <= known
