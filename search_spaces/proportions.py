@@ -27,11 +27,11 @@ class Proportions:
     def __post_init__(self) -> None:
         faults = []
         for name, least, holds in (
-            ("temperature", "a number of at least 1", self.temperature >= 1),
-            ("cap", "a number above 0", self.cap > 0),
+            ("temperature", "a number of at least 1", lambda value: value >= 1),
+            ("cap", "a number above 0", lambda value: value > 0),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not holds:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not holds(value):
                 faults.append(f"{name} must be {least}; math.inf is one, got {value!r}")
         refuse("Proportions", faults)
 

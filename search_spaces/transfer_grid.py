@@ -76,6 +76,8 @@ class Cell:
         for task in self.intermediates:
             if task.kind is Kind.WORDS:
                 yield f"word pairs are aligned, not mixed: give {task.name!r} as align_words"
+            else:
+                yield from untrainable("an intermediate task", task)
         if self.shares:
             yield from self._share_faults(names)
 
@@ -83,11 +85,11 @@ class Cell:
         if not isinstance(self.intermediates, tuple):
             yield f"intermediates must be a tuple of tasks, got {self.intermediates!r}; put them in (…,)"
         else:
-            yield from _no_tasks("intermediates", self.intermediates)
+            yield from no_tasks("intermediates", self.intermediates)
         for name in ("align_words", "learned_from"):
             one = getattr(self, name)
             if one is not None:
-                yield from _no_tasks(name, [one])
+                yield from no_tasks(name, [one])
         pairs = self.shares if isinstance(self.shares, tuple) else (None,)
         if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
             yield f"shares must be pairs of a task's name and its share, got {self.shares!r}; write ((name, share), …)"
@@ -108,7 +110,19 @@ class Cell:
         return len(self.intermediates) > 1 and not self.shares
 
 
-def _no_tasks(where: str, given: Iterable[object]) -> Iterator[str]:
+def untrainable(what: str, task: Task) -> Iterator[str]:
+    """Why nothing can be trained on a task."""
+    if task.kind is Kind.RETRIEVAL:
+        yield f"{what} must be trained on, got {task.name!r} of kind {task.kind}, which only a target can be"
+    elif task.split("train") is None:
+        teacher = task.learned_from
+        yield (
+            f"{what} must have a train split, got {task.name!r} without one; "
+            + (f"it is learned from {teacher.name!r}: take that one" if teacher else "add one to the task")
+        )
+
+
+def no_tasks(where: str, given: Iterable[object]) -> Iterator[str]:
     """What is given for a task and is none."""
     for one in given:
         if not isinstance(one, Task):
@@ -165,10 +179,10 @@ def _list_faults(**given: object) -> Iterator[str]:
 
 
 def _grid_faults(tasks: list[Task], mixtures: list[Sequence[Task]], controls: list[Task]) -> Iterator[str]:
-    yield from _no_tasks("tasks", tasks)
-    yield from _no_tasks("controls", controls)
+    yield from no_tasks("tasks", tasks)
+    yield from no_tasks("controls", controls)
     for mixed in mixtures:
         if isinstance(mixed, Sequence) and not isinstance(mixed, str):
-            yield from _no_tasks("mixtures", mixed)
+            yield from no_tasks("mixtures", mixed)
         else:
             yield f"each of mixtures must be a sequence of tasks, got {mixed!r}; put them in (…,)"

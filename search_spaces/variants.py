@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search_spaces.transfer_grid import Cell, CellRole
+from search_spaces.transfer_grid import Cell, CellRole, no_tasks
 from trainables.catalogue.task import Kind, Task
 from trainables.faults import Invalid
 
@@ -27,10 +27,12 @@ def with_masked_lm(cell: Cell, sentences: Task, share: float = 0.5) -> Cell:
     faults = []
     if not cell.intermediates:
         faults.append(f"cell {cell.name!r} must have an intermediate stage to mix into, got none")
-    if sentences.kind is not Kind.MASKED_LM:
+    if not isinstance(sentences, Task):
+        faults.extend(no_tasks("sentences", [sentences]))
+    elif sentences.kind is not Kind.MASKED_LM:
         faults.append(f"sentences must be of kind {Kind.MASKED_LM}, got {sentences.name!r} of kind {sentences.kind}")
-    if not 0 < share < 1:
-        faults.append(f"share must be above 0 and below 1, got {share!r}")
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        faults.append(f"share must be a number above 0 and below 1, got {share!r}")
     if faults:
         raise Invalid("masked language modelling in a cell", faults)
     before = cell.shares or tuple((task.name, 1.0) for task in cell.intermediates[:1])

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
+from sweep.fitting import grid_faults, trunk_here
+from sweep.languages import strangeness
 from trainables.catalogue.encoder import HubEncoder
-from trainables.catalogue.task import PublishedSource, Task
+from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.task import ParquetSource, PublishedSource, Task
 from trainables.data import fingerprint
-from trainables.faults import Invalid
+from trainables.faults import Invalid, refuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,8 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
     allows it are downloaded; without, nothing leaves this machine.
 
     Raises:
-        Invalid: where the encoder's directory cannot be used, or with `fetch` not be fetched.
+        Invalid: where the encoder's directory cannot be used, or with `fetch` not be fetched, and where it has not the
+            layers and modules that settings name.
     """
     absent: dict[str, str] = {}
 
@@ -110,7 +114,28 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         absent[sweep.encoder.name] = gone
     else:
         whole = replace(whole, encoder=fingerprint.resolve_encoder(sweep.encoder))
-    return Found(sweep=whole, absent=absent)
+        trunk = trunk_here(whole.encoder.text)
+        faults = [*(whole.faults_in(trunk) if trunk else ()), *grid_faults(whole.encoder, here=True)]
+        refuse(f"sweep {sweep.name!r}", faults)
+    return Found(sweep=whole, absent=absent, remarks=_remarks(whole))
+
+
+def _remarks(sweep: Sweep) -> dict[str, str]:
+    """What is to be said of visual files, a user's own or XVNLI's."""
+    visual = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, ParquetSource | XvnliSource)}
+    if not visual:
+        return {}
+    from trainables.data.remarked import own_remarks  # it reads Parquet, and only these tasks need it
+
+    told = {
+        name: "; ".join((*own_remarks(task), *filter(None, map(strangeness, _languages(task)))))
+        for name, task in visual.items()
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def _languages(task: Task) -> list[str]:
+    return list(dict.fromkeys(code for split in task.splits for code in split.languages))
 
 
 def _offline(task: Task) -> Task:

@@ -392,9 +392,9 @@ def results_of(name_or_file: str, storage: str) -> Results:
 
 def _tasks(options: argparse.Namespace) -> int:
     from sweep.task_text import task_lines, tasks_text
-    from trainables.catalogue.registry import TASKS, task
+    from trainables.catalogue.registry import all_tasks, task
 
-    print(tasks_text(TASKS.values()) if options.task is None else task_lines(task(options.task)))
+    print(tasks_text(all_tasks().values()) if options.task is None else task_lines(task(options.task)))
     return 0
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from search_spaces.domains import Domain
 from search_spaces.space import Space
-from search_spaces.transfer_grid import Cell, CellRole
+from search_spaces.transfer_grid import Cell, CellRole, no_tasks, untrainable
+from sweep.fitting import Trunk, grid_faults, trunk_as_published, trunk_faults
 from sweep.search import Budget, Hyperband, Search, SuccessiveHalving, Wilcoxon
-from trainables.catalogue.encoder import Encoder, SmallEncoder
+from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import Kind, Task
 from trainables.faults import nearest, refuse
@@ -26,11 +27,28 @@ class Preparation:
 
     With tasks `beside`, each of them gets as many steps as `task`: aligning images on captions alone makes the trunk
     forget how to look a word up in a text, and parallel sentences beside them keep it.
+
+    Raises:
+        Invalid: naming every task that nothing can be trained on.
     """
 
     task: Task
     settings: Settings
     beside: tuple[Task, ...] = ()
+
+    def __post_init__(self) -> None:
+        refuse("a stage that every path shares", self._faults())
+
+    def _faults(self) -> Iterator[str]:
+        if not isinstance(self.beside, tuple):
+            yield f"beside must be a tuple of tasks, got {self.beside!r}; put them in (…,)"
+            return
+        for name, task in (("task", self.task), *(("beside", one) for one in self.beside)):
+            yield from no_tasks(name, [task])
+            if isinstance(task, Task):
+                yield from untrainable(name, task)
+        if not isinstance(self.settings, Settings):
+            yield f"settings must be a value of Settings, got {self.settings!r}"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -161,11 +179,23 @@ class Sweep:
                 )
 
     def _layer_faults(self) -> Iterator[str]:
-        layer, text = self.retrieval_layer, self.encoder.text
+        layer, trunk = self.retrieval_layer, trunk_as_published(self.encoder.text)
         if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
             yield f"retrieval_layer must be a whole number of at least 0, got {layer!r}"
-        elif isinstance(text, SmallEncoder) and layer > text.layers:
-            yield f"retrieval_layer must be a layer of {self.encoder.name}, 0 to {text.layers}, got {layer}"
+        elif trunk:
+            yield from self.faults_in(trunk)
+        yield from grid_faults(self.encoder, here=False)
+
+    def faults_in(self, trunk: Trunk) -> Iterator[str]:
+        """Layers and modules that the settings name and the trunk has not."""
+        aligned = self.align_words_settings if any(cell.align_words for cell in self.cells) else None
+        return trunk_faults(
+            self.encoder.name,
+            trunk,
+            self.stage_settings,
+            word_layer=aligned.word_layer if aligned else 0,
+            retrieval_layer=self.retrieval_layer,
+        )
 
     def _teacher_faults(self, where: str, task: Task, english: tuple[str, ...]) -> Iterator[str]:
         for split in ("train", "dev"):
@@ -201,7 +231,7 @@ class Sweep:
         if aligning and self.align_words_settings is None:
             yield f"align_words_settings must be given, because {aligning[0].name!r} aligns words"
         elif aligning and self.align_words_settings:
-            yield from _word_layer_faults(self.align_words_settings, self.encoder)
+            yield from _word_layer_faults(self.align_words_settings)
         yield from self._matched_faults()
         blind = {CellRole.IMAGE_ONLY, CellRole.HYPOTHESIS_ONLY}
         if self.target.kind is not Kind.IMAGE_TEXT and any(cell.role in blind for cell in self.cells):
@@ -227,16 +257,8 @@ class Sweep:
             yield f"space must be empty where nothing is searched, got {', '.join(named)}; raise search.trials above 0"
         yield from self._searched_faults()
         workers = self.gangs.workers
-        stages = {
-            "target_settings": self.target_settings,
-            "intermediate_settings": self.intermediate_settings,
-            "align_words_settings": self.align_words_settings,
-            **{f"intermediate_settings of {cell.name!r}": cell.intermediate_settings for cell in self.cells},
-            "pretrain": self.pretrain and self.pretrain.settings,
-            **{f"align_images[{nth}]": one.settings for nth, one in enumerate(self.image_alignments)},
-        }
-        for name, settings in stages.items():
-            if settings and settings.batch_size % (workers * settings.accumulation_steps):
+        for name, settings in self.stage_settings.items():
+            if settings.batch_size % (workers * settings.accumulation_steps):
                 yield (
                     f"{name}: batch_size must be a multiple of workers × accumulation_steps "
                     f"({workers} × {settings.accumulation_steps}), got {settings.batch_size}; change it "
@@ -301,6 +323,19 @@ class Sweep:
                     f"{cell.name!r}, which {learned.name!r} has not; choose another"
                 )
 
+    @property
+    def stage_settings(self) -> dict[str, Settings]:
+        """The settings of every stage, by what a definition calls them."""
+        given = {
+            "target_settings": self.target_settings,
+            "intermediate_settings": self.intermediate_settings,
+            "align_words_settings": self.align_words_settings,
+            **{f"intermediate_settings of {cell.name!r}": cell.intermediate_settings for cell in self.cells},
+            "pretrain": self.pretrain and self.pretrain.settings,
+            **{f"align_images[{nth}]": one.settings for nth, one in enumerate(self.image_alignments)},
+        }
+        return {name: settings for name, settings in given.items() if settings}
+
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""
         return cell.intermediate_settings or self.intermediate_settings
@@ -331,13 +366,8 @@ class Sweep:
         return next(cell for cell in self.cells if cell.role is CellRole.BASELINE)
 
 
-def _word_layer_faults(settings: Settings, encoder: Encoder) -> Iterator[str]:
-    """Why no weight below the layer that stands for a word would be trained, or there is no such layer."""
-    if isinstance(encoder.text, SmallEncoder) and settings.word_layer > encoder.text.layers:
-        yield (
-            f"align_words_settings: word_layer must be a layer of {encoder.name}, 0 to {encoder.text.layers}, got "
-            f"{settings.word_layer}"
-        )
+def _word_layer_faults(settings: Settings) -> Iterator[str]:
+    """Why no weight below the layer that stands for a word would be trained."""
     lowest = min(settings.lora.layers, default=0) if settings.lora else 0
     if settings.lora and lowest >= settings.word_layer:
         yield (

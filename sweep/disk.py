@@ -42,10 +42,11 @@ def disk_need(plan: Plan) -> DiskNeed:
     named = {name: stage for trial in plan.trials for name, stage in trial.stages if isinstance(stage.work, Training)}
     trained = [[name for name, _ in trial.stages if name in named] for trial in plan.trials]
     shared = len(named.keys() - {names[-1] for names in trained if names})
+    always = under_way + output * ((1 + earlier) * sweep.gangs.count + leaves)
     return DiskNeed(
         output_bytes=output,
-        least_bytes=under_way + output * ((2 + earlier) * sweep.gangs.count + leaves),
-        most_bytes=under_way + output * ((1 + earlier) * sweep.gangs.count + leaves + shared),
+        least_bytes=always + output * min(sweep.gangs.count, shared),
+        most_bytes=always + output * shared,
     )
 
 

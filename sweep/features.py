@@ -7,24 +7,26 @@ from pathlib import Path
 from sweep.definition import Sweep
 from sweep.resolve import resolved
 from trainables.catalogue.task import Kind
-from trainables.faults import Invalid
 
 
 def prepare(sweep: Sweep, *, storage: str) -> int:
     """Read every split with images and keep what its tower, or its patches, makes of them; how many images there are.
 
-    What is there already is not made again, so an interrupted preparation goes on where it stopped.
+    What is there already is not made again, so an interrupted preparation goes on where it stopped. In a storage that
+    is no folder a tower's vectors are put where gangs of other machines find them.
 
     Raises:
-        Invalid: where the definition, its files or an image cannot be used, or the storage is no folder.
+        Invalid: where the definition, its files or an image cannot be used.
     """
     from trainables.data.rows import rows
+    from trainables.shared_images import shared_images
+    from trainables.store import Store, cache_of
 
-    if "://" in storage:
-        fault = f"storage must be a folder, got {storage!r}: gangs of other machines make the features where they run"
-        raise Invalid("the storage", [fault])
-    cache = Path(storage).expanduser().absolute() / "cache"
+    cache = Path(storage).expanduser().absolute() / "cache" if "://" not in storage else cache_of(storage)
     found = resolved(sweep)
+    shared = shared_images(found.encoder, Store(storage, cache=cache), cache)
+    if shared is not None:
+        shared.bring()
     tasks = {task.name: task for made in found.preparations for task in made.tasks}
     tasks |= {found.target.name: found.target}
     keys: set[bytes] = set()
@@ -32,4 +34,6 @@ def prepare(sweep: Sweep, *, storage: str) -> int:
         for split in task.splits if task.kind in (Kind.IMAGE_TEXT, Kind.CAPTION) else ():
             laid_out = rows(task, split.name, None, found.encoder, cache=cache)
             keys |= {key.tobytes() for key in laid_out.image_keys} if laid_out.image_keys is not None else set()
+            if shared is not None:
+                shared.send()
     return len(keys)

@@ -116,6 +116,14 @@ def language_name(code: str) -> str:
     return LANGUAGES[code].name if code in LANGUAGES else code
 
 
+def strangeness(code: str) -> str:
+    """That a language is listed in no group, with the listed one that may be meant; empty where it is listed."""
+    if code in LANGUAGES:
+        return ""
+    near = f"; did you mean {code.lower()!r}?" if code.lower() in LANGUAGES else ""
+    return f"language {code!r} is in no family, script or other group of languages here{near}"
+
+
 def grouped(languages: tuple[str, ...], grouping: str) -> dict[str, tuple[str, ...]]:
     """The languages by what the grouping says of them, groups in alphabetical order.
 

@@ -76,11 +76,12 @@ def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """Task → what its counts and what was `seen` of its files have to tell."""
     published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
     if not published:
-        return {}
+        return dict(found.remarks)
     from trainables.data.counted import remarks
 
     told = {name: "; ".join((*remarks(task), *seen.get(name, ()))) for name, task in published.items()}
-    return {name: text for name, text in told.items() if text}
+    own = {name: text for name, text in found.remarks.items() if name not in published}
+    return {**own, **{name: text for name, text in told.items() if text}}
 
 
 def _row_faults(found: Found) -> list[str]:

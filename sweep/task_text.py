@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import LabSource, PublishedSource, Split, Task
 from trainables.data import places
+from trainables.data.fingerprint import missing_visual
 
 
 def tasks_text(tasks: Iterable[Task]) -> str:
@@ -41,6 +43,8 @@ def task_lines(task: Task) -> str:
         names = dict.fromkeys(part.repository for part in (*task.source.parts, *task.source.instead))
         told["repositories"] = ", ".join(f"{name} at {pinned.get(name, 'any revision')}" for name in names)
         told["to get it"] = places.way(task)
+    if isinstance(task.source, XvnliSource):
+        told["not here"] = "; ".join(missing_visual(task))
     width = max(map(len, told))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in told.items() if value)
 
@@ -48,6 +52,8 @@ def task_lines(task: Task) -> str:
 def _state(task: Task) -> str:
     if isinstance(task.source, LabSource):
         return "yes, generated"
+    if isinstance(task.source, XvnliSource):
+        return "no" if missing_visual(task) else "yes"
     if places.absence(task):
         return "no"
     return "in part" if places.missing(places.located(task)) else "yes"

@@ -27,6 +27,7 @@ from trainables.mailbox import Mailbox, Request
 from trainables.room import LEAST_BYTES, Asked, await_room, least_needed, size_of
 from trainables.scores import Cancelled, Done, Event, Failed
 from trainables.sent_checkpoints import SentCheckpoints, spacing_steps
+from trainables.shared_images import SharedImages, reads_images, shared_images
 from trainables.stages import Stage
 from trainables.store import Absent, Store
 
@@ -176,6 +177,7 @@ def _tried(
             _fetch_checkpoint(stage, attempt, mailbox, store, ranks)
         parent, output, inflight = _together(ranks, lambda: _places(stage, attempt, store, leads))
         checkpoints = _checkpoints(stage, attempt, mailbox, store, gangs, runner, inflight)
+        _share_images(SharedImages.bring, stage, mailbox, store, cache, gangs)
         outcome = _named(runner.run)(
             stage,
             parent=parent,
@@ -194,10 +196,26 @@ def _tried(
     finally:  # what is still on its way is what is gone on from
         if isinstance(checkpoints, SentCheckpoints):
             checkpoints.settle()
+    if leads:
+        _share_images(SharedImages.send, stage, mailbox, store, cache, gangs)
     event = _ended(stage, attempt, outcome, output, started, store, mailbox) if leads else None
     if event is not None:
         mailbox.report(attempt, event)
     return ""
+
+
+def _share_images(
+    act: Callable[[SharedImages], int], stage: Stage, mailbox: Mailbox, store: Store, cache: Path | None, gangs: Gangs
+) -> None:
+    """Bring or send what a tower made of the stage's images; where that fails each machine makes its own."""
+    if gangs.kind is GangKind.REHEARSAL or not reads_images(stage):
+        return
+    shared = shared_images(stage.encoder, store, cache)
+    try:
+        if shared is not None:
+            act(shared)
+    except OSError as error:
+        mailbox.notice(f"what the vision tower made of images was not shared by the store ({error})")
 
 
 def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> None:

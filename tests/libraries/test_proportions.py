@@ -64,7 +64,18 @@ def test_shares_sum_to_one_and_a_larger_task_never_gets_less(sizes, temperature,
     assert all(left <= right * (1 + 1e-9) for left, right in pairwise(ordered))
 
 
-@pytest.mark.parametrize("wrong", [{"temperature": 0.5}, {"temperature": math.nan}, {"cap": 0}, {"cap": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temperature": 0.5},
+        {"temperature": math.nan},
+        {"temperature": "x"},
+        {"temperature": True},
+        {"cap": 0},
+        {"cap": -1.0},
+        {"cap": None},
+    ],
+)
 def test_what_gives_no_shares_is_refused(wrong):
     with pytest.raises(Invalid, match=f"{next(iter(wrong))} must be a number"):
         Proportions(**wrong)

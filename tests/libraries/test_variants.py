@@ -16,7 +16,7 @@ from sweep.plan import default_values, plan
 from sweep.records import Phase, State
 from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab
+from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
@@ -55,7 +55,14 @@ def test_masked_language_modelling_is_one_more_task_of_the_intermediate_stage():
     [
         ((BASELINE, lab.SENTENCES), "cell 'none' must have an intermediate stage to mix into, got none"),
         ((ALONE, lab.WORDS), "sentences must be of kind masked_language_modelling, got 'lab_words' of kind word_pairs"),
-        ((ALONE, lab.SENTENCES, 1.0), "share must be above 0 and below 1, got 1.0"),
+        ((ALONE, lab.SENTENCES, 1.0), "share must be a number above 0 and below 1, got 1.0"),
+        ((ALONE, lab.SENTENCES, "a"), "share must be a number above 0 and below 1, got 'a'"),
+        ((ALONE, lab.SENTENCES, True), "share must be a number above 0 and below 1, got True"),
+        (
+            (ALONE, "lab_sentences"),
+            "sentences must be Task values, got 'lab_sentences'; use task('lab_sentences') of "
+            "trainables.catalogue.registry",
+        ),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused(arguments, fault):
@@ -107,6 +114,18 @@ def test_word_pairs_are_no_intermediate_task_and_nothing_else_is_word_pairs():
         Cell(name="wrong", intermediates=(lab.WORDS,))
     with pytest.raises(Invalid, match="align_words must be a task of word pairs, got 'lab_nli'"):
         Cell(name="wrong", align_words=lab.NLI)
+
+
+def test_a_task_that_nothing_can_be_trained_on_is_no_intermediate_task():
+    for task, told in (
+        (xtreme.XNLI, "must have a train split, got 'xnli' without one; it is learned from 'mnli': take that one"),
+        (xtreme.TATOEBA, "must be trained on, got 'tatoeba' of kind retrieval, which only a target can be"),
+        (lab_twins.BUCC, "must be trained on, got 'lab_bucc' of kind retrieval"),
+    ):
+        with pytest.raises(Invalid) as refused:
+            Cell(name="wrong", intermediates=(lab.NLI, task))
+        (fault,) = refused.value.faults
+        assert f"an intermediate task {told}" in fault
 
 
 def test_a_factor_crosses_the_grid_with_names_that_differ():
@@ -170,6 +189,12 @@ def test_raw_files_are_translated_in_the_layout_of_their_publisher():
         "wilburOne/cosmosqa",
     ]
     assert "DIR/translated/sw/LDC2005T13" in places.way(translated(CCG, "sw"))
+
+
+def test_a_language_that_is_no_code_is_refused():
+    for language in (None, "", 3):
+        with pytest.raises(Invalid, match=rf"must state languages by codes such as 'de', got {language!r}"):
+            translated(QQP, language)
 
 
 @pytest.mark.parametrize("wrong", [(lab.NLI, "en"), (translated(lab.NLI, "de"), "fr")])

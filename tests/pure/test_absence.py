@@ -24,16 +24,18 @@ from sweep.resolve import looked_up, resolved, with_rows_read
 from sweep.standing import Standing
 from sweep.suite import Suite
 from tests.pure import published_files as files
-from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, small_sweep
 from trainables.catalogue import lab
-from trainables.catalogue.encoder import Encoder, HubEncoder, Patches
+from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import PAWSX, TATOEBA, XNLI
+from trainables.catalogue.xtreme_m import parquet_task
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
+from trainables.settings import LoRA
 
 WITH_QQP = Cell(name="qqp", intermediates=(QQP,))
 WAY = "hf download nyu-mll/glue --repo-type dataset --revision"
@@ -193,6 +195,37 @@ def test_an_encoder_of_the_hub_is_looked_for_on_this_machine_alone_when_planning
     assert found.unable
 
 
+def test_layers_modules_and_patches_that_a_configuration_here_has_not_are_refused_when_planning(tmp_path):
+    text, tower = tmp_path / "text", tmp_path / "tower"
+    for folder, said in (
+        (text, {"model_type": "distilbert", "n_layers": 2, "pad_token_id": 0}),
+        (tower, {"model_type": "clip", "vision_config": {"image_size": 32, "patch_size": 8}}),
+    ):
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(said))
+        (folder / "model.safetensors").write_bytes(b"")
+    encoder = Encoder(
+        name="here",
+        text=LocalEncoder(path=str(text)),
+        patches=Tower(model=LocalEncoder(path=str(tower)), grid=5),
+        maximum_tokens=64,
+    )
+    settings = replace(SETTINGS, lora=LoRA(layers=(1, 2), target_modules=("q_lin", "query")))
+    sweep = small_sweep(encoder=encoder, target_settings=settings, retrieval_layer=3)
+    with pytest.raises(Invalid) as refused:
+        find(sweep, fetch=False)
+    assert refused.value.faults == (
+        "retrieval_layer must be a layer of here, 0 to 2, got 3",
+        "target_settings: lora.layers must be layers of here, counted from 0 to 1, got 2",
+        "target_settings: lora.target_modules must be linear modules of here's layers, got 'query'; known: k_lin, "
+        "lin1, lin2, out_lin, q_lin, v_lin",
+        "a tower's grid must be at most its 4 × 4 patches, got 5; lower it",
+    )
+    fits = replace(SETTINGS, lora=LoRA(layers=(1,), target_modules=("q_lin",)))
+    encoder = replace(encoder, patches=replace(encoder.patches, grid=4))
+    assert find(replace(sweep, encoder=encoder, target_settings=fits, retrieval_layer=2), fetch=False).absent == {}
+
+
 def test_word_pairs_source_languages_and_translations_are_looked_for_too():
     sweep = small_sweep(
         target=XNLI, cells=(BASELINE, Cell(name="from_de", learned_from=translated(MNLI, "de"))), pretrain=None
@@ -258,6 +291,30 @@ def test_what_is_as_published_has_no_remark(mirror):
     parts = tuple(replace(part, rows=1) for part in QQP.source.parts)
     cell = Cell(name="qqp", intermediates=(replace(QQP, source=replace(QQP.source, parts=parts)),))
     assert looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False).remarks == {}
+
+
+def test_rows_of_ones_own_that_are_left_out_are_told_in_plan_and_tables(tmp_path):
+    for split, languages in (("train", ("en", "de", "de")), ("dev", ("en",)), ("test", ("en", "fr"))):
+        columns = {
+            "image": [split.encode()] * len(languages),
+            "hypothesis": list(languages),
+            "label": [0] * len(languages),
+            "language": list(languages),
+            "id": [f"{split}-{language}-{number}" for number, language in enumerate(languages)],
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"{split}.parquet")
+    task = parquet_task("mine", tmp_path, languages=["en"])
+    sweep = small_sweep(target=task, cells=(BASELINE,))
+    found = looked_up(sweep, fetch=False)
+    assert found.remarks == {"mine": "split 'train' is read in en alone: 2 of its 3 rows are left out (2 in 'de')"}
+    assert found.cell_remarks == {"none": f"mine: {found.remarks['mine']}"}
+    columns["language"] = ["en", "FR"]
+    pq.write_table(
+        pa.table({**columns, "id": ["same", "same"], "image": [b"test", b"test"]}), tmp_path / "test.parquet"
+    )
+    task = parquet_task("mine", tmp_path, languages=["en", "FR"])
+    told = looked_up(small_sweep(target=task, cells=(BASELINE,)), fetch=False).remarks["mine"]
+    assert told.endswith("; language 'FR' is in no family, script or other group of languages here; did you mean 'fr'?")
 
 
 def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):

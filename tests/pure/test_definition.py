@@ -26,7 +26,8 @@ from sweep.search import (
     Wilcoxon,
 )
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab, lab_twins
+from trainables.catalogue import lab, lab_twins, xtreme
+from trainables.catalogue.encoder import Encoder, HubEncoder, Patches, Tower
 from trainables.catalogue.task import Split
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
@@ -34,6 +35,10 @@ from trainables.settings import LoRA, Visible
 from trainables.stages import StageKind
 
 LONGER = replace(ALONE, name="longer", intermediate_settings=replace(SETTINGS, maximum_steps=90))
+
+
+def hub_encoder(repository: str, patches: Patches | Tower = lab.ENCODER.patches) -> Encoder:
+    return Encoder(name="hub", text=HubEncoder(repository=repository), patches=patches, maximum_tokens=64)
 
 
 def faults_of(**changes: object) -> tuple[str, ...]:
@@ -122,6 +127,23 @@ def test_the_public_names_are_those_that_the_package_promises():
             "layers 0 to 0, got none below 1; raise word_layer",
         ),
         (
+            {"intermediate_settings": replace(SETTINGS, lora=LoRA(layers=(0, 3, 9)))},
+            "intermediate_settings: lora.layers must be layers of lab_small, counted from 0 to 2, got 3, 9",
+        ),
+        (
+            {"target_settings": replace(SETTINGS, lora=LoRA(target_modules=("query", "q_proj")))},
+            "target_settings: lora.target_modules must be linear modules of lab_small's layers, got 'q_proj'; known: "
+            "dense, key, query, value",
+        ),
+        (
+            {"encoder": hub_encoder("FacebookAI/xlm-roberta-large"), "retrieval_layer": 30},
+            "retrieval_layer must be a layer of hub, 0 to 24, got 30",
+        ),
+        (
+            {"encoder": hub_encoder("a/b", Tower(model=HubEncoder(repository="a/siglip2-base-patch16-224"), grid=15))},
+            "a tower's grid must be at most its 14 × 14 patches, got 15; lower it",
+        ),
+        (
             {"cells": (BASELINE, Cell(name="qqp", learned_from=lab.QQP))},
             f"in cell 'qqp', learned_from must train the head of the target, {lab.VISUAL_NLI.head!r}, got "
             f"{lab.QQP.head!r}",
@@ -190,6 +212,20 @@ def test_the_public_names_are_those_that_the_package_promises():
 def test_a_sweep_that_cannot_work_is_refused_with_the_reason(changes, fault):
     (found,) = faults_of(**changes)
     assert fault in found
+
+
+def test_a_stage_that_every_path_shares_needs_tasks_to_be_trained_on():
+    with pytest.raises(Invalid) as refused:
+        Preparation(task=xtreme.XNLI, settings=SETTINGS, beside=(lab_twins.TATOEBA, "lab_nli"))
+    assert [fault.partition(";")[0] for fault in refused.value.faults] == [
+        "task must have a train split, got 'xnli' without one",
+        "beside must be trained on, got 'lab_tatoeba' of kind retrieval, which only a target can be",
+        "beside must be Task values, got 'lab_nli'",
+    ]
+    with pytest.raises(Invalid, match=r"settings must be a value of Settings, got 3"):
+        Preparation(task=lab.PARALLEL, settings=3)
+    with pytest.raises(Invalid, match=r"beside must be a tuple of tasks, got Task"):
+        Preparation(task=lab.PARALLEL, settings=SETTINGS, beside=lab.PARALLEL)
 
 
 def test_all_faults_of_a_sweep_are_named_at_once():
@@ -370,6 +406,13 @@ def test_a_retrieval_target_is_scored_from_a_stated_layer_and_never_trained_on()
     path = path_of(sweep, ALONE, {"share.lab_nli": 1.0}, phase=Phase.CONFIRMATION, seed=1)
     assert [stage.kind for stage in path] == [StageKind.PRETRAIN, StageKind.TRAIN, StageKind.EVALUATE]
     assert path[-1].work.layer == 2 and path[-1].parent == path[-2].digest
+
+
+def test_layers_modules_and_patches_at_their_ends_are_taken():
+    settings = replace(SETTINGS, lora=LoRA(layers=(0, 2), target_modules=("query", "key", "value", "dense")))
+    small_sweep(target_settings=settings, retrieval_layer=3)
+    tower = Tower(model=HubEncoder(repository="a/siglip2-base-patch16-224"), grid=14)
+    small_sweep(encoder=hub_encoder("FacebookAI/xlm-roberta-large", tower), retrieval_layer=24)
 
 
 @pytest.mark.parametrize("layer", [-1, 4, True, 1.5])

@@ -12,13 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search_spaces import Space
 from sweep import patience
 from sweep.disk import disk_faults, disk_need, spoken
 from sweep.ledger import Ledger
 from sweep.patience import Careless, GaveUp, PatientLedger
 from sweep.plan import plan
 from sweep.records import Happening, Phase, TrialKey, What
-from tests.pure.small_sweep import small_sweep
+from sweep.search import Search
+from tests.pure.small_sweep import BASELINE, small_sweep
 from trainables.keeping import Kept, evictions
 
 OUTPUTS = st.lists(
@@ -61,6 +63,15 @@ def test_the_least_that_a_sweep_can_work_with_is_less_than_the_most_and_grows_wi
     sweep = small_sweep()
     two = disk_need(plan(replace(sweep, gangs=replace(sweep.gangs, count=2))))
     assert two.least_bytes > one.least_bytes
+
+
+@pytest.mark.parametrize("gangs", [1, 2, 5])
+def test_the_least_is_never_more_than_the_most_where_no_stage_is_another_ones_parent(gangs):
+    sweep = small_sweep(
+        cells=(BASELINE,), pretrain=None, align_images=None, space=Space(), search=Search(trials=0), checkpoints=1
+    )
+    need = disk_need(plan(replace(sweep, gangs=replace(sweep.gangs, count=gangs))))
+    assert need.least_bytes == need.most_bytes
 
 
 def test_checkpoints_to_choose_among_take_their_room_in_the_plan():

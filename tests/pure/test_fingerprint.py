@@ -113,7 +113,7 @@ def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(tmp
     for asked, words in (
         (HubEncoder(repository="someone/tiny", revision="v9"), "revision 'v9' must be on the hub or in this machine's"),
         (HubEncoder(repository="someone/absent"), "run `hf download someone/absent --revision main`"),
-        (HubEncoder(repository="a/b/c"), "repository must be 'owner/name', got 'a/b/c'"),
+        (HubEncoder(repository="a/b--c"), "repository must be 'owner/name', got 'a/b--c'"),
     ):
         with pytest.raises(Invalid) as refused:
             resolve_encoder(replace(encoder, text=asked))

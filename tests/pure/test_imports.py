@@ -18,11 +18,12 @@ IMPURE = {
     ),
     "sweep.report": "answer build figures inline page suite write",
     "trainables.data": (
-        "batches counted halves images kept layouts looking published raw reading rows schema sentence_files sequences "
-        "text_files tokens tower visual_files word_files"
+        "batches counted halves images kept layouts looking published raw reading remarked rows schema "
+        "sentence_files sequences text_files tokens tower visual_files word_files"
     ),
     "trainables": (
         "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files storage_clock store trial "
+        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files shared_images store trial "
         "under_way whole_files"
     ),
     "trainables.lab": "examples lexicon render sentences templates twins world",

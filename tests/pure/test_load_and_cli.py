@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from sweep.presets import PRESETS
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue.registry import TASKS, gather, task
+from trainables.catalogue.xtreme_m import XVNLI_LANGUAGES
+from trainables.data import places
 from trainables.faults import Invalid
 
 ROOT = Path(__file__).parents[2]
@@ -220,8 +223,9 @@ def test_tasks_lists_every_task_with_sizes_languages_licence_and_whether_it_is_h
     assert main(["tasks"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.split() == "task kind rows per language languages licence here".split()
-    assert [line.split()[0] for line in lines] == sorted(TASKS)
-    told = dict(zip(sorted(TASKS), lines, strict=True))
+    names = sorted((*TASKS, "xvnli"))
+    assert [line.split()[0] for line in lines] == names
+    told = dict(zip(names, lines, strict=True))
     assert "train 1,104,934 / dev 3,200" in told["anli_plus"] and told["anli_plus"].endswith("no")
     assert "40 of them" in told["panx"] and "ar de en es hi vi zh  CC BY-SA 3.0" in told["mlqa"]
     assert told["lab_visual_nli"].endswith("yes, generated")
@@ -235,6 +239,43 @@ def test_tasks_says_of_one_task_what_it_must_look_like_and_how_to_get_it(capsys,
     assert "nyu-mll/glue at bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c" in told
     assert "hf download nyu-mll/glue --repo-type dataset --revision" in told
     assert main(["tasks", "mnil"]) == 2 and "did you mean 'mnli'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns"),
+    [
+        ("mnli", "--include 'mnli/*'"),
+        ("hellaswag", "--include 'data/*'"),
+        ("xnli", "--include '*/test*'"),  # its own training sets, in fifteen languages, are not read
+        ("pawsx", "--include 'en/*' --include '*/test*'"),
+        ("udpos", "--include 'udpos.English/*' --include 'udpos.*/test*'"),
+        ("bucc2018", ""),
+        ("xquad", "--include 'XQuAD.*/validation*'"),
+    ],
+)
+def test_the_way_to_a_task_fetches_the_files_that_are_read_and_few_others(name, patterns):
+    assert " ".join(re.findall("--include '.*?'", places.way(task(name)))) == patterns
+
+
+def test_tasks_says_where_xvnli_is_looked_for_and_how_to_get_it(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SWEEP_DATA", "")
+    assert main(["tasks", "xvnli", "--data", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    notes = tmp_path / "e-bug/iglue/datasets/XVNLI/annotations"
+    assert (
+        f"'dev' in en ({notes}/{{language}}/dev.jsonl), 'test' in en ar es fr ru ({notes}/{{language}}/test.jsonl) must"
+        in told
+    )
+    assert told.count("git clone https://github.com/e-bug/iglue DIR/e-bug/iglue;") == 1 and "train.jsonl.zip" in told
+    assert told.count("Flickr30k's owners give its JPEG files to researchers on request") == 1
+    for language in XVNLI_LANGUAGES:
+        (notes / language).mkdir(parents=True)
+        for split in ("train", "dev", "test") if language == "en" else ("test",):
+            (notes / language / f"{split}.jsonl").write_text("{}\n")
+    (tmp_path / "flickr30k-images").mkdir()
+    assert main(["tasks", "xvnli", "--data", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "git clone" not in told and re.search("^here +yes$", told, re.MULTILINE)
 
 
 def test_plan_exits_with_zero_and_leaves_nothing_behind(define, tmp_path, monkeypatch, capsys):

@@ -104,6 +104,13 @@ def test_planning_one_sweep_offline_exits_with_zero(name, capsys):
     assert f"sweep {name}: target" in told and "absent   (counted above; a run leaves it out)" in told
 
 
+def test_a_plan_of_xtreme_m_says_once_how_to_get_the_annotations_and_once_how_to_get_the_images(tmp_path, capsys):
+    assert main(["plan", "xtreme_m"]) == 0
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("xvnli: ")]
+    assert told.count("git clone https://github.com/e-bug/iglue") == 1 and told.count("Flickr30k's owners") == 1
+    assert f"({tmp_path}/e-bug/iglue/datasets/XVNLI/annotations/{{language}}/dev.jsonl)" in told
+
+
 def test_running_a_suite_without_data_names_each_absent_task_and_exits_with_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sweep.absence._offline", lambda task: task)
     monkeypatch.setattr("trainables.data.fingerprint.resolve_encoder", lambda encoder: encoder)

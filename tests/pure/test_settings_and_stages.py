@@ -515,6 +515,14 @@ def test_a_metric_of_another_kind_and_one_string_for_languages_are_refused(chang
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["/models/xlmr", "a/b/c", "an encoder", "a/"])
+def test_a_model_of_the_hub_is_named_as_the_hub_names_it(name):
+    with pytest.raises(Invalid) as refused:
+        replace(lab.ENCODER, text=HubEncoder(repository=name))
+    told = f"text must be named as on the hub, such as 'owner/name', got {name!r}; a directory is LocalEncoder(path=…)"
+    assert refused.value.faults == (told,)
+
+
 @pytest.mark.parametrize(
     "model", [HubEncoder(repository="", revision="main"), HubEncoder(repository="a/b", revision="")]
 )

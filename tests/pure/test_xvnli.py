@@ -16,6 +16,7 @@ from trainables.catalogue.task import NLI_LABELS, Task, with_oracle
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.data.reading import inspect, read
+from trainables.data.remarked import own_remarks
 from trainables.data.schema import IMAGE_TEXT
 from trainables.faults import Invalid
 
@@ -115,7 +116,9 @@ def test_a_missing_image_a_missing_language_and_a_renamed_column_are_told(made, 
     (fault,) = [fault for fault in inspect(made) if "columns" in fault]
     assert "must have the columns gold_label, sentence2, pairID, Flikr30kID" in fault and "sentence_2" in fault
     more = replace(made, splits=(*made.splits[:2], replace(made.splits[2], languages=("en", "ru"))))
-    with pytest.raises(Invalid, match="files of split 'test' in 'ru' must exist"):
+    with pytest.raises(
+        Invalid, match=r"files of 'test' in ru \(.*/\{language\}/test.jsonl\) must exist, got none; git clone"
+    ):
         resolve(more)
 
 
@@ -134,6 +137,36 @@ def test_a_label_outside_the_set_and_an_item_of_one_language_only_are_told(made,
     faults = "\n".join(inspect(made))
     assert "split 'dev': label must be 0 or 'entailment'" in faults and "got 'yes' in 1 rows" in faults
     assert "the ids of 'fr' must be those of 'en'" in faults
+
+
+def test_an_item_with_another_label_or_image_in_one_language_is_told(made, tmp_path):
+    rows = [iglue_row(8 + n, label, (8 + n) // 2) for n, label in enumerate(("neutral", "contradiction", "-"))]
+    write_jsonl(
+        tmp_path / "annotations" / "fr" / "test.jsonl", [*rows, {**iglue_row(11, "neutral", 4), "pairID": "5.jpg#0r11"}]
+    )
+    faults = inspect(made)
+    assert [fault.partition(" (")[0] for fault in faults] == [
+        "split 'test': an item must have the same label in every language, got 1 of 4 in 'fr' that differ from 'en'",
+        "split 'test': an item must have the same image in every language, got 1 of 4 in 'fr' that differ from 'en'",
+    ]
+
+
+def test_an_image_in_two_splits_is_a_remark_and_no_fault(made, tmp_path):
+    assert own_remarks(made) == ()
+    train = [iglue_row(n, "neutral", image) for n, image in enumerate((0, 4, 5, 3))]
+    write_jsonl(tmp_path / "annotations" / "en" / "train.jsonl", train)
+    assert inspect(made) == []
+    assert own_remarks(made) == (
+        "1 of the 2 images of 'dev' are in 'train' too (3)",
+        "2 of the 2 images of 'test' are in 'train' too (4)",
+    )
+    source = made.source
+    proxy = xtreme_m.xvnli_text_proxy(train=source.train, dev=source.dev, test=source.test, languages=("en", "fr"))
+    assert own_remarks(proxy) == ()
+
+
+def test_images_of_the_hubs_files_are_compared_by_name(tmp_path):
+    assert own_remarks(hub(tmp_path)) == ("2 of the 4 images of 'test' are in 'train' too (0)",)
 
 
 GOOD = [iglue_row(0, "neutral", 0), iglue_row(1, "entailment", 0)]
@@ -244,6 +277,16 @@ def test_the_hubs_parquet_files_are_read_and_each_image_is_kept_once(tmp_path):
     assert test["hypothesis"].to_pylist() == [f"ar {n}" for n in range(4)]
 
 
+def test_an_item_of_the_hubs_files_has_one_label_in_every_language(tmp_path):
+    task = hub(tmp_path)
+    place = tmp_path / "xvnli" / "data" / "ar-00000-of-00001.parquet"
+    table = pq.read_table(place)
+    labels = pa.array(["entailment", "neutral", "-", "contradiction"])
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", labels), place)
+    (fault,) = inspect(task)
+    assert "must have the same label in every language, got 2 of 4 in 'ar' that differ from 'en' (p0, p1)" in fault
+
+
 def snli_ve_row(number: int, label: str, image: int) -> dict:
     """A line of SNLI-VE's own files: SNLI's fields, sorted, and the image's name. No row lacks its gold label there."""
     row = {
@@ -300,7 +343,9 @@ def test_faults_of_the_files_of_snli_ve_are_told(snli_ve, tmp_path):
     )
     assert "splits 'train' and 'dev' must share no id, got 1 in both (2.jpg#0r4)" in faults
     place.unlink()
-    with pytest.raises(Invalid, match="files of split 'train' in 'en' must exist"):
+    with pytest.raises(
+        Invalid, match=r"files of 'train' in en \(.*snli_ve_train.jsonl\) must exist, got none; they are made as"
+    ):
         resolve(snli_ve)
 
 

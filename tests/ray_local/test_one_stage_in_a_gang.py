@@ -7,17 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 
 from tests.pure.box import Box
 from tests.ray_local.stage_paths import training
-from tests.torch_cpu import tiny
+from tests.torch_cpu import tiny, towers
+from trainables.catalogue.encoder import LocalEncoder, Tower
 from trainables.catalogue.task import Task
+from trainables.data import rows, tower
 from trainables.errors import spoken
 from trainables.faults import Invalid
 from trainables.gang import Post, Unfit, _run, serve, trainer
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.mailbox import Request
 from trainables.scores import Cancelled, Done, Event, Failed, Progress
+from trainables.shared_images import SharedImages
 from trainables.stages import Stage
 from trainables.store import Store
 from trainables.training.ranks import RankFailed, Ranks
@@ -125,6 +129,29 @@ def test_the_hundredth_stage_of_a_gang_gives_the_bits_of_the_first(tmp_path):
     assert [number for number, end in enumerate(ends) if isinstance(end, Failed)] == list(fails)
     assert [number for number, end in enumerate(ends) if isinstance(end, Cancelled)] == list(stopped)
     assert first == hundredth and "model.safetensors" in first
+
+
+def test_what_a_tower_made_on_one_machine_is_brought_to_another_by_a_store_that_is_no_folder(tmp_path, monkeypatch):
+    model = LocalEncoder(path=str(towers.save("siglip", tmp_path / "tower")), fingerprint="a")
+    encoder = replace(tiny.ENCODER, patches=Tower(model=model, grid=2))
+    gangs = Gangs(checkpoint_interval_steps=1000)
+    for number, machine in enumerate(("one", "two")):
+        inside = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+        store = Store("inside", cache=tmp_path / machine, filesystem=inside)
+        line = Line([tiny.training(tiny.VISUAL, steps=1, encoder=encoder, seed=number)], set())
+        rows._kept.clear()
+        serve(line, store=store, cache=tmp_path / machine, gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
+        assert isinstance(line.events[-1], Done), line.events[-1]
+        monkeypatch.setattr(tower, "_load", lambda _: pytest.fail("they were all in the store"))
+    monkeypatch.setattr(SharedImages, "bring", broken)
+    line = Line([tiny.training(tiny.VISUAL, steps=1, encoder=encoder, seed=2)], set())
+    serve(line, store=store, cache=tmp_path / "two", gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
+    assert isinstance(line.events[-1], Done)
+    assert any("was not shared by the store (no answer)" in text for text in line.notices)
+
+
+def broken(_: SharedImages) -> int:
+    raise OSError("no answer")
 
 
 def test_a_rank_that_fails_alone_ends_its_process_and_says_why(tmp_path):

@@ -17,11 +17,13 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
+from sweep.fitting import MODULES
 from tests.torch_cpu import tiny
 from trainables.catalogue.encoder import LocalEncoder
 from trainables.data.fingerprint import resolve_encoder
 from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
+from trainables.model.lora import layer_of
 from trainables.settings import Alignment
 from trainables.stages import StageKind
 from trainables.training.loop import run_stage
@@ -80,6 +82,18 @@ def test_an_encoder_of_each_family_is_aligned_trained_and_scored(family, tmp_pat
     assert [(score.language, score.count) for score in outcome.scores] == [("en", 24), ("de", 24)]
     before, after = tiny.weights(tmp_path / "1"), tiny.weights(tmp_path / "2")
     assert any(name.startswith("model.") and not before[name].equal(after[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", [*(kind for kind, _ in FAMILIES.values()), DistilBertConfig])
+def test_the_modules_that_adapters_can_be_put_beside_are_those_of_the_libraries_own_model(kind):
+    trunk = MODEL_MAPPING[kind](kind(vocab_size=99, **_SIZES, **dict(FAMILIES.values()).get(kind, {})))
+    found = [
+        name
+        for name, module in trunk.named_modules()
+        if isinstance(module, torch.nn.Linear) and layer_of(name) is not None
+    ]
+    assert {name.rpartition(".")[2] for name in found} == set(MODULES[kind.model_type].split())
+    assert 1 + max(layer_of(name) for name in found) == trunk.config.num_hidden_layers
 
 
 def test_a_tokenizer_without_a_mask_token_trains_but_predicts_no_masked_word(tmp_path):

@@ -25,6 +25,7 @@ from sweep.resolve import looked_up
 from tests.pure import published_files as files
 from tests.torch_cpu import test_encoders, towers
 from trainables.catalogue import intermediate, xtreme
+from trainables.catalogue.encoder import Tower
 from trainables.catalogue.task import IGLUE_ACCURACY, Role, with_oracle
 from trainables.catalogue.xtreme_m import XVNLI_LANGUAGES
 from trainables.data import places
@@ -158,7 +159,7 @@ def write_xvnli(mirror: Path) -> None:
             Image.fromarray(pixels).save(buffer, format="JPEG")
             (images / f"{name}.jpg").write_bytes(buffer.getvalue())
         for language in XVNLI_LANGUAGES if split == "test" else ("en",):
-            path = mirror / "iglue/XVNLI/annotations" / language / f"{split}.jsonl"
+            path = mirror / "e-bug/iglue/datasets/XVNLI/annotations" / language / f"{split}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = [
                 {
@@ -223,7 +224,10 @@ def small(sweep: Sweep) -> Sweep:
         else cell
         for cell in sweep.cells
     )
-    sweep = replace(sweep, cells=cells, target_settings=short(sweep.target_settings), gangs=Gangs())
+    encoder = sweep.encoder
+    if isinstance(encoder.patches, Tower):  # the small tower has fewer patches than the preset keeps
+        encoder = replace(encoder, patches=replace(encoder.patches, grid=towers.SIDE))
+    sweep = replace(sweep, cells=cells, encoder=encoder, target_settings=short(sweep.target_settings), gangs=Gangs())
     found = looked_up(replace(sweep, retrieval_layer=min(2, sweep.retrieval_layer)), fetch=False)
     assert found.absent == {} and found.remarks
     if gone := places.missing(found.sweep.target).get("test"):

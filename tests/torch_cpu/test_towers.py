@@ -198,5 +198,26 @@ def test_a_sweeps_features_are_made_beforehand_into_its_storage_and_only_once(fo
     laid_out._kept.clear()
     monkeypatch.setattr(tower, "_load", lambda _: pytest.fail("they were all there"))
     assert prepare(sweep, storage=str(tmp_path)) == count
-    with pytest.raises(Invalid, match="storage must be a folder, got 's3://bucket/sweeps'"):
-        prepare(sweep, storage="s3://bucket/sweeps")
+
+
+def test_a_sweeps_features_are_put_in_a_storage_that_is_no_folder_for_other_machines(folders, tmp_path, monkeypatch):
+    from search_spaces import transfer_grid
+    from sweep import Search, Sweep
+    from sweep.features import prepare
+    from trainables.catalogue.lab import visual_nli
+
+    sweep = Sweep(
+        name="looks",
+        target=visual_nli(train=6, dev=4, test=2),
+        encoder=replace(tiny.ENCODER, patches=tower_of(folders["clip"])),
+        cells=transfer_grid((), image_only=False, hypothesis_only=False),
+        target_settings=tiny.settings(1),
+        search=Search(trials=1),
+    )
+    storage = f"fsspec+memory://{tmp_path.name}/sweeps"
+    for machine in ("one", "two"):
+        laid_out._kept.clear()
+        monkeypatch.setattr("trainables.store.cache_of", lambda _, machine=machine: tmp_path / machine)
+        assert prepare(sweep, storage=storage) == 6 + 4 + 2
+        assert len(list((tmp_path / machine / "images").glob("*/*.arrow"))) == 3
+        monkeypatch.setattr(tower, "_load", lambda _: pytest.fail("they were all in the store"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -123,6 +124,11 @@ class Encoder:
         for name, model in models.items():
             if isinstance(model, HubEncoder) and not (model.repository and model.revision):
                 yield f"{name} must state a repository and a revision, such as 'main', got {model!r}"
+            elif isinstance(model, HubEncoder) and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", model.repository):
+                yield (
+                    f"{name} must be named as on the hub, such as 'owner/name', got {model.repository!r}; a directory "
+                    "is LocalEncoder(path=…)"
+                )
         if self.maximum_tokens < 8:
             yield f"maximum_tokens must be at least 8, got {self.maximum_tokens}"
 

@@ -82,6 +82,20 @@ class VisualFormat(StrEnum):
         """Whether the images stand in the file itself."""
         return self not in (VisualFormat.IGLUE_JSONL, VisualFormat.SNLI_VE_JSONL)
 
+    @property
+    def way(self) -> str:
+        """How to get files of this format."""
+        return {
+            VisualFormat.IGLUE_JSONL: (
+                "git clone https://github.com/e-bug/iglue DIR/e-bug/iglue; the English training file is there as "
+                "train.jsonl.zip: unzip it beside, in datasets/XVNLI/annotations/en"
+            ),
+            VisualFormat.SNLI_VE_JSONL: "they are made as the README of https://github.com/necla-ml/SNLI-VE says",
+            VisualFormat.XVNLI_PARQUET: "hf download floschne/xvnli --repo-type dataset --local-dir …",
+            VisualFormat.SNLI_VE_PARQUET: "hf download sedrickkeh/snli-ve --repo-type dataset --local-dir …",
+            VisualFormat.E_SNLI_VE_PARQUET: "hf download Dec2Enc/e-snli-ve --repo-type dataset --local-dir …",
+        }[self]
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisualFiles:

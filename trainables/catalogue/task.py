@@ -285,7 +285,7 @@ class Task:
                     "many rows there are in one language"
                 )
             for language, times in Counter(split.languages).items():
-                if len(language) < 2:
+                if not isinstance(language, str) or len(language) < 2:
                     yield (
                         f"split {split.name!r} must state languages by codes such as 'de', got {language!r}; give a "
                         "list of codes, not one string"

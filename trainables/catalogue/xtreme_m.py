@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -125,6 +126,16 @@ def xvnli(
     Captions are not read. Rows without a gold label train nothing; in the test they count by IGLUE's definition.
     """
     return _xvnli("xvnli", XvnliSource(train=train, dev=dev, test=test), languages, remark="")
+
+
+def mirrored_xvnli() -> Task:
+    """XVNLI as it lies in the mirror folder that SWEEP_DATA names, or in DIR where it names none: a clone of
+    e-bug/iglue, and the JPEG files of Flickr30k in `flickr30k-images`.
+    """
+    mirror = Path(os.environ.get("SWEEP_DATA") or "DIR").expanduser()
+    notes, images = mirror / "e-bug/iglue/datasets/XVNLI/annotations", mirror / "flickr30k-images"
+    train, dev, test = (iglue(notes, split, images) for split in ("train", "dev", "test"))
+    return xvnli(train=train, dev=dev, test=test)
 
 
 def xvnli_text_proxy(

@@ -83,30 +83,39 @@ def _spoken_fingerprint(task: Task, source: WordFiles | SentenceFiles) -> str:
     return " ".join(f"{split}:{_fingerprint(paths.items())}" for split, paths in sorted(found.items()))
 
 
+def missing_visual(task: Task) -> list[str]:
+    """What of XVNLI's files is not here, with the way to get it: a clause for each split and each folder of images."""
+    source = task.source
+    assert isinstance(source, XvnliSource)
+    splits = [split for split in task.splits if split.name != ORACLE_HALF]
+    ways: dict[str, list[str]] = {}
+    for split in splits:
+        files = source.files(split.name)
+        absent = [language for language, paths in visual_paths(files, split.languages).items() if not paths]
+        if absent:
+            told = f"{split.name!r} in {' '.join(absent)} ({files.path})"
+            ways.setdefault(files.format.way, []).append(told)
+    missing = [f"the files of {', '.join(told)} must exist, got none; {way}" for way, told in ways.items()]
+    folders = dict.fromkeys(source.files(split.name).images for split in splits)
+    missing += [
+        f"the images must lie in a folder, got {folder!r}, which is none; Flickr30k's owners give its JPEG files to "
+        "researchers on request, or give no folder for a text proxy"
+        for folder in folders
+        if folder and not Path(folder).is_dir()
+    ]
+    return missing
+
+
 def _resolved_visual(task: Task, source: XvnliSource) -> XvnliSource:
+    refuse(f"task {task.name!r}", missing_visual(task))
     taken: dict[str, VisualFiles] = {}
-    faults: list[str] = []
     for split in task.splits:
         if split.name == ORACLE_HALF:
             continue
         files = source.files(split.name)
         found = visual_paths(files, split.languages)
-        for language, paths in found.items():
-            if not paths:
-                wanted = files.path.format(language=language)
-                faults.append(
-                    f"the files of split {split.name!r} in {language!r} must exist, got none at {wanted!r}; "
-                    "get them (see the README) or correct the folder"
-                )
-        if files.images and not Path(files.images).is_dir():
-            faults.append(
-                f"the images of split {split.name!r} must lie in a folder, got {files.images!r}, which is none; "
-                "give the folder of Flickr30k's JPEG files, or none for a text proxy"
-            )
-        elif not faults:
-            named = [(f"{language}/{path.name}", path) for language, paths in found.items() for path in paths]
-            taken[split.name] = replace(files, fingerprint=_fingerprint(named, _listing(files.images)))
-    refuse(f"task {task.name!r}", faults)
+        named = [(f"{language}/{path.name}", path) for language, paths in found.items() for path in paths]
+        taken[split.name] = replace(files, fingerprint=_fingerprint(named, _listing(files.images)))
     return replace(source, **taken)
 
 

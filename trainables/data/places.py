@@ -47,8 +47,7 @@ _FILES: dict[Layout, tuple[tuple[str, ...], ...]] = {
 _DEFAULT_CONFIG = (("data/{origin}-*.parquet",), ("data/{origin}.parquet",))
 
 _WAYS = {
-    Layout.HUB: "hf download {repository} --repo-type dataset{revision} --include '{include}' "
-    "--local-dir DIR/{repository}",
+    Layout.HUB: "hf download {repository} --repo-type dataset{revision} {include} --local-dir DIR/{repository}",
     Layout.BUCC: "unpack the sample and training archives of the BUCC 2018 shared task "
     "(comparable.limsi.fr/bucc2018) so that DIR/{repository}/{config}-en/{config}-en.{origin}.{config} exists",
     Layout.CCGBANK: "license CCGbank ({repository}) from the Linguistic Data Consortium and copy it so that "
@@ -241,15 +240,31 @@ def _downloaded(task: Task, repository: str, revision: str | None, parts: list[P
 
 
 def _include(part: Part) -> str:
-    return ("data" if part.config == "default" else part.config) + "/*"
+    return f"{_inside(part)}/{part.origin}*"
 
 
-def _all_of(configs: set[str]) -> str:
-    """One pattern for the files of some configurations: those named alike before a dot, or all that there are."""
-    if len(configs) == 1:
-        return "data/*" if configs == {"default"} else f"{min(configs)}/*"
-    families = {config.partition(".")[0] for config in configs if "." in config}
-    return f"{min(families)}.*/*" if len(families) == 1 and all("." in config for config in configs) else "*"
+def _inside(part: Part) -> str:
+    """The folder of a part's files in its repository on the hub."""
+    return "data" if part.config == "default" else part.config
+
+
+def _all_of(parts: list[Part]) -> str:
+    """Patterns for the files of all parts of a repository: as few as leave out the splits of hundreds of megabytes that
+    other configurations have beside the one that is read.
+    """
+    origins: dict[str, set[str]] = {}
+    for part in parts:
+        origins.setdefault(_inside(part), set()).add(part.origin)
+    families = {folder.partition(".")[0] for folder in origins if "." in folder}
+    anywhere = f"{min(families)}.*" if len(families) == 1 and all("." in folder for folder in origins) else "*"
+    whole = [folder for folder, names in origins.items() if len(names) > 1]
+    of_one = [folder for folder in origins if folder not in whole]
+    patterns = [f"{folder}/*" for folder in (whole if len(whole) == 1 else [anywhere] if whole else ())]
+    if len(of_one) == 1:
+        patterns.append(f"{of_one[0]}/*")
+    elif len(whole) < 2:
+        patterns += [f"{anywhere}/{origin}*" for origin in sorted({min(origins[folder]) for folder in of_one})]
+    return " ".join(f"--include '{pattern}'" for pattern in patterns)
 
 
 def way(task: Task, repositories: Collection[str] = ()) -> str:
@@ -268,13 +283,13 @@ def way(task: Task, repositories: Collection[str] = ()) -> str:
             original = repository.removeprefix(TRANSLATED).partition("/")[2]
             told.append(f"translate {original} into {part.language!r} and put it, laid out alike, in DIR/{repository}")
             continue
-        configs = {other.config for other in source.parts if other.repository == repository}
+        parts = [other for other in source.parts if other.repository == repository]
         pinned = f" --revision {revisions[repository]}" if repository in revisions else ""
         told.append(
             _WAYS.get(part.layout, _CLONE).format(
                 repository=repository,
                 revision=pinned,
-                include=_all_of(configs),
+                include=_all_of(parts),
                 config=part.config,
                 origin=part.origin,
             )

@@ -19,6 +19,7 @@ from trainables.catalogue.task import ORACLE_HALF, Kind, LabSource, ParquetSourc
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
 from trainables.data.images import content_hash, opened
+from trainables.data.parallel import items_of, parallel_faults
 from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, RETRIEVAL, SPAN, TAGGING
 from trainables.data.sentence_files import inspect_sentences, read_sentences
 from trainables.data.text_files import inspect_pairs, label_faults, label_numbers, read_pairs
@@ -282,8 +283,8 @@ def inspect(task: Task) -> list[str]:
 def inspect_parquet(task: Task) -> list[str]:
     """Every fault of a task's Parquet files, or an empty list; decodes no image.
 
-    Looks at columns, labels and languages of every split, at ids across the languages of a split, and at ids and
-    images that two splits share.
+    Looks at columns, labels and languages of every split, at ids, labels and images across the languages of a split,
+    and at ids and images that two splits share.
     """
     if not isinstance(task.source, ParquetSource):
         return []
@@ -309,27 +310,21 @@ def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
                 f"split {split.name!r} must have rows in {language!r}, got none; {nearest(language, present)}; "
                 "correct the file or state other languages"
             )
-    ids = {
-        language: set(table["id"].filter(pc.equal(table["language"], language)).to_pylist())
-        for language in split.languages
-        if language in present
-    }
-    for language, found in ids.items():
+    stated = table.filter(pc.is_in(table["language"], pa.array(split.languages, pa.string())))
+    items = items_of(
+        stated["id"].to_pylist(),
+        stated["language"].to_pylist(),
+        stated["label"].to_pylist(),
+        map(content_hash, image_bytes(stated["image"])),
+    )
+    items = {language: items[language] for language in split.languages if language in items}
+    for language, found in items.items():
         if len(found) < present[language]:
             yield (
                 f"split {split.name!r}: ids must differ within {language!r}, got {present[language] - len(found)} "
                 "repeated; number the rows anew"
             )
-    if len(ids) < 2:
-        return
-    first, *others = ids
-    for language in others:
-        apart = sorted(ids[first] ^ ids[language])
-        if apart:
-            yield (
-                f"split {split.name!r}: the ids of {language!r} must be those of {first!r}, got {len(apart)} in only "
-                f"one of them ({', '.join(apart[:_SHOWN])}); the same item needs the same id in every language"
-            )
+    yield from parallel_faults(split.name, items)
 
 
 def _overlaps(tables: dict[str, pa.Table]) -> Iterator[str]:

@@ -1,0 +1,61 @@
+"""What a reader of the results should know of visual files of a user's own or of XVNLI's; refuses none of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.task import ORACLE_HALF, ParquetSource, Task
+from trainables.data.visual_files import image_names
+
+
+def own_remarks(task: Task) -> tuple[str, ...]:
+    """What is to be said of a task's files; empty for tasks of other sources."""
+    return (*other_languages(task), *shared_images(task))
+
+
+def shared_images(task: Task) -> Iterator[str]:
+    """Images that two splits of XVNLI share, by name.
+
+    Told and not refused: SNLI's own split, which IGLUE keeps, and SNLI-VE's, which parts images, were made by others.
+    """
+    source = task.source
+    if not isinstance(source, XvnliSource) or source.text_proxy:
+        return
+    splits = [split for split in task.splits if split.name != ORACLE_HALF]
+    try:
+        found = [(split.name, image_names(source.files(split.name), split.languages[:1])) for split in splits]
+    except (pa.ArrowException, OSError, KeyError):
+        return  # what cannot be read others tell
+    for place, (left, mine) in enumerate(found):
+        for right, theirs in found[place + 1 :]:
+            if both := sorted(mine & theirs):
+                yield f"{len(both):,} of the {len(theirs):,} images of {right!r} are in {left!r} too ({both[0]})"
+
+
+def other_languages(task: Task) -> Iterator[str]:
+    """Rows of a training or development file in a language that their split does not state; they are not read.
+
+    Of a test file some languages may be wanted and others not: nothing is said of it.
+    """
+    source = task.source
+    if not isinstance(source, ParquetSource):
+        return
+    for split in task.splits:
+        if split.name in ("test", ORACLE_HALF):
+            continue
+        try:
+            found = Counter(pq.read_table(source.path(split.name), columns=["language"])["language"].to_pylist())
+        except (pa.ArrowException, OSError, KeyError):
+            continue  # what cannot be read others tell
+        other = {language: count for language, count in found.items() if language not in split.languages}
+        if other:
+            named = ", ".join(f"{count:,} in {language!r}" for language, count in sorted(other.items(), key=str))
+            yield (
+                f"split {split.name!r} is read in {' '.join(split.languages)} alone: {sum(other.values()):,} of its "
+                f"{found.total():,} rows are left out ({named})"
+            )
