@@ -114,9 +114,9 @@ def accuracy_ends(layouts: crossed.Layouts) -> tuple[NDArray[np.float64], NDArra
 
     Seeds spread less near 0 and 1 than in the middle, so a few that happen to lie there look alike, and Student's t of
     so skewed a spread asks for more on the side of one half than Wilson gives. That end lies further out by q² ·
-    |2 · accuracy - 1| / (accuracy · (1 - accuracy)) · the standard error · the root of what seeds add to it: what the term for
-    skewness asks for beyond Wilson's (Hall, Annals of Statistics 20, 1992, for seeds normal on the logit scale), and
-    nothing where seeds do not differ.
+    |2 · accuracy - 1| / (accuracy · (1 - accuracy)) · the standard error · the root of what seeds add to its square,
+    (MS_seeds - MS_rest) / (seeds · items): what the term for skewness asks for beyond Wilson's (Hall, Annals of
+    Statistics 20, 1992, for seeds normal on the logit scale), and nothing where seeds do not differ.
 
     MEASURED
     """

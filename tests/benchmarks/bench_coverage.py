@@ -6,7 +6,7 @@ Mean squares of gains are drawn from their distributions (normal effects, `sweep
 numbers; right and wrong answers as the counts of their patterns over seeds, so 15,000 items cost no more than 200. The
 goal, 0.93 to 0.97 at three and at five seeds, allows for three standard errors of the simulation; it is missed where an
 accuracy of 0.95 has seeds that spread by 0.06 and more, which is told apart. Exits 1 if it is missed elsewhere. Last,
-what no interval of three seeds can know: runs that now and then fail altogether, and the largest of several equal gains.
+what no interval of three seeds can know, runs that now and then fail altogether; and the largest of several equal gains.
 """
 
 from __future__ import annotations
@@ -271,19 +271,20 @@ def coverage_of_the_largest(
 def main() -> int:
     random, missed = np.random.default_rng(0), False
 
-    def judged(held: Sequence[float], draws: int) -> str:
+    def judged(held: Sequence[float], draws: int, *, goal: bool = True) -> str:
         nonlocal missed
         slack = 3 * np.sqrt(LEAST * (1 - LEAST) / draws)
         good = min(held) >= LEAST - slack and max(held) <= MOST + slack
-        missed |= not good
-        return f"{min(held):.4f} to {max(held):.4f} over {len(held)} settings, {'met' if good else 'MISSED'}"
+        missed |= goal and not good
+        verdict = ("met" if good else "MISSED") if goal else "no goal"
+        return f"{min(held):.4f} to {max(held):.4f} over {len(held)} settings, {verdict}"
 
     for seeds in (2, 3, 4, 5):
         usual = [coverage(random, seeds, one) for one in settings() if one[3] <= 2 * one[2]]
         noisy = [coverage(random, seeds, one) for one in settings() if one[3] > 2 * one[2]]
         print(
-            f"{seeds} seeds, gains: {judged([one.held for one in usual], DRAWS)}; where the rest spreads more "
-            f"{judged([one.held for one in noisy], DRAWS)}; with the least half-width up to "
+            f"{seeds} seeds, gains: {judged([one.held for one in usual], DRAWS, goal=seeds > 2)}; where the rest spreads more "
+            f"{judged([one.held for one in noisy], DRAWS, goal=seeds > 2)}; with the least half-width up to "
             f"{max(one.with_least for one in usual):.3f}"
         )
         for place, rate in enumerate(SMALL):
