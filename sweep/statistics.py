@@ -118,7 +118,13 @@ def accuracy_ends(layouts: crossed.Layouts) -> tuple[NDArray[np.float64], NDArra
     (MS_seeds - MS_rest) / (seeds · items): what the term for skewness asks for beyond Wilson's (Hall, Annals of
     Statistics 20, 1992, for seeds normal on the logit scale), and nothing where seeds do not differ.
 
-    MEASURED
+    Measured coverage (`tests/benchmarks/bench_coverage.py`) over 272 settings (200 to 15,000 items, accuracies of 0.35
+    to 0.95, seeds whose accuracies spread by 0 to 0.1, items whose logits do by 0.5 or 2; 8,000 runs each, three
+    standard errors 0.009): 0.937 to 0.964 with three seeds, 0.942 to 0.965 with five; of means over 5 or 15 parallel
+    languages (24 settings, 2,000 runs) 0.945 to 0.970 and 0.946 to 0.964. Out of reach is an accuracy of 0.95 whose
+    seeds spread by 0.06 (0.926 to 0.948 and 0.936 to 0.943) or by 0.1 (0.853 to 0.896 and 0.870 to 0.888), since three
+    values of so skewed a law do not show its tail, and so are runs of which one in six fails altogether (down to 0.419
+    and 0.590). Over thirty items it is up to 0.995 and 0.989.
     """
     p, error = layouts.mean, layouts.standard_error
     spread = p * (1 - p)
