@@ -60,8 +60,8 @@ def paired_gain(differences: ArrayLike) -> Interval:
 
     `sweep.crossed` has the derivation, and what its coverage was measured to be.
 
-    With one seed the interval covers the items only, and `Interval.remark` says so. Where hardly an
-    item differs, its least half-width makes the interval wider than needed.
+    With one seed the interval covers the items only, and `Interval.remark` says so. Where hardly an item differs, its
+    least half-width makes it wider than needed.
 
     Raises:
         ValueError: for fewer than two items, another shape or a value that is no finite number.
