@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +21,6 @@ from sweep.statistics import (
     NO_SPREAD,
     Interval,
     counted_gain,
-    counted_p_value,
     false_discovery,
     holm,
     mcnemar,
@@ -170,42 +169,42 @@ def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], 
     """What can be said without stored predictions: over several seeds, or of one by its counts."""
     if not values:
         return {"absent_reason": "the two cells have no run of the same seed in this language"}
-    from scipy.special import stdtr
-
     if len(values) == 1 and not counted:
         return {"gain": values[0], "absent_reason": "no interval: one run of each, and nothing tells their spread"}
     if len(values) == 1:
-        interval = counted_gain(*counted)
-        p_value = counted_p_value(*counted)
         return {
-            "items": interval.items,
-            "gain": interval.mean,
-            "gain_low": interval.low,
-            "gain_high": interval.high,
-            "p_value": p_value,
-            "p_cautious": p_value,
-            _ENDS: lambda error: _between(counted_gain(*counted, confidence=1 - error)),
-            "absent_reason": "",
+            "items": min(items for _, items in counted),
+            **_at_errors(lambda rate: counted_gain(*counted, 1 - rate)),
         }
     interval = over_seeds(values)
-    error = interval.standard_error
-    if error == 0:  # no effect is no evidence of one; of an effect that never varies nothing says how sure it is
+    if interval.standard_error == 0:
+        # No effect is no evidence of one; of an effect that never varies nothing says how sure it is.
         p_value = 1.0 if interval.mean == 0 else None
         return {"gain": interval.mean, "p_value": p_value, "p_cautious": p_value, "absent_reason": NO_SPREAD}
-    p_value = 2 * float(stdtr(interval.degrees_of_freedom, -abs(interval.mean) / error))
+    return _at_errors(lambda rate: over_seeds(values, 1 - rate))
+
+
+def _at_errors(interval: Callable[[float], Interval]) -> dict[str, Any]:
+    """The columns of a gain whose interval is known at every rate of error."""
+
+    def ends(rate: float) -> tuple[float, float]:
+        found = interval(rate)
+        return found.low, found.high
+
+    def excludes(rate: np.ndarray) -> bool:
+        low, high = ends(float(rate))
+        return low > 0 or high < 0
+
+    usual, p_value = interval(1 - CONFIDENCE), float(crossed.least_error(excludes))
     return {
-        "gain": interval.mean,
-        "gain_low": interval.low,
-        "gain_high": interval.high,
+        "gain": usual.mean,
+        "gain_low": usual.low,
+        "gain_high": usual.high,
         "p_value": p_value,
         "p_cautious": p_value,
-        _ENDS: lambda error: _between(over_seeds(values, confidence=1 - error)),
+        _ENDS: ends,
         "absent_reason": "",
     }
-
-
-def _between(interval: Interval) -> tuple[float, float]:
-    return interval.low, interval.high
 
 
 def adjusted(family: Sequence[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from sweep.paths import teacher
 from sweep.per_language import BLIND, per_language
 from sweep.records import TrialRecord
 from sweep.report.texts import Column, Row, plain, with_interval
+from sweep.rows import remarks
 from sweep.sources import Source, sources
 from trainables.canonical import decode
 from trainables.catalogue.task import Kind, Task
@@ -221,7 +222,7 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
         f"On the test split, over {max((row['seeds'] for row in scored), default=0)} seeds, of which this encoder is "
         "one; 95% intervals over seeds and items.",
         _markdown(_score_columns(metric), scored),
-        *_remarks(rows),
+        *(["\n".join(f"- {remark}" for remark in remarks(rows))] if remarks(rows) else []),
         "## Languages",
         "Trained on data of the languages that the table below states; tested in "
         f"{', '.join(language_name(code) for code in stated['languages'])}.",
@@ -263,20 +264,6 @@ def _target(results: Results) -> Task | None:
 def _training(rows: Sequence[Row]) -> str:
     found = next((row["intermediates"] for row in rows if row["intermediates"]), "")
     return f"intermediate training on {found.replace('+', ', ')}" if found else "no intermediate training"
-
-
-def _remarks(rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader should know, each once, with the languages that it holds for where it does not hold for all."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        for text in filter(None, (row["absent_reason"], *row["remark"].split("; "))):
-            found.setdefault(text, []).append(row["language"])
-    said = [
-        f"- {text}" + ("" if len(languages) == len(rows) else f" ({', '.join(languages)})")
-        for text, languages in sorted(found.items())
-    ]
-    if said:
-        yield "\n".join(said)
 
 
 def _markdown(columns: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -16,6 +16,7 @@ from ray.tune.logger import LoggerCallback
 
 from sweep.conduct import Conductor
 from sweep.mirror_names import Kind, Mirror
+from sweep.records import State, last_numbers
 from sweep.tune_adapters import key_of
 from trainables.catalogue.task import Role
 from trainables.scores import Done, Event, Progress, event_from_json
@@ -81,13 +82,15 @@ class Mirrored(LoggerCallback):
             self._try(lambda told=told: self._inner.log_trial_result(iteration, shown, told))
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        """Show that a trial has ended, and the score that counts for it."""
+        """Show how a trial has ended, which Tune does not know, and the score that counts for it."""
         shown = self._shown.pop(trial.trial_id, None)
         if shown is None:
             return
-        score = self._conductor.record_of(key_of(trial.config)).score
-        if score is not None:
-            told = {"score": float(score), "timesteps_total": shown.reached, "training_iteration": shown.reached}
+        record = self._conductor.record_of(key_of(trial.config))
+        failed = failed or record.state is State.FAILED
+        found = {**last_numbers(record), **({"failed": 1.0} if failed else {})}  # W&B knows no failed run
+        if found:
+            told = {**found, "timesteps_total": shown.reached, "training_iteration": shown.reached}
             self._try(lambda: self._inner.log_trial_result(0, shown, told))
         self._try(lambda: self._inner.log_trial_end(shown, failed))
 
@@ -141,12 +144,13 @@ class _Shown:
 
 
 def _of_report(report: Progress) -> Iterator[tuple[str, float]]:
+    """By names of which none is the folder of another: MLflow's store of files makes a file of each."""
     steps = sum(loss.steps for loss in report.losses)
     if steps:
         yield "loss", sum(loss.loss * loss.steps for loss in report.losses) / steps
         yield "learning_rate", report.learning_rate
         for loss in report.losses:
-            yield f"loss/{loss.task}", loss.loss
+            yield f"task_loss/{loss.task}", loss.loss
     for score in report.scores:
         if score.value is not None:
             yield f"dev/{score.task}/{score.language}", score.value

@@ -123,6 +123,17 @@ class TrialRecord:
     """The trial in its earlier generations, in their order; these have none themselves."""
 
 
+def last_numbers(record: TrialRecord) -> dict[str, float]:
+    """The numbers that a trial is shown to have ended with, in every other tool, by name.
+
+    The score of a pruned trial has a name of its own, so that it never stands among those that ran to their end.
+    """
+    if record.state is not State.PRUNED:
+        return {} if record.score is None else {"score": float(record.score)}
+    shown = {"pruned_at_step": float(record.scored[-1][0] if record.scored else 0)}
+    return shown if record.score is None else {**shown, "score_when_pruned": float(record.score)}
+
+
 def trial_records(happenings: Iterable[Happening]) -> dict[TrialKey, TrialRecord]:
     """The trials that the happenings add up to, sorted by key. The order of the happenings does not matter.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,6 +37,24 @@ def only(table: pa.Table, conditions: Sequence[str]) -> pa.Table:
                 raise NotThere(f"no row has {name} {value!r}; {nearest(value, known)}")
         table = table.filter(pc.is_in(column, pa.array(wanted, pa.string())))
     return table
+
+
+def remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader should know of one cell's rows of `per_language`, each reason once, in the order of the rows.
+
+    The languages that a reason holds for stand behind it where it does not hold for all.
+    """
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        reasons = [row["absent_reason"], *row["remark"].split("; ")]
+        if row["accuracy"] is not None and row["cell"] != row["baseline"]:
+            reasons.append(row["gain_absent_reason"])
+        for reason in dict.fromkeys(filter(None, reasons)):
+            found.setdefault(reason, []).append(row["language"])
+    return [
+        reason if len(languages) == len(rows) else f"{reason} ({', '.join(languages)})"
+        for reason, languages in found.items()
+    ]
 
 
 def rows_text(table: pa.Table, format: str, columns: Sequence[str]) -> str:

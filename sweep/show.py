@@ -23,7 +23,7 @@ from search_spaces.transfer_grid import CellRole
 from sweep.live import stages_text
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.reuse import reuse_text
-from sweep.rows import markdown_text, printed_text, whole_text
+from sweep.rows import markdown_text, printed_text, remarks, whole_text
 
 if TYPE_CHECKING:
     from sweep.plan import Plan
@@ -84,9 +84,9 @@ def table_lines(results: Results, format: Format | str = Format.TABLE, *, width:
     if Format(format) is Format.MARKDOWN:
         marked = [head, ["---"] + ["---:"] * (len(head) - 1), *lines]
         text = markdown_text([value.strip() for value in line] for line in marked)
-        return "\n".join([text, "", _LEGEND, *(f"\n- {note}" for note in _notes(rows))])
+        return "\n".join([text, "", _legend(rows), *(f"\n- {note}" for note in _notes(rows))])
     width = _width() if width is None else width
-    words = [_LEGEND, *_notes(rows)]
+    words = [_legend(rows), *_notes(rows)]
     return "\n".join([*_blocks(head, lines, width), *(textwrap.fill(text, width) if width else text for text in words)])
 
 
@@ -183,20 +183,22 @@ def _gain(row: Mapping[str, Any] | None) -> str:
 
 
 def _notes(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What the marks stand for, each reason once per cell with the languages it holds for."""
-    found: dict[tuple[str, str], list[str]] = {}
-    counts: dict[str, int] = {}
+    """What the marks stand for, by cell."""
+    by_cell: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        counts[row["cell"]] = counts.get(row["cell"], 0) + 1
-        reasons = [row["absent_reason"], *row["remark"].split("; ")]
-        if row["accuracy"] is not None and row["cell"] != row["baseline"]:
-            reasons.append(row["gain_absent_reason"])
-        for reason in filter(None, reasons):
-            found.setdefault((row["cell"], reason), []).append(row["language"])
-    return [
-        f"{cell}: {reason}" + ("" if len(languages) == counts[cell] else f" ({', '.join(languages)})")
-        for (cell, reason), languages in found.items()
-    ]
+        by_cell.setdefault(row["cell"], []).append(row)
+    return [f"{cell}: {remark}" for cell, mine in by_cell.items() for remark in remarks(mine)]
+
+
+def _legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The marks, and how many of them chance alone would make."""
+    tested = sum(row["gain_low"] is not None for row in rows)
+    if tested < 2:
+        return _LEGEND
+    return (
+        f"{_LEGEND} + and - are not corrected for the {tested} gains that are tested here, of which one in twenty "
+        "would be marked without any effect; `sweep report` has the corrections."
+    )
 
 
 def _blocks(head: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 from search_spaces.domains import Choice
 from sweep.event_files import EventFiles
 from sweep.paths import target_place
-from sweep.records import Phase, State, TrialKey, TrialRecord
+from sweep.records import Phase, State, TrialKey, TrialRecord, last_numbers
 from trainables.catalogue.task import Role
 from trainables.stages import Stage, StageKind, Training
 
@@ -46,8 +46,8 @@ class SweepWriter:
     one session of the HParams page, named by its folder; taken up again after a kill, it goes on in a second file of
     the same folder and stays one session. One that had ended when the kill came gets its end from the next writer, out
     of `records`, and a confirmation its scores, by `scores_of` its evaluation. TensorBoard knows no pruned session: a
-    pruned trial ends as a success, with the step in the metric `pruned_at_step`. A trial that is still open has the
-    status "unknown".
+    pruned trial ends as a success, with the step in the metric `pruned_at_step`, and its score in one of its own, so
+    that it is not ranked among those that finished. A trial that is still open has the status "unknown".
 
     TensorBoard shows only those hyperparameters that the experiment declares, or else those of the first run alone.
     So all values that any trial of any cell can have are declared before the first. When an edited definition changes
@@ -252,6 +252,11 @@ def experiment(cells: Sequence[str], parameters: Mapping[str, tuple[float, float
         )
         for tag, shown, meaning in (
             ("score", "English dev accuracy", "the score that the search maximises, 0 to 1"),
+            (
+                "score_when_pruned",
+                "dev accuracy when pruned",
+                "the score of a trial that was stopped early",
+            ),
             ("pruned_at_step", "pruned at step", "target step at which the trial was stopped early"),
         )
     ]
@@ -271,13 +276,11 @@ def session_start(record: TrialRecord) -> Any:
 
 
 def session_end(record: TrialRecord) -> Iterator[Any]:
-    """How a search trial ended: the selected score, the step at which it was stopped, its state."""
+    """How a search trial ended: its selected score or that and the step at which it was stopped, its state."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
-    if record.score is not None:
-        yield scalar("score", record.score)
-    if record.state is State.PRUNED:
-        yield scalar("pruned_at_step", record.scored[-1][0] if record.scored else 0)
+    for name, value in last_numbers(record).items():
+        yield scalar(name, value)
     status = api_pb2.STATUS_FAILURE if record.state is State.FAILED else api_pb2.STATUS_SUCCESS
     end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
     yield _hparams(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=end))

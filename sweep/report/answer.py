@@ -10,7 +10,7 @@ import pyarrow as pa
 from search_spaces.transfer_grid import CellRole
 from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE
 
-#: A claim is made below this corrected p-value.
+#: A p-value below this is spoken of; a claim is made where the simultaneous 95% interval excludes zero.
 ERROR = 0.05
 
 Row = Mapping[str, Any]
@@ -40,7 +40,10 @@ def answer(comparisons: pa.Table) -> tuple[str, ...]:
 
     The gain spoken of is that of the mean over the languages other than English, or of the mean or the one language
     where there is no such mean. Its interval is the simultaneous one of its family: the largest of several gains is too
-    large on average, and its own interval would hold the truth too seldom.
+    large on average, and its own interval would hold the truth too seldom. That interval decides what is claimed, so
+    that no claim has an interval with zero in it; what Holm's correction, which has no intervals, finds beyond it is
+    said to be Holm's. All sentences are about one cell: the one with the largest gain among those that help, else the
+    one with the largest gain.
     """
     rows = comparisons.to_pylist()
     spoken = _spoken_of({row["language"] for row in rows})
@@ -50,9 +53,10 @@ def answer(comparisons: pa.Table) -> tuple[str, ...]:
     if not transfer:
         missing = [row["absent_reason"] for row in against if row["role"] == CellRole.TRANSFER]
         return (f"No answer yet: {missing[0] if missing else 'the sweep has no cell with intermediate training'}.",)
-    sentences = [_verdict(transfer, _name(spoken))]
+    spoken_of = max(_helping(transfer) or transfer, key=lambda row: row["gain"])
+    sentences = [_verdict(transfer, spoken_of, _name(spoken))]
     longer = [row for row in rows if row["against_role"] == CellRole.COMPUTE_MATCHED and row["gain"] is not None]
-    sentences += _against_longer(transfer, longer)
+    sentences += _against_longer(spoken_of, longer)
     sentences += _control([row for row in against if row["role"] == CellRole.CONTROL])
     return tuple(sentences)
 
@@ -66,28 +70,27 @@ def _name(language: str) -> str:
     return names.get(language, f"accuracy in {language}")
 
 
-def _verdict(rows: Sequence[Row], what: str) -> str:
-    best = max(rows, key=lambda row: row["gain"])
+def _helping(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["simultaneous_low"] is not None and row["simultaneous_low"] > 0]
+
+
+def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
     if all(row["p_holm"] is None for row in rows):
         few = "one run of each cell" if best["seeds"] < 2 else "seeds that all gain the same"
         return (
             f"The largest gain in {what} is that of {best['cell']}, {interval(best)}; {few} cannot say whether it "
             "would be there again."
         )
-    found = [row for row in rows if row["p_holm"] is not None and row["p_holm"] < ERROR]
-    helped = sorted((row for row in found if row["gain"] > 0), key=lambda row: -row["gain"])
-    harmed = [row["cell"] for row in found if row["gain"] < 0]
+    helped = _helping(rows)
+    harmed = [row for row in rows if row["simultaneous_high"] is not None and row["simultaneous_high"] < 0]
     number = f"{len(rows)} kind{'s' if len(rows) > 1 else ''} of intermediate training"
-    also = f" {_list(harmed)} lower{'s' if len(harmed) == 1 else ''} it." if harmed else ""
+    also = _also([row["cell"] for row in harmed]) + _of_holm_alone([r for r in rows if r not in helped + harmed])
     if helped:
-        others = (
-            f" (so {'does' if len(helped) == 2 else 'do'} {_list([r['cell'] for r in helped[1:]])})"
-            if helped[1:]
-            else ""
-        )
+        others = [row["cell"] for row in sorted(helped, key=lambda row: -row["gain"]) if row is not best]
+        so = f" (so do{'es' if len(others) == 1 else ''} {_list(others)})" if others else ""
         return (
-            f"Yes: intermediate training on {helped[0]['cell']} raises the {what} by {simultaneous(helped[0])}, over "
-            f"none, Holm-corrected p {p_text(helped[0]['p_holm'])} of {number}{others}.{also}"
+            f"Yes: intermediate training on {best['cell']} raises the {what} by {simultaneous(best)}, over none, "
+            f"Holm-corrected p {p_text(best['p_holm'])} of {number}{so}.{also}"
         )
     if harmed:
         return f"No: of {number} none raises the {what}.{also} The best is {best['cell']}, {simultaneous(best)}."
@@ -97,20 +100,33 @@ def _verdict(rows: Sequence[Row], what: str) -> str:
         if smallest
         else ""
     )
+    holm = f", Holm-corrected p {p_text(best['p_holm'])}" if best["p_holm"] is not None else ""
     return (
         f"Not shown: of {number} none changes the {what} by more than chance explains. The best is "
-        f"{best['cell']}, {simultaneous(best)}, Holm-corrected p {p_text(best['p_holm'])}.{reach}"
+        f"{best['cell']}, {simultaneous(best)}{holm}.{reach}"
     )
 
 
-def _against_longer(rows: Sequence[Row], longer: Sequence[Row]) -> list[str]:
-    best = max(rows, key=lambda row: row["gain"])
-    same = [row for row in longer if row["cell"] == best["cell"]]
-    if not same:
-        return []
+def _also(harmed: Sequence[str]) -> str:
+    return f" {_list(harmed)} lower{'s' if len(harmed) == 1 else ''} it." if harmed else ""
+
+
+def _of_holm_alone(rows: Sequence[Row]) -> str:
+    """Cells that Holm's correction calls, and whose simultaneous interval has zero in it."""
+    found = [
+        f"a {'gain' if row['gain'] > 0 else 'loss'} of {row['cell']} (p {p_text(row['p_holm'])})"
+        for row in rows
+        if row["p_holm"] is not None and row["p_holm"] < ERROR
+    ]
+    return f" Holm's correction alone, which has no interval, finds {_list(found)} too." if found else ""
+
+
+def _against_longer(row: Row, longer: Sequence[Row]) -> list[str]:
+    """What a longer baseline says of the same cell."""
     return [
-        f"Over a baseline whose target training is as long as both stages, {best['cell']} gains "
-        f"{simultaneous(same[0])}."
+        f"Over a baseline whose target training is as long as both stages, {row['cell']} gains {simultaneous(same)}."
+        for same in longer
+        if same["cell"] == row["cell"]
     ]
 
 

@@ -19,6 +19,24 @@ const read = (node) => {
 return read(document.body).replace(/\\s+/g, " ");
 """
 
+#: Every piece of text of a page with the left end of the place where it stands.
+_PLACES = """
+const found = [];
+const read = (node) => {
+  if (node.nodeType === Node.TEXT_NODE && node.textContent.trim()) {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    const place = range.getBoundingClientRect();
+    if (place.width) found.push([node.textContent.trim(), place.left]);
+  }
+  if (node.nodeType === Node.TEXT_NODE || ["STYLE", "SCRIPT", "TEMPLATE"].includes(node.tagName)) return;
+  if (node.shadowRoot) read(node.shadowRoot);
+  node.childNodes.forEach(read);
+};
+read(document.body);
+return found;
+"""
+
 
 @pytest.fixture(scope="module")
 def server(logdir):  # noqa: F811
@@ -52,3 +70,14 @@ def test_the_hparams_table_has_every_parameter_and_every_trial(browser, server):
     assert "No hparams data was found" not in text
     _text_with(browser, trials)
     _text_with(browser, ["0.70000", "0.40000"])  # selected scores, not last ones
+    assert _column_of(browser, "0.70000") == "English dev accuracy"
+    assert _column_of(browser, "0.40000") == "dev accuracy when pruned"
+    assert _column_of(browser, "50.000") == "pruned at step"
+
+
+def _column_of(browser, value: str) -> str:
+    """The head of the column of metrics in which a value stands."""
+    heads = ("English dev accuracy", "dev accuracy when pruned", "pruned at step")
+    places = browser.execute_script(_PLACES)
+    (left,) = {place for text, place in places if text == value}
+    return min((abs(place - left), text) for text, place in places if text in heads)[1]

@@ -26,7 +26,7 @@ def test_the_gain_promised_is_found_about_as_often_as_promised(of_runs):
     mine, theirs = random.normal(0, of_runs, (2, 1000, 5, 1))
     drawn = mine - theirs + random.normal(0, spread, (1000, 1, 300)) + random.normal(0, spread, shape)
     found = crossed.gains(smallest_gain(5, 300, of_runs) + drawn)
-    assert abs((found.mean > found.half_width(0.05)).mean() - POWER) < 0.09
+    assert abs((found.mean > found.half_width(0.05)).mean() - POWER) < 0.05
 
 
 def test_the_plan_says_it_with_its_assumptions_or_says_nothing():

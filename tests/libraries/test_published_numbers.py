@@ -11,8 +11,9 @@ import pytest
 from sweep import Results
 from sweep.cli import main
 from sweep.compare import compare
+from sweep.comparisons import gain_numbers
 from sweep.published import load, read
-from sweep.statistics import counted_gain, counted_p_value
+from sweep.statistics import counted_gain
 from trainables.faults import Invalid
 
 IGLUE = Path(__file__).parents[2] / ".." / "shared" / "real" / "iglue-results"
@@ -137,12 +138,16 @@ def test_a_p_value_from_counts_is_below_its_level_just_where_the_interval_exclud
     for right in range(0, 301, 3):
         for other in range(0, right, 7):
             mine, theirs = (right / 300, 300), (other / 300, 300)
-            interval, p_value = counted_gain(mine, theirs), counted_p_value(mine, theirs)
+            interval, p_value = counted_gain(mine, theirs), _p_value(mine, theirs)
             assert (p_value < 0.05) == (interval.low > 0), (right, other)
             wald = abs(interval.mean) / interval.standard_error if interval.standard_error else math.inf
             disagree += (wald > 1.959964) != (interval.low > 0)
     assert disagree > 0, "the old p-value said something else somewhere"
-    assert counted_p_value((0.5, 100), (0.5, 100)) == pytest.approx(1)
+    assert _p_value((0.5, 100), (0.5, 100)) == pytest.approx(1)
+
+
+def _p_value(mine: tuple[float, int], theirs: tuple[float, int]) -> float:
+    return gain_numbers(None, (mine[0] - theirs[0],), (mine, theirs))["p_value"]
 
 
 def test_two_files_of_published_numbers_are_compared_by_their_counts(file, tmp_path, capsys):

@@ -9,6 +9,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from search_spaces.transfer_grid import CellRole
 from sweep import Results
 from sweep.columns import COMPARISONS
+from sweep.comparisons import adjusted, gain_numbers
 from sweep.findings import findings
 from sweep.outcomes import Answers
 from sweep.report import figures
@@ -276,10 +278,12 @@ def _comparisons(*rows: dict) -> pa.Table:
     return pa.Table.from_pylist([{**usual, **row} for row in rows], schema=COMPARISONS)
 
 
-def _gain(cell: str, gain: float | None, p: float | None, **more: object) -> dict:
+def _gain(cell: str, gain: float | None, p: float | None, *, half: float | None = None, **more: object) -> dict:
+    """A row whose simultaneous interval, unless `half` says otherwise, excludes zero just where `p` is below 0.05."""
     ends = {} if gain is None else {"gain_low": gain - 0.02, "gain_high": gain + 0.02}
     if p is not None and gain is not None:
-        ends |= {"simultaneous_low": gain - 0.03, "simultaneous_high": gain + 0.03}
+        half = half or abs(gain) + (0.03 if p >= 0.05 else -0.03)
+        ends |= {"simultaneous_low": gain - half, "simultaneous_high": gain + half}
     return {"cell": cell, "gain": gain, "p_value": p, "p_cautious": p, "p_holm": p, "q_value": p, **ends, **more}
 
 
@@ -287,12 +291,43 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
     said = answer(_comparisons(_gain("nli", 0.05, 0.01), _gain("qqp", 0.04, 0.06)))
     assert said == (
         "Yes: intermediate training on nli raises the mean accuracy over the languages other than English by "
-        "+0.050, simultaneous 95% interval of 2 [+0.020, +0.080], over none, Holm-corrected p = 0.010 of 2 kinds of "
+        "+0.050, simultaneous 95% interval of 2 [+0.030, +0.070], over none, Holm-corrected p = 0.010 of 2 kinds of "
         "intermediate training.",
     )
     said = answer(_comparisons(_gain("nli", 0.05, 0.051), _gain("qqp", 0.04, 0.06)))
     assert said[0].startswith("Not shown: of 2 kinds of intermediate training none changes")
     assert "gains below 0.030 are missed more than once in five times" in said[0]
+
+
+def test_no_claim_has_an_interval_with_zero_in_it_and_what_holm_alone_finds_is_said_to_be_his():
+    large = _gain("large", 0.2, 0.03, half=0.22)
+    said = answer(_comparisons(large, _gain("sure", 0.1, 0.002)))
+    assert said[0].startswith("Yes: intermediate training on sure raises the ")
+    assert "by +0.100, simultaneous 95% interval of 2 [+0.030, +0.170], over none, Holm-corrected p = 0.002" in said[0]
+    assert "so do" not in said[0]
+    assert said[0].endswith("Holm's correction alone, which has no interval, finds a gain of large (p = 0.030) too.")
+    said = answer(_comparisons(large, _gain("bad", -0.1, 0.002)))
+    assert said[0].startswith("No: of 2 kinds of intermediate training none raises")
+    assert "bad lowers it. Holm's correction alone, which has no interval, finds a gain of large" in said[0]
+
+
+def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_are_computed():
+    """Families as `comparisons` makes them, among them such as Holm's correction and the intervals disagree on."""
+    random, claims, disagree = np.random.default_rng(0), 0, 0
+    for _ in range(80):
+        shown = random.normal(0.09, 0.05, (3, 1, 1)) + random.normal(0, 0.02, (3, 5, 1))
+        rows = [gain_numbers(one, ()) for one in shown + random.normal(0, 0.3, (3, 5, 60))]
+        adjusted(rows)
+        named = [{"cell": f"c{k}", **{n: v for n, v in row.items() if n != "ends"}} for k, row in enumerate(rows)]
+        (said,) = answer(_comparisons(*named))
+        disagree += "Holm's correction alone" in said
+        excluded = {row["cell"] for row in named if row["simultaneous_low"] > 0}
+        assert said.startswith("Yes") == bool(excluded)
+        if excluded:
+            claims += 1
+            low = float(re.search(r"simultaneous 95% interval of 3 \[([+-][0-9.]+)", said)[1])
+            assert low >= 0 and set(re.findall(r"c[012]", said.partition("Holm's")[0])) == excluded, said
+    assert claims > 10 and disagree > 0
 
 
 def test_a_very_small_p_value_is_below_and_does_not_equal():
@@ -314,6 +349,14 @@ def test_the_longer_baseline_is_told_of_where_there_is_one():
     longer = _gain("nli", 0.01, 0.5, against="longer", against_role="compute_matched")
     said = answer(_comparisons(_gain("nli", 0.05, 0.01), longer))
     assert said[1].startswith("Over a baseline whose target training is as long as both stages, nli gains +0.010")
+
+
+def test_the_longer_baseline_is_told_of_the_cell_that_was_claimed():
+    at = {"against": "longer", "against_role": "compute_matched"}
+    longer = _gain("large", 0.15, 0.9, **at), _gain("sure", 0.01, 0.5, **at)
+    said = answer(_comparisons(_gain("large", 0.2, 0.2), _gain("sure", 0.1, 0.002), *longer))
+    assert said[0].startswith("Yes: intermediate training on sure ")
+    assert said[1].startswith("Over a baseline whose target training is as long as both stages, sure gains +0.010")
 
 
 def test_one_run_claims_nothing():

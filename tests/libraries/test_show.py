@@ -13,6 +13,7 @@ from rich.console import Console
 from sweep.plan import plan
 from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.results import Results
+from sweep.rows import remarks
 from sweep.show import Display, Format, status_lines, table_lines
 from tests.libraries.test_tensorboard import PATH, _sweep
 from tests.pure import fake_sweep as fake
@@ -84,6 +85,31 @@ def test_a_cell_that_a_blind_baseline_equals_is_marked_with_its_languages_below(
     text = table_lines(results, width=200)
     assert "nli: no better than image_only (th)" in text
     assert "!" in next(line for line in text.splitlines() if line.startswith("nli"))
+
+
+def test_what_holds_in_some_languages_is_said_with_them_and_each_reason_once():
+    usual = {"cell": "nli", "baseline": "none", "accuracy": 0.5, "absent_reason": "", "gain_absent_reason": ""}
+    rows = [
+        {**usual, "language": "en", "remark": "a text proxy"},
+        {
+            **usual,
+            "language": "sw",
+            "remark": "a text proxy; no better than image_only",
+            "gain_absent_reason": "no pair",
+        },
+        {**usual, "language": "th", "remark": "a text proxy; no better than image_only", "absent_reason": "no score"},
+    ]
+    said = ["a text proxy", "no better than image_only (sw, th)", "no pair (sw)", "no score (th)"]
+    assert remarks(rows) == said
+    assert remarks([{**usual, "language": "en", "remark": ""}]) == []
+
+
+@pytest.mark.parametrize("format", ["table", "markdown"])
+def test_the_marks_are_said_to_be_uncorrected_with_how_many_chance_makes(results, format):
+    tested = sum(row["gain_low"] is not None for row in results.per_language().to_pylist())
+    text = table_lines(results, format)
+    assert f"not corrected for the {tested} gains that are tested here, of which one in twenty would be marked" in text
+    assert "`sweep report` has the corrections" in text and tested > 2
 
 
 def test_a_narrow_terminal_gets_several_tables_and_loses_no_value(results):

@@ -174,7 +174,11 @@ def _sessions(ask) -> dict[str, dict]:
 def test_the_experiment_declares_the_parameters_of_every_cell(ask):
     experiment = ask("hparams/experiment", {})
     assert [info["name"] for info in experiment["hparamInfos"]] == ["cell", *PARAMETERS]
-    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == ["score", "pruned_at_step"]
+    assert [info["name"]["tag"] for info in experiment["metricInfos"]] == [
+        "score",
+        "score_when_pruned",
+        "pruned_at_step",
+    ]
 
 
 def test_every_search_trial_is_one_session_with_its_values(ask):
@@ -200,13 +204,13 @@ def test_every_search_trial_shows_how_it_ended(ask):
     }
 
 
-def test_the_metric_of_a_trial_is_its_selected_score(ask):
+def test_the_metric_of_a_trial_is_its_selected_score_and_that_of_a_pruned_one_is_not_among_them(ask):
     found = {}
     for name, group in _sessions(ask).items():
         values = group["sessions"][0].get("metricValues", [])
         found[name] = {value["name"]["tag"]: value["value"] for value in values}
     assert found["none/search-0"] == {"score": 0.5}
-    assert found["nli/search-0"] == {"score": pytest.approx(0.4), "pruned_at_step": 50}
+    assert found["nli/search-0"] == {"score_when_pruned": pytest.approx(0.4), "pruned_at_step": 50}
     assert found["nli/search-1"] == {"score": pytest.approx(0.7)}
     assert found["none/search-1"] == {}
     assert found["none/search-2"] == {"score": pytest.approx(0.6)}

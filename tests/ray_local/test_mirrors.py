@@ -1,8 +1,6 @@
-"""Claims about mirrors: a logger sees values and numbers instead of stages, and its trouble is its own."""
+"""A claim about a running sweep in Weights & Biases, whose callback of Ray starts an actor; offline."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import pytest
 
@@ -10,11 +8,10 @@ from sweep.cli import main
 from sweep.launch import run
 from sweep.mirror_names import Kind, Mirror, mirror, mirror_faults
 from sweep.mirrors import Mirrored
+from sweep.mirrors import callback, mirror
 from tests.libraries import test_tensorboard as one
+from tests.libraries.test_mirrors import Conducted, tell
 from tests.pure import fake_sweep as fake
-from tests.pure.small_sweep import small_sweep
-from trainables.faults import Invalid
-from trainables.scores import Done, event_to_json
 
 
 class Notebook:
@@ -110,3 +107,17 @@ def test_a_mirror_is_named_with_its_place_and_a_mistyped_one_answered():
     assert mirror("mlflow:sqlite:///a.db") == Mirror(kind=Kind.MLFLOW, place="sqlite:///a.db")
     assert mirror("wandb") == Mirror(kind=Kind.WANDB)
     assert "did you mean 'mlflow'?" in next(mirror_faults(["mlfow"]))
+def test_weights_and_biases_offline_keeps_a_trial_with_its_values_and_its_numbers(cluster, tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="wandb, of the test extra, is not installed")
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("WANDB_MODE", "offline"), ("WANDB_DIR", str(tmp_path)), ("WANDB_SILENT", "true")):
+        monkeypatch.setenv(name, value)
+    shown = callback(mirror("wandb:project"), Conducted(0.7))
+    tell(shown)
+    # Its library no longer reads these files itself; names and numbers stand in them as they are.
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    kept = file.read_bytes()
+    names = ["loss", "task_loss/nli", "score", f"dev/{fake.TARGET.name}/en", *one.NLI]
+    names += [f"lang/{language}/accuracy" for language in fake.LANGUAGES]
+    assert [name for name in ("nli/search-4", "lab", "project", *names) if name.encode() not in kept] == []
+    assert all(str(value).encode() in kept for value in (0.7, *one.NLI.values()))

@@ -18,7 +18,6 @@ from transformers import AutoModel, AutoTokenizer
 
 from sweep import Results
 from sweep.cli import main
-from sweep.export_hub import _remarks
 from sweep.ledger import Ledger
 from sweep.presets import PRESETS
 from sweep.record_definition import described
@@ -135,13 +134,6 @@ def test_the_model_card_states_data_languages_scores_and_licence(storage, tmp_pa
 
 
 def test_what_holds_in_some_languages_is_said_with_them(storage, tmp_path):
-    rows = [
-        {"language": "en", "absent_reason": "", "remark": "a text proxy"},
-        {"language": "sw", "absent_reason": "", "remark": "a text proxy; no better than image_only"},
-        {"language": "th", "absent_reason": "no score in th", "remark": "a text proxy; no better than image_only"},
-    ]
-    assert list(_remarks(rows)) == ["- a text proxy\n- no better than image_only (sw, th)\n- no score in th (th)"]
-    assert list(_remarks([{**rows[0], "remark": ""}])) == []
     main(["export", "hub", "--storage", storage, "--encoder", str(tmp_path / "model"), "--cell", "lab_nli"])
     text = (tmp_path / "model" / "README.md").read_text()
     table = Results.open(storage, "hub").per_language(cells=["lab_nli"]).to_pylist()
