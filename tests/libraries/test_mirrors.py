@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweep import mirrors
 from sweep.cli import main
 from sweep.launch import run
-from sweep.mirrors import Mirrored, callback, mirror, mirror_faults
+from sweep.mirror_names import Kind, Mirror, mirror, mirror_faults
+from sweep.mirrors import Mirrored, callback
 from sweep.records import State
 from tests.libraries import test_tensorboard as one
 from tests.pure import fake_sweep as fake
@@ -169,6 +169,6 @@ def test_a_mirror_without_its_library_is_refused_before_anything_starts(tmp_path
 
 
 def test_a_mirror_is_named_with_its_place_and_a_mistyped_one_answered():
-    assert mirror("mlflow:sqlite:///a.db") == mirrors.Mirror(kind=mirrors.Kind.MLFLOW, place="sqlite:///a.db")
-    assert mirror("wandb") == mirrors.Mirror(kind=mirrors.Kind.WANDB)
+    assert mirror("mlflow:sqlite:///a.db") == Mirror(kind=Kind.MLFLOW, place="sqlite:///a.db")
+    assert mirror("wandb") == Mirror(kind=Kind.WANDB)
     assert "did you mean 'mlflow'?" in next(mirror_faults(["mlfow"]))
