@@ -14,7 +14,7 @@ IMPURE = {
         "across clearing columns compare comparisons conduct crossed data_check event_files expected_gain export_hub "
         "findings launch ledger live lock meter mirrors outcomes patience per_language power provenance published "
         "record_definition roll_call rows selection selectors show statistics stop_request streamed study tables "
-        "tensorboard tensorboard_pictures tensorboard_view tune_adapters"
+        "tensorboard tensorboard_pictures tensorboard_view tune_adapters vigil"
     ),
     "sweep.report": "answer build figures inline page suite write",
     "trainables.data": (
@@ -22,9 +22,8 @@ IMPURE = {
         "sentence_files sequences text_files tokens tower visual_files word_files"
     ),
     "trainables": (
-        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files storage_clock store trial "
-        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files shared_images store trial "
-        "under_way whole_files"
+        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files shared_images storage_clock "
+        "store trial under_way whole_files"
     ),
     "trainables.lab": "examples lexicon render sentences templates twins world",
     "trainables.lab.lexicon": "arabic germanic grammar greek indic isolating romance slavic swahili turkish",
