@@ -34,9 +34,11 @@ def callback(asked: Mirror, conductor: Conductor) -> Mirrored:
     if asked.kind is Kind.WANDB:
         from ray.air.integrations.wandb import WandbLoggerCallback
 
-        # Unasked it writes into Tune's folder, which goes when the sweep ends: offline runs would go with it.
-        folder = os.environ.get("WANDB_DIR") or str(Path.cwd())
-        return Mirrored(WandbLoggerCallback(project=asked.place or _project(sweep), group=sweep, dir=folder), conductor)
+        # Unasked it writes into Tune's folder, which goes when the sweep ends: offline runs would go with it. What it
+        # starts are processes of Ray's, with the environment of whoever started Ray.
+        folder, mode = os.environ.get("WANDB_DIR") or str(Path.cwd()), os.environ.get("WANDB_MODE")
+        project = asked.place or _project(sweep)
+        return Mirrored(WandbLoggerCallback(project=project, group=sweep, dir=folder, mode=mode), conductor)
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
     return Mirrored(

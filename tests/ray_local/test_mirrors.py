@@ -14,7 +14,7 @@ from tests.pure import fake_sweep as fake
 def test_weights_and_biases_offline_keeps_a_trial_with_its_values_and_its_numbers(cluster, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="wandb, of the test extra, is not installed")
     monkeypatch.chdir(tmp_path)
-    for name, value in (("WANDB_MODE", "offline"), ("WANDB_DIR", str(tmp_path)), ("WANDB_SILENT", "true")):
+    for name, value in (("WANDB_MODE", "offline"), ("WANDB_DIR", str(tmp_path))):
         monkeypatch.setenv(name, value)
     shown = callback(mirror("wandb:project"), Conducted(0.7))
     tell(shown)
