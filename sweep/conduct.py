@@ -109,6 +109,8 @@ class Conductor:
         kept_from = withheld(everything, counts, budget.identity(sweep))
         self._withheld = {cell: why for cell, why in kept_from.items() if cell not in lost}
         self._running: dict[TrialKey, _Running] = {}
+        #: Confirmations to begin anew if they are of whoever leads once the search has ended.
+        self._later: set[TrialKey] = set()
         self._made_with = made_with(sweep)
         self._over_budget = ""
         self.broken = ""
@@ -155,6 +157,8 @@ class Conductor:
             point = study.propose(self.sweep, cell, number, search, left=self._purse.left(cell, search))
             key = TrialKey(cell=cell.name, phase=Phase.SEARCH, number=number)
             return self._begin(key, point, self.sweep.search.seed, {})
+        if (record := self._due()) is not None:
+            return self._begin_anew(record, self._path(record.key, record.values, record.seed))
         for cell in self.sweep.cells:
             missing = self._seeds_to_confirm(cell)
             if missing:
@@ -196,7 +200,11 @@ class Conductor:
                 count += left + len(self.sweep.confirmation_seeds)
                 continue
             best = self._winner(cell)
-            confirmed = {record.seed for record in self._confirmations(cell, best) if record.state is not State.OPEN}
+            confirmed = {
+                record.seed
+                for record in self._confirmations(cell, best)
+                if record.state is not State.OPEN and record.key not in self._later
+            }
             count += len(set(self.sweep.confirmation_seeds) - confirmed) if best else 0
         return count
 
@@ -207,13 +215,16 @@ class Conductor:
         joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
         those that failed; with `outdated` those that other library versions, another precision or another device made.
 
+        Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell whose
+        leader is not known yet, or may be another once its search is made anew, are begun when it is.
+
         Raises:
             Invalid: before any is begun, where the budget does not pay for all that was asked for.
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
-        chosen = []
+        chosen: list[TrialRecord] = []
         for record in again:
-            if record.key.cell not in self.cells or self._is_outside(record.key):
+            if record.key.cell not in self.cells or self._is_outside(record.key) or self._overtaken(record):
                 continue
             if self._incomplete(record):
                 chosen.append(record)
@@ -225,9 +236,30 @@ class Conductor:
                     chosen.append(record)
         if failed or outdated:
             refuse(f"the budget of sweep {self.sweep.name!r}", self._unpaid(chosen))
+        searched = {record.key.cell for record in chosen if record.key.phase is Phase.SEARCH}
         for record in chosen:
-            self._propose_anew(record, self._path(record.key, record.values, record.seed))
+            if record.key.phase is Phase.CONFIRMATION and (
+                record.key.cell in searched or self._winner(self.cells[record.key.cell]) is None
+            ):
+                self._later.add(record.key)
+            else:
+                self._propose_anew(record, self._path(record.key, record.values, record.seed))
         return len(chosen)
+
+    def _overtaken(self, record: TrialRecord) -> bool:
+        """Whether a record is a confirmation of a trial that is known not to lead its cell, or on a seed taken out."""
+        if record.key.phase is not Phase.CONFIRMATION:
+            return False
+        return self._winner(self.cells[record.key.cell]) is not None and not self._reported(record)
+
+    def _due(self) -> TrialRecord | None:
+        """The next confirmation to begin anew whose cell has its leader now; those of another are let be."""
+        for key in sorted(self._later):
+            if self._winner(self.cells[key.cell]) is not None:
+                self._later.discard(key)
+                if self._reported(record := self._record_of(key)):
+                    return record
+        return None
 
     def _unpaid(self, chosen: Iterable[TrialRecord]) -> Iterator[str]:
         """Why the budget does not pay for trials to be begun anew.
@@ -247,11 +279,11 @@ class Conductor:
     def outdated(self) -> dict[str, int]:
         """What made ended trials of this sweep and makes no new ones, with how many: as `torch 2.12.0, now 2.13.0`.
 
-        Such trials stay as they are; `take_up(outdated=True)` makes them anew.
+        Such trials stay as they are; `take_up(outdated=True)` makes those anew that still count.
         """
         found: Counter[str] = Counter()
         for record in self.records.values():
-            if self._outdated(record):
+            if self._outdated(record) and not self._overtaken(record):
                 found.update(
                     f"{name} {was}, now {self._made_with.get(name, 'absent')}"
                     for name, was in record.made_with.items()

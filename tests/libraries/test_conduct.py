@@ -813,10 +813,38 @@ def test_trials_that_other_versions_made_stay_as_they_are_and_are_named_and_made
     after, _ = conducted(grown, world, ledger)
     assert all(after.records[key] == record for key, record in first.records.items())
     renewed = Conductor(grown, ledger)
-    assert renewed.take_up(outdated=True) == len(first.records)
+    superseded = renewed.standing().superseded()
+    assert superseded and renewed.take_up(outdated=True) == len(first.records) - len(superseded)
     drive(renewed, world)
     assert renewed.complete() and renewed.outdated() == {}
     assert all(renewed.records[key].values == record.values for key, record in first.records.items())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_confirmations_that_count_no_more_stay_as_they_are_when_others_are_made_anew(monkeypatch, fails):
+    def failing(stage) -> bool:
+        return fails and stage.seed == 2
+
+    world = World(lambda stage, step: 1 / (1 + abs(math.log(rate(stage) / 7e-3))), failing)
+    _, ledger = conducted(replace(SWEEP, search=Search(trials=2)), world)
+    large = replace(SWEEP, search=Search(trials=9))
+    grown, _ = conducted(large, world, ledger)
+    overtaken = {key: grown.records[key] for key in grown.standing().superseded()}
+    assert overtaken and any(record.state is State.FAILED for record in overtaken.values()) == fails
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("torch", "99.1"),))
+    # The search made anew has another leader: what confirmed the old one is overtaken too, and stays.
+    other = World(lambda stage, step: 1 / (1 + abs(math.log(rate(stage) / 7e-4))))
+    before = {record.key: record for cell in grown.cells for record in grown.standing().confirmations(cell)}
+    again = Conductor(large, ledger)
+    assert again.take_up(failed=True, outdated=True) == again.remaining()
+    drive(again, other)
+    assert again.complete() and again.outdated() == {}
+    assert {key: again.records[key] for key in overtaken} == overtaken
+    moved = {key for key, record in before.items() if key in again.standing().superseded()}
+    assert moved and all(again.records[key] == before[key] for key in moved)
+    assert not [key for key, record in again.records.items() if record.state is State.OPEN]
+    for cell in again.cells:
+        assert {record.made_with["torch"] for record in again.standing().confirmations(cell)} == {"99.1"}
 
 
 def test_an_open_trial_that_other_versions_began_is_begun_anew_and_its_old_scores_do_not_count(monkeypatch):
