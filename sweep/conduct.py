@@ -215,8 +215,8 @@ class Conductor:
         joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
         those that failed; with `outdated` those that other library versions, another precision or another device made.
 
-        Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell whose
-        leader is not known yet, or may be another once its search is made anew, are begun when it is.
+        Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell
+        whose leader is not known yet, or may be another once its search is made anew, are begun when it is.
 
         Raises:
             Invalid: before any is begun, where the budget does not pay for all that was asked for.
