@@ -40,7 +40,7 @@ from sweep.ledger import Ledger
 from sweep.records import TrialKey, What
 from sweep.results import Results
 from tests.soak_sweep import INTERVAL_STEPS, SWEEPS
-from tests.witness import attempts, in_mid_stage
+from tests.witness import attempts, begun_when_done, in_mid_stage
 
 ROOT = Path(__file__).parents[1]
 DEFINITION = "from tests.soak_sweep import {0}\nfrom tests.witness import watch\n\nwatch()\nsweep = {0}\n"
@@ -357,6 +357,7 @@ def faults(folder: Path, whole: Path, toll: Toll, sweep: Sweep) -> tuple[int, li
         place = folder / f"round-{number}"
         steps, found = run_again(place, interval)
         again += steps
+        found += begun_when_done(place / "storage")
         wrong += [f"round {number}: {text}" for text in (*lost_in(place, whole), *found)]
     if again > most:
         wrong.append(f"{again} steps were run again, more than {most}")
