@@ -16,7 +16,7 @@ from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
 from sweep.paths import path_of
 from sweep.points import default_values, intermediate, search_trials, settings_of_trials, stage_costs
-from sweep.records import Phase, State, TrialRecord
+from sweep.records import Phase, State, TrialKey, TrialRecord
 from sweep.search import ExpectedGain
 from trainables.canonical import canonical
 from trainables.faults import refuse
@@ -92,22 +92,37 @@ def surplus(records: Iterable[TrialRecord], costs: Mapping[str, tuple[int, int]]
     among it from then on where anything else made them: they will be made anew, and at what moment must not matter.
     """
     mine = [record for record in records if record.key.cell in costs]
-    again: dict[str, list[dict[str, str]]] = {}
-    for record in mine:
-        if record.before and record.key.phase is Phase.SEARCH:
-            again.setdefault(record.key.cell, []).append(record.made_with)
+    behind = left_behind(mine)
     old: list[TrialRecord] = []
     needed: set[str] = set()
     for record in mine:
         old += record.before
-        confirms = record.key.phase is Phase.CONFIRMATION and record.key.cell in again
-        if confirms and record.made_with not in again[record.key.cell]:
+        if record.key in behind:
             old.append(record)
         else:
             needed.update(record.stages)
     done = {run["digest"]: run["steps"] for one in old for run in one.stage_runs}
     ended = sum(steps for digest, steps in done.items() if digest not in needed)
     return ended + sum(_cut_short(one, *costs[one.key.cell]) for one in old)
+
+
+def left_behind(records: Iterable[TrialRecord]) -> set[TrialKey]:
+    """The confirmations that are to be made anew since the search of their cell was, by what has not made them.
+
+    A search trial that was tried again since it had failed is no reason.
+    """
+    again: dict[str, list[dict[str, str]]] = {}
+    confirmations = []
+    for record in records:
+        if record.key.phase is Phase.CONFIRMATION:
+            confirmations.append(record)
+        elif any(one.state is not State.FAILED and one.made_with != record.made_with for one in record.before):
+            again.setdefault(record.key.cell, []).append(record.made_with)
+    return {
+        record.key
+        for record in confirmations
+        if record.key.cell in again and record.made_with not in again[record.key.cell]
+    }
 
 
 def _cut_short(record: TrialRecord, opening: int, target: int) -> int:

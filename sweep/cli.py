@@ -189,8 +189,15 @@ def _run(options: argparse.Namespace) -> int:
 
 def _again(options: argparse.Namespace) -> str:
     """The command that goes on."""
-    storage = f" --storage {masked(options.storage)}" if options.storage != DEFAULT_STORAGE else ""
-    return f"sweep run {options.sweep}{storage}"
+    words = ["sweep run", options.sweep]
+    if options.storage != DEFAULT_STORAGE:
+        words += ["--storage", masked(options.storage)]
+    for name in ("data", "gangs", "mirror"):
+        given = getattr(options, name, None)
+        for value in given if isinstance(given, list) else [given] if given is not None else []:
+            words += [f"--{name}", masked(str(value))]
+    words += [f"--{name}" for name in ("retry-failed", "renew") if getattr(options, name.replace("-", "_"), False)]
+    return " ".join(words)
 
 
 def _each(suite: Suite, options: argparse.Namespace) -> int:

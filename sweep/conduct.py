@@ -216,25 +216,29 @@ class Conductor:
         those that failed; with `outdated` those that other library versions, another precision or another device made.
 
         Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell
-        whose leader is not known yet, or may be another once its search is made anew, are begun when it is.
+        whose leader is not known yet, or may be another once its search is made anew, are begun when it is. That is so
+        for a run that goes on after the one that was asked to make the search anew: always those that it left behind.
 
         Raises:
             Invalid: before any is begun, where the budget does not pay for all that was asked for.
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen: list[TrialRecord] = []
+        behind = budget.left_behind(again)
         for record in again:
             if record.key.cell not in self.cells or self._is_outside(record.key) or self._overtaken(record):
                 continue
             if self._incomplete(record):
                 chosen.append(record)
-            elif (failed and record.state is State.FAILED) or (outdated and self._outdated(record)):
+            elif (failed and record.state is State.FAILED) or (
+                (outdated or record.key in behind) and self._outdated(record)
+            ):
                 chosen.append(record)
             elif record.state is State.FINISHED and record.key.phase is Phase.CONFIRMATION and self._reported(record):
                 path = self._path(record.key, record.values, record.seed)
                 if _digests(path[:-1]) == record.stages[:-1] and path[-1].digest != record.stages[-1]:
                     chosen.append(record)
-        if failed or outdated:
+        if chosen and (failed or outdated):
             refuse(f"the budget of sweep {self.sweep.name!r}", self._unpaid(chosen))
         searched = {record.key.cell for record in chosen if record.key.phase is Phase.SEARCH}
         for record in chosen:
@@ -266,6 +270,9 @@ class Conductor:
 
         All of them or none: a table of which part was made anew would compare cells that other versions made.
         """
+        if over := self._purse.over():
+            yield f"it must have something left for trials that are made anew, got that {over}; raise it, or leave them"
+            return
         records = self.records
         for record in chosen:
             path = self._path(record.key, record.values, record.seed)
@@ -338,7 +345,8 @@ class Conductor:
             ):
                 why[cell.name] = "its next search trial waits for a gang; cells with fewer trials go first"
             elif self._seeds_to_confirm(cell) or any(
-                r.state is State.OPEN and self._planned(r) for r in self._of(cell, Phase.CONFIRMATION)
+                (r.state is State.OPEN or r.key in self._later) and self._planned(r)
+                for r in self._of(cell, Phase.CONFIRMATION)
             ):
                 why[cell.name] = "its next confirmation waits for a gang; searches go first"
         return why
@@ -424,7 +432,7 @@ class Conductor:
         steps, runs = len(set(self.sweep.confirmation_seeds) - begun) * budget.preparation_steps(self.sweep), 0
         for cell in self.sweep.cells:
             of_winner = self._confirmations(cell, self._winner(cell))
-            done = {record.seed for record in of_winner if record.state is not State.OPEN}
+            done = {r.seed for r in of_winner if r.state is not State.OPEN and r.key not in self._later}
             missing = len(set(self.sweep.confirmation_seeds) - done)
             steps += missing * sum(self._purse.costs(cell))
             runs += missing

@@ -192,8 +192,10 @@ def expected(seeds: int, items: int, *, seed_spread: float, item_spread: float, 
 
 
 def of_mean_squares(mean: Any, seeds: int, items: int, seed_square: Any, item_square: Any, rest: Any) -> Layouts:
-    """The layouts of these mean squares."""
+    """The layouts of these mean squares; one seed has none of its own, and none of the rest."""
     size = seeds * items
+    if seeds == 1:
+        seed_square, rest = 0 * seed_square, 0 * rest
     return Layouts(
         mean=mean,
         seeds=seeds,

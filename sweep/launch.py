@@ -299,7 +299,7 @@ def _conduct(
     def stop(reason: str) -> None:
         conductor.broken = conductor.broken or reason
         if vigil is not None:
-            with suppress(Gone, *NO_ANSWER):  # one is gone and needs no word; the other is asked on
+            with suppress(Gone, *NO_ANSWER):  # one needs no word, the other is told again
                 vigil.pause(reason)
 
     def lose(reason: str) -> None:
@@ -377,7 +377,7 @@ def _conduct(
                 ended = -1
                 while not conductor.broken and ended < (ended := conductor.ended()):
                     _tune(conductor, vigil, name, scratch, mirrors)
-                return tell(vigil.status())
+                return tell(vigil.last_status())
             except Exception as error:
                 vigil.look()
                 if not vigil.gone:

@@ -7,7 +7,7 @@ import re
 #: What stands before the host, `user:password@`, where there is a password; then what Azure takes as a parameter.
 _SECRETS = (
     (re.compile(r"(?P<kept>\b[A-Za-z][\w+.-]*://)[^/\s@?#]*:[^/\s@?#]*@"), r"\g<kept>***@"),
-    (re.compile(r"(?P<kept>[?&]client_secret=)[^&\s'\"]+"), r"\g<kept>***"),
+    (re.compile(r"(?P<kept>[?&](?:client_secret|sig)=)[^&\s'\"]+"), r"\g<kept>***"),
 )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -34,6 +36,8 @@ class Vigil:
     def __init__(self, dispatcher: ActorHandle, lose: Callable[[str], None]) -> None:
         self._dispatcher, self._lose = dispatcher, lose
         self._unanswered = 0
+        self._unheard = ""
+        """The reason to pause that it has not acknowledged."""
         self.gone = ""
         """Why there is no dispatcher any more; empty while there is one."""
 
@@ -44,15 +48,29 @@ class Vigil:
             Gone: if it is gone.
             NO_ANSWER: if it did not answer in time, and may answer yet.
         """
+        if self._unheard:
+            self.pause(self._unheard)
         return self._asked(self._dispatcher.status.remote())
 
+    def last_status(self) -> dict[str, Any]:
+        """What it says of itself once all is done, however long that takes.
+
+        Raises:
+            Gone: if it is gone.
+        """
+        while True:
+            with suppress(*NO_ANSWER):
+                return self.status()
+
     def pause(self, reason: str) -> None:
-        """Let every gang end its step and write a checkpoint.
+        """Let every gang end its step and write a checkpoint; where it is not heard, with the next status again.
 
         Raises:
             As `status` does.
         """
+        self._unheard = reason
         self._asked(self._dispatcher.pause.remote(reason))
+        self._unheard = ""
 
     def look(self) -> None:
         """Ask once, for what `gone` says afterwards."""
@@ -78,6 +96,8 @@ class Vigil:
             self._end(f"the dispatcher's process died: {_why(error)}")
             raise Gone(self.gone) from error
         except NO_ANSWER as error:
+            if isinstance(error, ActorUnavailableError):  # that is known at once
+                time.sleep(ANSWER_SECONDS)
             self._unanswered += 1
             if self._unanswered < UNANSWERED:
                 raise

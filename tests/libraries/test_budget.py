@@ -401,3 +401,14 @@ def test_a_sweep_that_ran_out_exits_with_3_and_its_status_says_why(tmp_path, mon
 
 def test_another_budget_is_another_identity():
     assert len({identity(small(steps)) for steps in (1000, 2000, math.inf)}) == 3
+
+
+def test_a_sweep_whose_hours_are_over_makes_nothing_anew_and_one_with_nothing_to_make_anew_is_not_refused(monkeypatch):
+    _, ledger = conducted(small(math.inf), World())
+    hour = replace(small(math.inf), budget=Budget(wall_clock_hours=1.0))
+    monkeypatch.setattr(ledger, "seconds_run", lambda: 3700.0)
+    assert Conductor(hour, ledger).take_up(failed=True, outdated=True) == 0
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("torch", "99.1"),))
+    with pytest.raises(Invalid, match="must have something left for trials that are made anew, got that 1 h of wall"):
+        Conductor(hour, ledger).take_up(outdated=True)
+    assert Conductor(hour, ledger).complete()

@@ -847,6 +847,28 @@ def test_confirmations_that_count_no_more_stay_as_they_are_when_others_are_made_
         assert {record.made_with["torch"] for record in again.standing().confirmations(cell)} == {"99.1"}
 
 
+@pytest.mark.parametrize("last", [Phase.SEARCH, Phase.CONFIRMATION])
+def test_a_run_that_was_stopped_while_it_made_all_anew_leaves_nothing_of_two_versions_to_the_next(monkeypatch, last):
+    world = World()
+    _, ledger = conducted(SWEEP, world)
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("torch", "99.1"),))
+    stopped = Conductor(SWEEP, ledger)
+    taken = stopped.take_up(outdated=True)
+    while (assignment := stopped.next()).key.phase is Phase.SEARCH:
+        for event in world.events(assignment.path):
+            if stopped.handle(assignment.key, [event]) is Verdict.STOP:
+                break
+    left = stopped._to_confirm()[1]
+    assert stopped.remaining() == left == 2 * len(SWEEP.cells) < taken
+    if last is Phase.CONFIRMATION:
+        list(map(lambda event: stopped.handle(assignment.key, [event]), world.events(assignment.path)))
+    again = Conductor(SWEEP, ledger)
+    again.take_up()
+    drive(again, world)
+    assert again.complete() and again.outdated() == {}
+    assert {record.made_with["torch"] for record in again.records.values()} == {"99.1"}
+
+
 def test_an_open_trial_that_other_versions_began_is_begun_anew_and_its_old_scores_do_not_count(monkeypatch):
     conductor, trial, ledger = first_trial()
     target = trial.path[-1]

@@ -276,3 +276,10 @@ def test_the_same_answers_in_every_language_ignore_the_text() -> None:
     assert ignores_text({"en": ["a", "b"], "de": ["a", "b"]})
     assert not ignores_text({"en": ["a", "b"], "de": ["a", "a"]})
     assert not ignores_text({"en": ["a", "b"]})
+
+
+def test_a_design_of_one_seed_has_no_part_of_seeds_and_speaks_of_items_alone():
+    effects = {"seed_spread": 0.05, "item_spread": 0.3, "rest_spread": 0.3}
+    one, none = (crossed.expected(1, 300, **{**effects, "seed_spread": spread}) for spread in (0.05, 0.0))
+    assert one.seed_part == none.seed_part == one.rest_part == 0.0
+    assert one.item_part == pytest.approx((0.3**2 + 0.3**2) / 300)

@@ -22,9 +22,16 @@ class Watched:
         self.answer: object = SAID
         self.lost: list[str] = []
         self.asked = 0
+        self.slept = 0.0
+        self.paused: list[str] = []
         monkeypatch.setattr(vigil.ray, "get", self._get)
-        remote = SimpleNamespace(remote=lambda *_: "reference")
-        self.vigil = Vigil(SimpleNamespace(status=remote, pause=remote), self.lost.append)
+        monkeypatch.setattr(vigil.time, "sleep", self._sleep)
+        status = SimpleNamespace(remote=lambda: "reference")
+        pause = SimpleNamespace(remote=lambda reason: self.paused.append(reason))
+        self.vigil = Vigil(SimpleNamespace(status=status, pause=pause), self.lost.append)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept += seconds
 
     def _get(self, reference: str, timeout: float) -> object:
         self.asked += 1
@@ -63,12 +70,37 @@ def test_a_dispatcher_that_is_slow_is_asked_on_and_one_that_never_answers_again_
         watched.answer = SAID
         assert watched.vigil.status() == SAID
     assert not watched.lost
+    assert watched.slept == (UNANSWERED - 1) * vigil.ANSWER_SECONDS, "who is away answers at once, which is no patience"
     watched.answer = GetTimeoutError("silent")
     for _ in range(UNANSWERED - 1):
         watched.vigil.look()
     assert not watched.vigil.gone
     watched.vigil.look()
     assert watched.lost == [watched.vigil.gone] and "without an answer" in watched.vigil.gone
+
+
+def test_a_dispatcher_that_did_not_hear_that_it_shall_pause_is_told_with_each_status_until_it_has(watched):
+    watched.answer = ActorUnavailableError("away", None)
+    with pytest.raises(ActorUnavailableError):
+        watched.vigil.pause("a ceiling is reached")
+    with pytest.raises(ActorUnavailableError):
+        watched.vigil.status()
+    watched.answer = SAID
+    for _ in range(3):
+        assert watched.vigil.status() == SAID
+    assert watched.paused == ["a ceiling is reached"] * 3
+
+
+def test_the_last_status_is_waited_for(watched):
+    answers = iter([GetTimeoutError("slow"), ActorUnavailableError("away", None), SAID])
+
+    def get(reference: str, timeout: float) -> object:
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        return answer
+
+    vigil.ray.get = get
+    assert watched.vigil.last_status() == SAID
 
 
 def test_tune_can_pickle_its_configuration_although_a_vigil_is_in_it(watched):

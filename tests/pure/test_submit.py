@@ -295,6 +295,7 @@ def test_a_folder_above_the_definition_is_copied_and_the_definition_found_in_it(
         ("abfs://box@account.dfs.core.windows.net/x", "abfs://box@account.dfs.core.windows.net/x"),
         ("abfs://:word@a.blob.core.windows.net/b", "abfs://***@a.blob.core.windows.net/b"),
         ("abfs://a/b?client_id=1&client_secret=2&tenant_id=3", "abfs://a/b?client_id=1&client_secret=***&tenant_id=3"),
+        ("abfs://a/b?sv=2023&sig=a%2Bb&sp=r", "abfs://a/b?sv=2023&sig=***&sp=r"),
         ("http://there:8265 said: me@home", "http://there:8265 said: me@home"),
     ],
 )
