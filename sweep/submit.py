@@ -27,6 +27,9 @@ _LEFT_HERE = [".venv", ".git", "sweeps", "__pycache__", "*.egg-info"]
 #: How often a job's state is asked for while it is waited for.
 _POLL_SECONDS = 0.5
 
+#: A job lives on for a moment after its sweep has ended: whoever was just told of that end need not hand over twice.
+_ENDING_SECONDS = 15.0
+
 #: How long a job that is stopped may take: every gang writes a checkpoint and sends it. Ray would kill it after three
 #: seconds. A little more than `sweep run` itself waits for.
 STOP_SECONDS = 330
@@ -199,11 +202,19 @@ class Cluster:
         return _answer(said, mark, succeeded=asked.state == "SUCCEEDED")
 
     def _running_faults(self, sweeps: Sequence[str], storage: str) -> list[str]:
+        stop = time.monotonic() + _ENDING_SECONDS
+        while found := [
+            job
+            for job in self.jobs()
+            if any(job.runs(sweep) for sweep in sweeps) and job.storage == storage and not job.ended
+        ]:
+            if time.monotonic() > stop:
+                break
+            time.sleep(_POLL_SECONDS)
         return [
             f"it must not be run twice at once, got job {job.id}, which is {job.state}; follow it with `sweep status`, "
             "or end it with `sweep stop`"
-            for job in self.jobs()
-            if any(job.runs(sweep) for sweep in sweeps) and job.storage == storage and not job.ended
+            for job in found
         ]
 
 

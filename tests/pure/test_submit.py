@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from pyarrow.fs import FileSystem
 
+from sweep import submit
 from sweep.cli import main
 from sweep.masked import masked
 from sweep.submit import (
@@ -153,7 +154,16 @@ def test_a_suite_is_one_job_that_is_found_by_each_of_its_sweeps(jobs, capsys):
     assert Cluster("there").latest("phang2020").members == Cluster("there").latest("phang2020-xnli").members != ()
 
 
-def test_a_sweep_of_a_suite_that_runs_is_not_handed_over_beside_it(jobs):
+def test_a_job_that_is_about_to_end_is_waited_for_by_the_next(jobs, monkeypatch):
+    cluster = Cluster("there")
+    job = cluster.submit("lab", sweep="lab", storage="/mnt/all")
+    jobs.states[job.id] = "RUNNING"
+    monkeypatch.setattr(submit.time, "sleep", lambda _: jobs.states.update({job.id: "SUCCEEDED"}))
+    assert cluster.submit("lab", sweep="lab", storage="/mnt/all").id != job.id
+
+
+def test_a_sweep_of_a_suite_that_runs_is_not_handed_over_beside_it(jobs, monkeypatch):
+    monkeypatch.setattr(submit, "_ENDING_SECONDS", 0.0)
     cluster = Cluster("there")
     job = cluster.submit("phang2020", sweep="phang2020", members=["phang2020-xnli"], storage="/mnt/all")
     jobs.states[job.id] = "RUNNING"

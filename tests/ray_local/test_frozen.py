@@ -117,7 +117,7 @@ def test_a_dispatcher_that_stood_still_itself_ends_nobody_for_it(hurried, sleepe
 
 def test_a_silent_rank_is_ended_first_and_its_host_only_where_that_was_of_no_use(hurried, tmp_path, monkeypatch):
     async def story() -> None:
-        hurried.room = lambda: ""  # the test itself is the gang
+        hurried.room = lambda avoid: ""  # the test itself is the gang
         desk = await begun(hurried, tmp_path, patience_seconds=0.2)
         ended: list = []
         monkeypatch.setattr(desk._roster._cluster, "end_process", lambda *place: ended.append(place))

@@ -156,7 +156,7 @@ def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep
         stage = training("visual_nli", theirs.digest, steps=LONG)
         await other.submit("trial", [theirs.to_json(), stage.to_json()])
         await other._pin()
-        machines.room = lambda: ""  # no gang of the other sweep's
+        machines.room = lambda avoid: ""  # no gang of the other sweep's
         desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
         await desk.remember([theirs.digest])
         assert store.find(theirs.digest) is not None
@@ -216,7 +216,7 @@ def test_what_a_gang_has_made_counts_for_the_budget_as_soon_as_it_is_done(machin
     store = Store(tmp_path / "store")
 
     async def story() -> None:
-        machines.room = lambda: ""  # the test itself is the gang
+        machines.room = lambda avoid: ""  # the test itself is the gang
         desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
         ticket = await desk.submit("trial", [made.to_json()])
         request = await desk.take("gang-0", "start", -1, 0, 1, "a")
