@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from sweep.definition import Sweep
 from sweep.resolve import resolved
+from trainables.catalogue.encoder import Tower
 from trainables.catalogue.task import Kind
+
+_log = logging.getLogger(__name__)
 
 
 def prepare(sweep: Sweep, *, storage: str) -> int:
     """Read every split with images and keep what its tower, or its patches, makes of them; how many images there are.
 
     What is there already is not made again, so an interrupted preparation goes on where it stopped. In a storage that
-    is no folder a tower's vectors are put where gangs of other machines find them.
+    is no folder a tower's vectors are put where gangs of other machines find them: those of the same kind of device and
+    the same libraries, since others would make others. For gangs with GPUs a machine without one makes none of use.
 
     Raises:
         Invalid: where the definition, its files or an image cannot be used.
@@ -24,6 +29,8 @@ def prepare(sweep: Sweep, *, storage: str) -> int:
 
     cache = Path(storage).expanduser().absolute() / "cache" if "://" not in storage else cache_of(storage)
     found = resolved(sweep)
+    if isinstance(found.encoder.patches, Tower) and sweep.gangs.gpus_per_worker > 0:
+        _warn_without_gpu()
     shared = shared_images(found.encoder, Store(storage, cache=cache), cache)
     if shared is not None:
         shared.bring()
@@ -37,3 +44,13 @@ def prepare(sweep: Sweep, *, storage: str) -> int:
             if shared is not None:
                 shared.send()
     return len(keys)
+
+
+def _warn_without_gpu() -> None:
+    from trainables.data.tower import device  # it loads torch, and few sweeps have a tower
+
+    if device().type == "cpu":
+        _log.warning(
+            "the machine must have a GPU for its vectors to be found by gangs that ask for GPUs, got none; the gangs "
+            "will make their own: run this where they run"
+        )

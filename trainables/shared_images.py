@@ -6,7 +6,6 @@ by the images in them and never change; several machines may send the same one.
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +30,29 @@ class SharedImages:
     def bring(self) -> int:
         """Download the files that this machine lacks; how many there were. One that is not whole is left out.
 
+        Of several processes on one machine one brings them and the others wait for it; parts of files, also those that
+        a killed one has left, are deleted.
+
         Raises:
-            OSError: where the store does not answer.
+            OSError: where the store does not answer, or the disk is full.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        aside = self.folder / f".bringing-{uuid.uuid4().hex}"
+        from trainables.data.images import alone  # it loads what decodes images, and few sweeps have any
+
+        aside = self.folder / ".bringing"
+        aside.mkdir(parents=True, exist_ok=True)
         brought = 0
-        for name, size in self._there().items():
-            if (self.folder / name).exists():
-                continue
-            self.files.bring(self._where, [StoredFile(name=name, size=size, sha256="")], aside)
-            if _is_whole(aside / name):
-                (aside / name).replace(self.folder / name)
-                brought += 1
-            else:
-                (aside / name).unlink()
-        if aside.is_dir():
-            aside.rmdir()
+        with alone(aside):
+            _delete_parts(aside)
+            try:
+                for name, size in self._there().items():
+                    if (self.folder / name).exists():
+                        continue
+                    self.files.bring(self._where, [StoredFile(name=name, size=size, sha256="")], aside)
+                    if _is_whole(aside / name):
+                        (aside / name).replace(self.folder / name)
+                        brought += 1
+            finally:
+                _delete_parts(aside)
         return brought
 
     def send(self) -> int:
@@ -87,6 +92,11 @@ def reads_images(stage: Stage) -> bool:
     work = stage.work
     tasks = [portion.task for portion in work.portions] if isinstance(work, Training) else [work.task]
     return any(task.kind in (Kind.IMAGE_TEXT, Kind.CAPTION) for task in tasks)
+
+
+def _delete_parts(folder: Path) -> None:
+    for path in folder.glob("*.arrow"):
+        path.unlink()
 
 
 def _is_whole(path: Path) -> bool:

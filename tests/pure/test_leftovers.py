@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from types import SimpleNamespace
 
@@ -187,6 +188,17 @@ def test_a_machine_whose_clock_is_wrong_deletes_nothing_that_a_sweep_of_another_
         monkeypatch.setattr("sweep.lock.SETTLING_SECONDS", 0.0)
     assert [there(store, name) for name in names] == [True] * 3
     assert not [path for path in (tmp_path / "inside").rglob("*") if "probe" in path.name or "lease" in path.name]
+
+
+def test_a_full_disk_is_cleared_too(tmp_path, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    store = local(tmp_path)
+    PinFile(store, "sweeps/mine").write(Pins(session="before", written=time.time()))
+    write(store, "stages/second/before-1/weights")
+    monkeypatch.setattr("trainables.storage_clock.put_whole", full)
+    assert clear(store, "mine", stages=["second"], still_open=[]) == Cleared(pieces=1, size_bytes=10)
 
 
 def test_a_storage_that_cannot_be_listed_stays_as_it_is(tmp_path, monkeypatch, caplog):

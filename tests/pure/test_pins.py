@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 import pytest
+from pyarrow import fs
 
 from tests.pure.stores import in_memory, local
 from trainables.pins import FILE, NEEDED_SECONDS, RENEWED_SECONDS, PinFile, Pins, kept_from_others
@@ -92,3 +94,30 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path, monkeypatch, ca
     monkeypatch.undo()
     mine.write(pins(leaves=()))
     assert PinFile(store, "sweeps/other").others() == {"mine": pins(leaves=())}
+
+
+def test_on_a_full_disk_what_others_need_is_told_still_so_that_the_rest_can_be_deleted(tmp_path, monkeypatch):
+    store = local(tmp_path)
+    PinFile(store, "sweeps/runs").write(pins(leaves=(), open=("runs",), written=time.time()))
+    PinFile(store, "sweeps/is_over").write(pins(leaves=("leaf",), open=("over",), written=time.time()))
+    changed = time.time() - NEEDED_SECONDS - 60.0
+    os.utime(tmp_path / f"store/sweeps/is_over/{FILE}", (changed, changed))
+    refusing(monkeypatch, errno.ENOSPC)
+    assert PinFile(store, "sweeps/mine").kept_by_others() == {"runs", "leaf"}
+
+
+def test_a_storage_that_does_not_answer_tells_no_time_and_nothing_may_be_deleted(store, monkeypatch):
+    PinFile(store, "sweeps/other").write(pins(written=time.time()))
+    for number in (errno.EIO, *([] if isinstance(store.filesystem, fs.LocalFileSystem) else [errno.ENOSPC])):
+        refusing(monkeypatch, number)
+        with pytest.raises(OSError, match="refused"):
+            PinFile(store, "sweeps/mine").kept_by_others()
+
+
+def refusing(monkeypatch, number: int) -> None:
+    """From now on no time is told by a file that is written."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr("trainables.storage_clock.put_whole", refused)

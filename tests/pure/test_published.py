@@ -881,6 +881,11 @@ class TestPlaces:
         assert "the hub's cache has" not in places.absence(QQP)  # that commit has no file of it
         files.nli(tmp_path / f"cache/datasets--google-research-datasets--paws-x/snapshots/{commit}/en/train.parquet")
         assert f"has google-research-datasets/paws-x at {commit}, and main is read" in places.absence(PAWSX)
+        refs = tmp_path / "cache/datasets--google-research-datasets--paws-x/refs"
+        refs.mkdir()
+        (refs / "main").write_text(commit)  # that one is main, and lacks the files of other splits
+        assert "no dev or test files of pawsx in" in places.absence(PAWSX)
+        assert "the hub's cache has" not in places.absence(PAWSX)
         stated = replace(MNLI, source=replace(MNLI.source, revisions=(("nyu-mll/glue", commit),)))
         assert len(rows(stated, "train")) == 4
 

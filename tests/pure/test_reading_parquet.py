@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, ParquetSource, Split, Task
+from trainables.data import reading
 from trainables.data.fingerprint import resolve
+from trainables.data.images import content_hash
 from trainables.data.reading import image_bytes, inspect_parquet, read
 from trainables.data.schema import IMAGE_TEXT, PAIR
 from trainables.faults import Invalid
@@ -120,6 +122,13 @@ def test_each_fault_says_what_must_hold_and_what_arrived(task, split, changed, w
     rewrite(task, split, **changed)
     faults = inspect_parquet(task)
     assert len(faults) == 1 and words in faults[0]
+
+
+def test_images_are_compared_across_languages_only_where_a_split_has_several(task, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(reading, "content_hash", lambda data: hashed.append(data) or content_hash(data))
+    assert inspect_parquet(task) == []
+    assert len(hashed) == 4 + 4 + 8 + 8  # across the splits, and once more those of test across its two languages
 
 
 def test_a_file_that_is_absent_empty_or_no_parquet_is_told(task):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,8 +72,45 @@ def test_a_file_that_came_in_half_is_left_out_and_sent_anew(machines):
     (name,) = [path.name for path in one.folder.glob("*.arrow")]
     whole = (one.folder / name).read_bytes()
     one.files.write(one.files.at(f"images/tower/{name}"), whole[: len(whole) // 2])
-    assert two.bring() == 0 and list(two.folder.iterdir()) == []
+    assert two.bring() == 0 and list(two.folder.rglob("*.arrow")) == []
     assert (one.send(), two.bring()) == (1, 1)
+
+
+def test_a_part_of_a_file_is_deleted_where_the_disk_is_full_and_one_that_a_killed_process_left(machines, monkeypatch):
+    one, two = machines
+    arrays(PICTURES, one.folder)
+    one.send()
+
+    def cut(incoming, outgoing, size: int) -> None:
+        outgoing.write(incoming.read(10))
+        outgoing.flush()
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("trainables.sealed_files.shutil.copyfileobj", cut)
+    with pytest.raises(OSError, match="no space left"):
+        two.bring()
+    assert list(two.folder.rglob("*.arrow")) == []
+    monkeypatch.undo()
+    (two.folder / ".bringing" / "old.arrow").write_bytes(b"part")
+    assert two.bring() == 1
+    assert [path.parent for path in two.folder.rglob("*.arrow")] == [two.folder]
+
+
+def test_one_process_brings_and_the_others_wait_for_it(machines, monkeypatch):
+    one, two = machines
+    arrays(PICTURES, one.folder)
+    one.send()
+    copy, copied = shutil.copyfileobj, []
+
+    def slowly(*given) -> None:
+        copied.append(given)
+        time.sleep(0.2)
+        copy(*given)
+
+    monkeypatch.setattr("trainables.sealed_files.shutil.copyfileobj", slowly)
+    with ThreadPoolExecutor() as pool:  # a lock of a file is kept from whoever opened it anew, in this process too
+        brought = list(pool.map(lambda _: two.bring(), range(3)))
+    assert sorted(brought) == [0, 0, 1] and len(copied) == 1
 
 
 def test_a_folder_and_an_encoder_without_a_tower_share_nothing(tmp_path):

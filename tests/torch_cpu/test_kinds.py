@@ -376,6 +376,16 @@ class TestRetrieval:
         assert (scored.metric, scored.value, scored.correct) == ("f1", 1.0, None)
         assert found.predictions["predicted"].to_pylist() == ["x", "y", ""]
 
+    def test_why_there_is_no_dev_split_to_tune_on_is_told_where_it_is_known(self, reader):
+        data = lay_out(sentences({"a": "x", "b": ""}, ["x", "y"]), Kind.RETRIEVAL, tiny.ENCODER)
+        wrong = {b"left out": b'{"de": ["no gold file", "no text"]}'}
+        french = sentences({"a": "x", "b": ""}, ["x", "y"], "fr").replace_schema_metadata(wrong)
+        dev = lay_out(french, Kind.RETRIEVAL, tiny.ENCODER)
+        found = score_retrieval(reader, self.MINING, data, dev, layer=0, languages=("de",), **WHAT, **HOW)
+        assert found.scores[0].absent_reason == (
+            "the threshold must be tuned on a dev split with distractors in 'de', got none: no gold file; no text"
+        )
+
     def test_without_distractors_the_score_has_another_name(self, reader):
         found = self.mined(reader, {"a": "x", "b": "y"}, ["x", "y"], [*self.VECTORS[:2], *self.VECTORS[3:5]], None)
         assert [(one.metric, one.value) for one in found.scores] == [(PAIRS_ALONE, 1.0)]

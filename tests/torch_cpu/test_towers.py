@@ -200,6 +200,31 @@ def test_a_sweeps_features_are_made_beforehand_into_its_storage_and_only_once(fo
     assert prepare(sweep, storage=str(tmp_path)) == count
 
 
+@pytest.mark.parametrize(("gpus", "device", "told"), [(1.0, "cpu", True), (1.0, "cuda", False), (0.0, "cpu", False)])
+def test_a_machine_without_a_gpu_says_that_gangs_with_gpus_will_not_find_its_features(
+    folders, tmp_path, monkeypatch, caplog, gpus, device, told
+):
+    from search_spaces import transfer_grid
+    from sweep import Gangs, Search, Sweep
+    from sweep.features import prepare
+    from trainables.catalogue.lab import visual_nli
+
+    sweep = Sweep(
+        name="looks",
+        target=visual_nli(train=2, dev=2, test=2),
+        encoder=replace(tiny.ENCODER, patches=tower_of(folders["clip"])),
+        cells=transfer_grid((), image_only=False, hypothesis_only=False),
+        target_settings=tiny.settings(1),
+        search=Search(trials=1),
+        gangs=Gangs(gpus_per_worker=gpus),
+    )
+    monkeypatch.setattr(tower, "device", lambda: torch.device(device))
+    monkeypatch.setattr(tower, "features", lambda _: lambda images: np.zeros((len(images), 49, 4), dtype=np.float16))
+    laid_out._kept.clear()
+    assert prepare(sweep, storage=str(tmp_path)) == 6
+    assert ("must have a GPU for its vectors to be found" in caplog.text) == told
+
+
 def test_a_sweeps_features_are_put_in_a_storage_that_is_no_folder_for_other_machines(folders, tmp_path, monkeypatch):
     from search_spaces import transfer_grid
     from sweep import Search, Sweep

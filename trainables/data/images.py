@@ -108,7 +108,7 @@ def arrays(
     folder.mkdir(parents=True, exist_ok=True)
     found = _index(folder)
     if any(key not in found[1] for key in wanted):
-        with _alone(folder):
+        with alone(folder):
             found = _index(folder)  # another process may have made them meanwhile
             missing = [key for key in wanted if key not in found[1]]
             if missing:
@@ -203,7 +203,7 @@ def _index(folder: Path) -> tuple[list[np.ndarray], dict[bytes, tuple[int, int]]
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold the folder against the other processes of this machine."""
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

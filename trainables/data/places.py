@@ -195,10 +195,12 @@ def _other_commits(source: PublishedSource, repositories: Iterable[str]) -> Iter
         parts = [part for part in source.parts if part.repository == repository]
         if not _is_of_hub(parts[0]):
             continue
-        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="dataset") / "snapshots"
+        kept = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="dataset")
         pinned = dict(source.revisions).get(repository, "main")
-        here = (folder for folder in kept.glob("*") if any(files_of(part, folder) for part in parts))
-        if commits := sorted(folder.name for folder in here if folder.name != pinned):
+        named = kept / "refs" / pinned  # a branch or a tag is read at the commit that is noted there
+        read = named.read_text().strip() if named.is_file() else pinned
+        here = (folder for folder in kept.glob("snapshots/*") if any(files_of(part, folder) for part in parts))
+        if commits := sorted(folder.name for folder in here if folder.name != read):
             yield (
                 f"the hub's cache has {repository} at {', '.join(commits)}, and {pinned} is read: fetch that, or state "
                 "another in `revisions` of the task's source"

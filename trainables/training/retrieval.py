@@ -95,7 +95,7 @@ def score_retrieval(
         return over_rows(reader, part, answer, found, asked=asked, **how).to(device)
 
     pools, tuned = _pools(rows), _pools(dev) if dev is not None else {}
-    unusable = dict(rows.left_out)
+    unusable, untuned = dict(rows.left_out), dict(dev.left_out) if dev is not None else {}
     scores: list[Score] = []
     predictions = []
     for language in languages:
@@ -103,7 +103,9 @@ def score_retrieval(
         if language not in pools:
             scores += absent(task.score_names, told, unusable.get(language, ""))
             continue
-        score, found = _scored(task, pools[language], tuned.get(language), told, vectors)
+        score, found = _scored(
+            task, pools[language], tuned.get(language), told, vectors, untuned=untuned.get(language, "")
+        )
         scores.append(score)
         predictions += [
             (task.name, language, one, match, guess, float(match == guess) if score.correct is not None else None)
@@ -117,16 +119,19 @@ _Answer = tuple[str, str, str]
 """The id of a sentence, that of its translation, and that of what was found for it; each empty where there is none."""
 
 
-def _scored(task: Task, pool: _Pool, dev: _Pool | None, told: dict, vectors: Vectors) -> tuple[Score, list[_Answer]]:
+def _scored(
+    task: Task, pool: _Pool, dev: _Pool | None, told: dict, vectors: Vectors, *, untuned: str
+) -> tuple[Score, list[_Answer]]:
     """The score of a language and its answers: mined for each of its own sentences, or else found for each English one.
 
     The second is the direction of `similarity_search` in XTREME and jiant: where many sentences have one neighbour, the
-    other direction gives other numbers.
+    other direction gives other numbers. `untuned` is why there is no `dev`, where that is known.
     """
     count = len(pool.matches)
     if task.measured_by is Metric.MINING and pool.has_distractors:
         if dev is None or not dev.has_distractors:
             reason = f"the threshold must be tuned on a dev split with distractors in {told['language']!r}, got none"
+            reason += f": {untuned}" if untuned else ""
             score = Score(metric="f1", value=None, correct=None, count=count, absent_reason=reason, **told)
             return score, [(*pair, "") for pair in zip(pool.foreign.ids, pool.matches, strict=True)]
         threshold = metrics.best_threshold(_mined(dev, vectors), dev.gold)
