@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -145,11 +145,9 @@ def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the
     asyncio.run(story())
 
 
-def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep_runs(machines, tmp_path, monkeypatch):
+def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep_runs(machines, tmp_path):
     theirs = training("text_nli", "")
     store = put(tmp_path, theirs)
-    clock = [1e9]
-    monkeypatch.setattr("trainables.dispatcher.time", SimpleNamespace(time=lambda: clock[0], monotonic=time.monotonic))
 
     async def story() -> None:
         other = await begun(machines, tmp_path, sweep="other")
@@ -164,7 +162,8 @@ def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep
         await other.close(seconds=1)
         await desk.remember([theirs.digest])
         assert store.find(theirs.digest) is not None
-        clock[0] += NEEDED_SECONDS
+        (said,) = tmp_path.rglob("other/pins.json")
+        os.utime(said, times=(time.time() - NEEDED_SECONDS,) * 2)
         await desk.remember([theirs.digest])
         assert store.find(theirs.digest) is None
         await desk.close(seconds=1)
