@@ -231,25 +231,94 @@ def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_re
     asyncio.run(story())
 
 
+async def rent_in_vain(machines, desk, node: str) -> None:
+    """Have a machine come that cannot take part, and a gang know that it is none for it."""
+    machines.alive.add(node)
+    await until(lambda: node in desk._roster.refused and any(node in slot.seen for slot in desk._slots.values()))
+
+
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
         desk = await begun(machines, tmp_path, count=2, may_grow=True)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for number in range(REFUSALS - 1):
-            machines.alive.add(f"new-{number}")
-            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
-            assert "more cannot take part" not in desk._roster.lacking  # a rehearsal asks for nothing
+            await rent_in_vain(machines, desk, f"new-{number}")
         machines.alive.add("new-2")
         await until(lambda: running(desk))
         machines.alive -= {"new-2"}
         for number in range(3, 3 + REFUSALS):
             assert desk._roster.dead == {}
-            machines.alive.add(f"new-{number}")
-            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
+            await rent_in_vain(machines, desk, f"new-{number}")
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
         assert event.reason.endswith("the last reason: new-5: it must see the storage")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_of_eight_machines_that_are_rented_at_once_three_may_lack_something(machines, tmp_path):
+    async def story() -> None:
+        bad, good = {f"bad-{number}" for number in range(3)}, {f"good-{number}" for number in range(5)}
+        machines.alive, machines.lacking = set(), bad
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=8, may_grow=True)
+        for seed in range(8):
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+        machines.alive = set(bad)  # they are the first
+        await until(lambda: set(desk._roster.refused) == bad)
+        await asyncio.sleep(0.05)
+        assert desk._roster.dead == {}
+        machines.alive = bad | good
+        await until(lambda: len(running(desk)) == 5)
+        assert {host.node for host in machines.hosts if host.serving} == good
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_while_one_gang_runs_no_machines_are_rented_without_end_for_one_that_none_of_them_can_run(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {f"new-{number}" for number in range(10)} - {"new-2"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True, elastic=True)
+        tickets = [
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+            for seed in range(3)
+        ]
+        await until(lambda: len(running(desk)) == 1 and len(machines.hosts) == 2)
+        for number in range(REFUSALS - 1):
+            await rent_in_vain(machines, desk, f"new-{number}")
+        machines.alive.add("new-2")  # a good one in between, and counting begins anew
+        await until(lambda: len(running(desk)) == 2)
+        machines.alive -= {"new-2"}
+        await until(lambda: len(running(desk)) == 1)
+        for number in range(3, 3 + REFUSALS):
+            assert desk._roster.dead == {}
+            await rent_in_vain(machines, desk, f"new-{number}")
+        await until(lambda: desk._roster.dead)
+        assert desk._roster.dead == {"gang-1": "new-5: it must see the storage"}
+        started = len(machines.hosts)
+        machines.alive.add("new-6")
+        await asyncio.sleep(0.05)
+        assert (len(machines.hosts), set(running(desk))) == (started, {"gang-0"})
+        machines.alive -= {"a"}
+        for number in range(6, 7 + REFUSALS):  # that one was there before, when gang-0 was refused by one of the others
+            await rent_in_vain(machines, desk, f"new-{number}")
+        event = event_from_json((await desk.next_events("trial-2", tickets[2]))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_met_machines_that_lack_something_is_started_while_there_is_room_on_others(machines, tmp_path):
+    async def story() -> None:
+        bad = {f"a-{number}" for number in range(REFUSALS + 1)}
+        machines.alive, machines.lacking = bad | {"b"}, bad
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk))
+        assert set(desk._roster.refused) == bad and desk._roster.dead == {}
         await desk.close(seconds=1)
 
     asyncio.run(story())
