@@ -359,7 +359,11 @@ class Roster:
             Exception: whatever the cluster raises where it cannot be asked.
         """
         await self._heed(*await asyncio.to_thread(self._cluster.machines))
-        self._see_room(await asyncio.to_thread(self._cluster.resources))
+        machines = await asyncio.to_thread(self._cluster.resources)
+        self._see_room(machines)
+        if refusing := "; ".join(text for node, text in self.refused.items() if node in machines):
+            if not (self.closing or self._may_grow or self._running() or self._has_room(machines)):
+                await self._bury(self.slots, refusing)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
         """What each of these machines has that has not refused."""

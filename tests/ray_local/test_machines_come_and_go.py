@@ -237,6 +237,26 @@ async def rent_in_vain(machines, desk, node: str) -> None:
     await until(lambda: node in desk._roster.refused and any(node in slot.seen for slot in desk._slots.values()))
 
 
+@pytest.mark.parametrize("elastic", [True, False])
+def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_what_the_others_lack(
+    machines, tmp_path, elastic
+):
+    async def story() -> None:
+        machines.lacking = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk) and "a" in desk._roster.refused)
+        await asyncio.sleep(0.05)
+        assert desk._roster.dead == {}
+        machines.alive = {"a"}
+        event = event_from_json((await asyncio.wait_for(desk.next_events("trial", ticket), 5))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: a: it must see the storage"
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
