@@ -92,8 +92,8 @@ class Slot:
     """How often in a row, since it last was ready, it was refused by a machine that came after the time before."""
     seen: set[str] = field(default_factory=set)
     """The machines that were there when it was last refused."""
-    unready: str = ""
-    """What keeps its machine from taking part and may pass."""
+    unready: dict[str, str] = field(default_factory=dict)
+    """By the id of its machine, what keeps that from taking part and may pass."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
     places: dict[int, tuple[str, int, int]] = field(default_factory=dict)
@@ -181,6 +181,7 @@ class Roster:
                 reason = "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
+            slot.unready = {}
             if self.closing:
                 return
             if slot.refused:
@@ -225,7 +226,7 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
         slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
-        slot.unready, slot.met = "", 0
+        slot.unready, slot.met = {}, 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
 
@@ -242,7 +243,7 @@ class Roster:
         if passes:
             if not slot.unready:
                 self._say(f"{gang} waits on {text}; it is asked again")
-            slot.unready = text
+            slot.unready = {node: text}
             return
         slot.refused[node] = text
         if node not in self.refused:
@@ -398,6 +399,8 @@ class Roster:
     async def _heed(self, alive: set[str], draining: set[str]) -> None:
         """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
         for gang, slot in self.slots.items():
+            if slot.unready.keys() - alive:
+                slot.unready = {}  # its gang starts anew elsewhere
             if slot.incarnation and slot.nodes - alive:
                 self.restarted += 1
                 await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
@@ -414,10 +417,10 @@ class Roster:
         if not self._gangs.elastic:
             return
         now = time.monotonic()
-        starting = sum(
-            not slot.incarnation and not slot.unready and self._is_serving(gang) for gang, slot in self.slots.items()
-        )
-        wanted = self._board.queued() - starting
+        coming = [slot for gang, slot in self.slots.items() if not slot.incarnation and self._is_serving(gang)]
+        if len({node for slot in coming for node in slot.unready}) < 2 or self._running():
+            coming = [slot for slot in coming if not slot.unready]  # another may do; not where it is the storage itself
+        wanted = self._board.queued() - len(coming)
         for gang, slot in self.slots.items():
             if gang in self.dead:
                 continue
@@ -447,7 +450,7 @@ class Roster:
     @property
     def gangless(self) -> str:
         """What work waits for that no gang is there for."""
-        unready = next((slot.unready for slot in self.slots.values() if slot.unready), "")
+        unready = next((text for slot in self.slots.values() for text in slot.unready.values()), "")
         return self.lacking or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
 
     def waits(self, gang: str) -> str:
@@ -459,7 +462,7 @@ class Roster:
         if not self._is_serving(gang):
             return "is not needed: no work waits for it"
         if unready := self.slots[gang].unready:
-            return f"waits on {unready}"
+            return f"waits on {'; '.join(unready.values())}"
         if self.lacking:
             return f"waits {self.lacking}"
         if self._running() >= self._room:

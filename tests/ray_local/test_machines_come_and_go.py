@@ -378,6 +378,49 @@ def test_a_storage_that_does_not_answer_a_machine_ends_no_gang_and_keeps_no_work
     asyncio.run(story())
 
 
+def test_a_storage_that_answers_no_machine_has_no_gang_after_gang_begun_for_one_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = machines.unanswered = {"a", "b", "c", "d"}
+        desk = await begun(machines, tmp_path, count=4, elastic=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: sum(bool(slot.unready) for slot in desk._slots.values()) == 2)
+        await asyncio.sleep(0.1)
+        assert (desk._roster.serving(), len(machines.hosts)) == (2, 2)
+        machines.unanswered = set()
+        await until(lambda: running(desk))
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_waits_no_more_on_a_machine_that_is_gone(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.unanswered = {"a"}, {"a"}
+        desk = await begun(machines, tmp_path, elastic=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._roster.waits("gang-0") == "waits on a: no answer")
+        machines.alive = set()
+        await until(lambda: desk._roster.waits("gang-0") == "starts")
+        assert (desk._roster.gangless, desk._roster.serving()) == ("for a gang to start", 1)
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_host_has_died_waits_on_nothing(machines, tmp_path):
+    async def story() -> None:
+        placed, machines.room = machines.room, lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path, count=2)
+        await desk.refuse("gang-0", "first", "a", "a: no answer", True)
+        assert desk._roster.gangless == "for a gang that waits on a: no answer"
+        machines.hosts_die_after, machines.room = 0, placed
+        await until(lambda: len(desk._roster.dead) == 2)
+        assert desk._roster.gangless == "for a gang to start"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_what_a_gang_ran_goes_on_elsewhere_while_the_storage_does_not_answer_its_next_machine(machines, tmp_path):
     async def story() -> None:
         machines.room = lambda _: ""  # the test itself is the gang
