@@ -226,7 +226,7 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
         slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
-        slot.unready, slot.met = {}, 0
+        slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
 

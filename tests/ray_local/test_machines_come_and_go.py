@@ -260,10 +260,12 @@ def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
-        desk = await begun(machines, tmp_path, count=2, may_grow=True)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for number in range(REFUSALS - 1):
             await rent_in_vain(machines, desk, f"new-{number}")
+            told = f"no machine is there); {number + 1} more cannot take part"
+            await until(lambda told=told: desk._roster.lacking.endswith(told))
         machines.alive.add("new-2")
         await until(lambda: running(desk))
         machines.alive -= {"new-2"}
@@ -416,6 +418,28 @@ def test_a_gang_whose_host_has_died_waits_on_nothing(machines, tmp_path):
         machines.hosts_die_after, machines.room = 0, placed
         await until(lambda: len(desk._roster.dead) == 2)
         assert desk._roster.gangless == "for a gang to start"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_started_after_a_refusal_is_lost_later_for_what_ends_it_then(machines, tmp_path):
+    async def story() -> None:
+        placed, machines.room = machines.room, lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        told, lost = [], desk._board.gang_lost
+
+        def heard(gang, reason, *, of_machine=False):
+            told.append((reason, of_machine))
+            return lost(gang, reason, of_machine=of_machine)
+
+        desk._board.gang_lost = heard
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await desk.refuse("gang-0", "first", "b", "b: it must see the storage", False)
+        assert await desk.take("gang-0", "second", -1, 0, 1, "a") is not None
+        machines.hosts_die_after, machines.room = 0, placed
+        await until(lambda: told)
+        assert told[0] == ("no machine could be had", False)
         await desk.close(seconds=1)
 
     asyncio.run(story())
