@@ -7,7 +7,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 #: uncounted.
 HOST_STARTS = 3
 
-#: So many machines that are rented one after the other may lack the same before it is taken for all of them.
+#: So many machines that one gang is given one after the other may lack something before it is taken for all of them.
 REFUSALS = 3
 
 #: How long work may wait for machines before that is said; to rent one takes a few minutes.
@@ -86,8 +86,14 @@ class Slot:
     """Whether it has got on with a stage since its host was started."""
     refused: dict[str, str] = field(default_factory=dict)
     """By the id of a machine on which it was to run, what that lacks."""
-    unready: str = ""
-    """What keeps its machine from taking part and may pass."""
+    first: set[str] = field(default_factory=set)
+    """Those of them that had refused no gang before."""
+    met: int = 0
+    """How often in a row, since it last was ready, it was refused by a machine that came after the time before."""
+    seen: set[str] = field(default_factory=set)
+    """The machines that were there when it was last refused."""
+    unready: dict[str, str] = field(default_factory=dict)
+    """By the id of its machine, what keeps that from taking part and may pass."""
     processes: dict[int, int] = field(default_factory=dict)
     """The process id of each rank."""
     places: dict[int, tuple[str, int, int]] = field(default_factory=dict)
@@ -134,8 +140,6 @@ class Roster:
         """Gangs that are not started again, and why."""
         self.refused: dict[str, str] = {}
         """By the id of a machine that cannot take part, what it lacks."""
-        self._in_row = 0
-        """How many machines have refused since a gang last was ready."""
         self._may_grow = may_grow
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
@@ -167,9 +171,9 @@ class Roster:
         """Keep a gang's host running until the sweep ends, it has left, has died too often, or no machine is left."""
         slot = self.slots[gang]
         reason, deaths = "", 0
-        while deaths < HOST_STARTS:
+        while deaths < HOST_STARTS and gang not in self.dead:
             self.begun += 1
-            slot.worked, slot.refused = False, {}
+            slot.worked, slot.refused, slot.first = False, {}, set()
             avoided = set(self.refused)
             slot.host = self._cluster.start(gang, self.begun)
             try:
@@ -177,6 +181,7 @@ class Roster:
                 reason = "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
+            slot.unready = {}
             if self.closing:
                 return
             if slot.refused:
@@ -184,8 +189,9 @@ class Roster:
                 self._cluster.end(slot.host)
                 slot.host = None
                 await self._carry(self._part(slot, gang, reason, of_machine=True))
-                if await self._is_hopeless():
-                    self.dead = dict.fromkeys(self.slots, reason) | self.dead
+                if await self._is_hopeless(slot):
+                    if not self._running():
+                        await self._bury(self.slots, reason)
                     break
                 if self._gangs.elastic and not self._board.queued():
                     return  # asked for again when work waits
@@ -201,8 +207,13 @@ class Roster:
             deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
             await self._carry(self._part(slot, gang, slot.unfit or reason))
-        self.dead[gang] = reason
-        if len(self.dead) == len(self.slots):
+        await self._bury([gang], reason)
+
+    async def _bury(self, gangs: Iterable[str], reason: str) -> None:
+        """Start these gangs no more; when none is left, that is the end of the sweep."""
+        known = len(self.dead)
+        self.dead = dict.fromkeys(gangs, reason) | self.dead
+        if known < len(self.dead) == len(self.slots):
             await self._give_up(f"no gang could be kept running; the last reason: {reason}")
 
     async def join(self, gang: str, incarnation: str) -> None:
@@ -215,7 +226,7 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
         slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
-        slot.unready, self._in_row = "", 0
+        slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
 
@@ -232,26 +243,38 @@ class Roster:
         if passes:
             if not slot.unready:
                 self._say(f"{gang} waits on {text}; it is asked again")
-            slot.unready = text
+            slot.unready = {node: text}
             return
         slot.refused[node] = text
         if node not in self.refused:
             self._say(f"{gang} cannot run on {text}; no gang is tried there again")
             self.refused[node] = text
-            self._in_row += 1
+            slot.first.add(node)
 
-    async def _is_hopeless(self) -> bool:
-        """Whether no gang runs, no machine is left that can take part and has room for one, and none is likely to come:
-        of those that are rented one after the other, so many may refuse in a row.
+    def _running(self) -> int:
+        """How many gangs are ready."""
+        return sum(bool(slot.incarnation) for slot in self.slots.values())
+
+    async def _is_hopeless(self, slot: Slot) -> bool:
+        """Whether no machine is left that can take part and has room for a gang that was refused, and none is likely to
+        come: where machines are rented, so many that came one after the other may refuse it; where not, it waits as
+        long as others run.
         """
-        if any(slot.incarnation for slot in self.slots.values()) or (self._may_grow and self._in_row < REFUSALS):
-            return False
         try:
-            left = self._able(await asyncio.to_thread(self._cluster.resources))
+            machines = await asyncio.to_thread(self._cluster.resources)
         except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
             _log.warning("the machines could not be looked at: %s", error)
             return False
-        return not left or bool(self._gangs.waits_for(left))
+        slot.met += not slot.first <= slot.seen
+        slot.seen = set(machines)
+        if slot.met < REFUSALS if self._may_grow else self._running():
+            return False
+        return not self._has_room(machines)
+
+    def _has_room(self, machines: Mapping[str, dict[str, float]]) -> bool:
+        """Whether those of these machines that can take part have room for a gang beside those that run."""
+        able = self._able(machines)
+        return bool(able) and self._gangs.room_for_gangs(able) > self._running()
 
     # Going
 
@@ -337,7 +360,11 @@ class Roster:
             Exception: whatever the cluster raises where it cannot be asked.
         """
         await self._heed(*await asyncio.to_thread(self._cluster.machines))
-        self._see_room(await asyncio.to_thread(self._cluster.resources))
+        machines = await asyncio.to_thread(self._cluster.resources)
+        self._see_room(machines)
+        if refusing := "; ".join(text for node, text in self.refused.items() if node in machines):
+            if not (self.closing or self._may_grow or self._running() or self._has_room(machines)):
+                await self._bury(self.slots, refusing)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
         """What each of these machines has that has not refused."""
@@ -372,6 +399,8 @@ class Roster:
     async def _heed(self, alive: set[str], draining: set[str]) -> None:
         """Queue again what ran on a machine that is gone, and move what runs on one that is about to go."""
         for gang, slot in self.slots.items():
+            if slot.unready.keys() - alive:
+                slot.unready = {}  # its gang starts anew elsewhere
             if slot.incarnation and slot.nodes - alive:
                 self.restarted += 1
                 await self._carry(self._part(slot, gang, LOST_MACHINE, of_machine=True))
@@ -388,10 +417,10 @@ class Roster:
         if not self._gangs.elastic:
             return
         now = time.monotonic()
-        starting = sum(
-            not slot.incarnation and not slot.unready and self._is_serving(gang) for gang, slot in self.slots.items()
-        )
-        wanted = self._board.queued() - starting
+        coming = [slot for gang, slot in self.slots.items() if not slot.incarnation and self._is_serving(gang)]
+        if len({node for slot in coming for node in slot.unready}) < 2 or self._running():
+            coming = [slot for slot in coming if not slot.unready]  # another may do; not where it is the storage itself
+        wanted = self._board.queued() - len(coming)
         for gang, slot in self.slots.items():
             if gang in self.dead:
                 continue
@@ -421,7 +450,7 @@ class Roster:
     @property
     def gangless(self) -> str:
         """What work waits for that no gang is there for."""
-        unready = next((slot.unready for slot in self.slots.values() if slot.unready), "")
+        unready = next((text for slot in self.slots.values() for text in slot.unready.values()), "")
         return self.lacking or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
 
     def waits(self, gang: str) -> str:
@@ -433,10 +462,10 @@ class Roster:
         if not self._is_serving(gang):
             return "is not needed: no work waits for it"
         if unready := self.slots[gang].unready:
-            return f"waits on {unready}"
+            return f"waits on {'; '.join(unready.values())}"
         if self.lacking:
             return f"waits {self.lacking}"
-        if sum(bool(slot.incarnation) for slot in self.slots.values()) >= self._room:
+        if self._running() >= self._room:
             return f"waits for machines: those that are there have room for {self._room:g} such gangs, which run"
         return "starts"
 

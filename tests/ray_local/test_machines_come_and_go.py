@@ -231,25 +231,116 @@ def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_re
     asyncio.run(story())
 
 
+async def rent_in_vain(machines, desk, node: str) -> None:
+    """Have a machine come that cannot take part, and a gang know that it is none for it."""
+    machines.alive.add(node)
+    await until(lambda: node in desk._roster.refused and any(node in slot.seen for slot in desk._slots.values()))
+
+
+@pytest.mark.parametrize("elastic", [True, False])
+def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_what_the_others_lack(
+    machines, tmp_path, elastic
+):
+    async def story() -> None:
+        machines.lacking = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk) and "a" in desk._roster.refused)
+        await asyncio.sleep(0.05)
+        assert desk._roster.dead == {}
+        machines.alive = {"a"}
+        event = event_from_json((await asyncio.wait_for(desk.next_events("trial", ticket), 5))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: a: it must see the storage"
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
-        desk = await begun(machines, tmp_path, count=2, may_grow=True)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for number in range(REFUSALS - 1):
-            machines.alive.add(f"new-{number}")
-            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
-            assert "more cannot take part" not in desk._roster.lacking  # a rehearsal asks for nothing
+            await rent_in_vain(machines, desk, f"new-{number}")
+            told = f"no machine is there); {number + 1} more cannot take part"
+            await until(lambda told=told: desk._roster.lacking.endswith(told))
         machines.alive.add("new-2")
         await until(lambda: running(desk))
         machines.alive -= {"new-2"}
         for number in range(3, 3 + REFUSALS):
             assert desk._roster.dead == {}
-            machines.alive.add(f"new-{number}")
-            await until(lambda number=number: f"new-{number}" in desk._roster.refused)
+            await rent_in_vain(machines, desk, f"new-{number}")
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
         assert event.reason.endswith("the last reason: new-5: it must see the storage")
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_of_eight_machines_that_are_rented_at_once_three_may_lack_something(machines, tmp_path):
+    async def story() -> None:
+        bad, good = {f"bad-{number}" for number in range(3)}, {f"good-{number}" for number in range(5)}
+        machines.alive, machines.lacking = set(), bad
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=8, may_grow=True)
+        for seed in range(8):
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+        machines.alive = set(bad)  # they are the first
+        await until(lambda: set(desk._roster.refused) == bad)
+        await asyncio.sleep(0.05)
+        assert desk._roster.dead == {}
+        machines.alive = bad | good
+        await until(lambda: len(running(desk)) == 5)
+        assert {host.node for host in machines.hosts if host.serving} == good
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_while_one_gang_runs_no_machines_are_rented_without_end_for_one_that_none_of_them_can_run(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {f"new-{number}" for number in range(10)} - {"new-2"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True, elastic=True)
+        tickets = [
+            await desk.submit(f"trial-{seed}", [training("text_nli", "", steps=LONG, seed=seed).to_json()])
+            for seed in range(3)
+        ]
+        await until(lambda: len(running(desk)) == 1 and len(machines.hosts) == 2)
+        for number in range(REFUSALS - 1):
+            await rent_in_vain(machines, desk, f"new-{number}")
+        machines.alive.add("new-2")  # a good one in between, and counting begins anew
+        await until(lambda: len(running(desk)) == 2)
+        machines.alive -= {"new-2"}
+        await until(lambda: len(running(desk)) == 1)
+        for number in range(3, 3 + REFUSALS):
+            assert desk._roster.dead == {}
+            await rent_in_vain(machines, desk, f"new-{number}")
+        await until(lambda: desk._roster.dead)
+        assert desk._roster.dead == {"gang-1": "new-5: it must see the storage"}
+        started = len(machines.hosts)
+        machines.alive.add("new-6")
+        await asyncio.sleep(0.05)
+        assert (len(machines.hosts), set(running(desk))) == (started, {"gang-0"})
+        machines.alive -= {"a"}
+        for number in range(6, 7 + REFUSALS):  # that one was there before, when gang-0 was refused by one of the others
+            await rent_in_vain(machines, desk, f"new-{number}")
+        event = event_from_json((await desk.next_events("trial-2", tickets[2]))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_met_machines_that_lack_something_is_started_while_there_is_room_on_others(machines, tmp_path):
+    async def story() -> None:
+        bad = {f"a-{number}" for number in range(REFUSALS + 1)}
+        machines.alive, machines.lacking = bad | {"b"}, bad
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk))
+        assert set(desk._roster.refused) == bad and desk._roster.dead == {}
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -284,6 +375,71 @@ def test_a_storage_that_does_not_answer_a_machine_ends_no_gang_and_keeps_no_work
         await until(lambda: len(running(desk)) == 2)
         assert {host.node for host in machines.hosts if host.serving} == {"a", "b"}
         assert (await desk.status())["lost"] == 0
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_answers_no_machine_has_no_gang_after_gang_begun_for_one_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = machines.unanswered = {"a", "b", "c", "d"}
+        desk = await begun(machines, tmp_path, count=4, elastic=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: sum(bool(slot.unready) for slot in desk._slots.values()) == 2)
+        await asyncio.sleep(0.1)
+        assert (desk._roster.serving(), len(machines.hosts)) == (2, 2)
+        machines.unanswered = set()
+        await until(lambda: running(desk))
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_waits_no_more_on_a_machine_that_is_gone(machines, tmp_path):
+    async def story() -> None:
+        machines.alive, machines.unanswered = {"a"}, {"a"}
+        desk = await begun(machines, tmp_path, elastic=True)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._roster.waits("gang-0") == "waits on a: no answer")
+        machines.alive = set()
+        await until(lambda: desk._roster.waits("gang-0") == "starts")
+        assert (desk._roster.gangless, desk._roster.serving()) == ("for a gang to start", 1)
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_host_has_died_waits_on_nothing(machines, tmp_path):
+    async def story() -> None:
+        placed, machines.room = machines.room, lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path, count=2)
+        await desk.refuse("gang-0", "first", "a", "a: no answer", True)
+        assert desk._roster.gangless == "for a gang that waits on a: no answer"
+        machines.hosts_die_after, machines.room = 0, placed
+        await until(lambda: len(desk._roster.dead) == 2)
+        assert desk._roster.gangless == "for a gang to start"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_started_after_a_refusal_is_lost_later_for_what_ends_it_then(machines, tmp_path):
+    async def story() -> None:
+        placed, machines.room = machines.room, lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        told, lost = [], desk._board.gang_lost
+
+        def heard(gang, reason, *, of_machine=False):
+            told.append((reason, of_machine))
+            return lost(gang, reason, of_machine=of_machine)
+
+        desk._board.gang_lost = heard
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await desk.refuse("gang-0", "first", "b", "b: it must see the storage", False)
+        assert await desk.take("gang-0", "second", -1, 0, 1, "a") is not None
+        machines.hosts_die_after, machines.room = 0, placed
+        await until(lambda: told)
+        assert told[0] == ("no machine could be had", False)
         await desk.close(seconds=1)
 
     asyncio.run(story())
