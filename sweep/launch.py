@@ -285,7 +285,7 @@ def _conduct(
     os.environ.update({name: os.environ.get(name, value) for name, value in _TUNE_ENVIRONMENT.items()})
     import ray
 
-    from sweep.vigil import NO_ANSWER, Gone, Vigil
+    from sweep.vigil import DIED, NO_ANSWER, Gone, Vigil, why
     from trainables.dispatcher import close, start_dispatcher, start_local_ray
 
     sweep = conductor.sweep
@@ -389,6 +389,9 @@ def _conduct(
                 meter.keep()
                 request.take_away()
                 close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
+    except DIED as error:  # before there was a vigil
+        lose(f"a process of Ray's died: {why(error)}")
+        raise Interrupted(_left_open(conductor)) from error
     finally:
         if mine:
             _end(ray.shutdown)

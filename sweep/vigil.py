@@ -9,7 +9,16 @@ from typing import Any
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, ActorUnavailableError, GetTimeoutError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    GetTimeoutError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    RayError,
+    RaySystemError,
+    WorkerCrashedError,
+)
 
 #: What an answer may take.
 ANSWER_SECONDS = 10.0
@@ -20,6 +29,9 @@ UNANSWERED = 30
 
 #: How a dispatcher that may answer yet does not.
 NO_ANSWER = (GetTimeoutError, ActorUnavailableError)
+
+#: How Ray's own processes are found dead, while a sweep is being set up too.
+DIED = (ActorDiedError, LocalRayletDiedError, NodeDiedError, RaySystemError, WorkerCrashedError)
 
 
 class Gone(RuntimeError):
@@ -93,7 +105,7 @@ class Vigil:
         try:
             answer = ray.get(reference, timeout=ANSWER_SECONDS)
         except ActorDiedError as error:
-            self._end(f"the dispatcher's process died: {_why(error)}")
+            self._end(f"the dispatcher's process died: {why(error)}")
             raise Gone(self.gone) from error
         except NO_ANSWER as error:
             if isinstance(error, ActorUnavailableError):  # that is known at once
@@ -111,7 +123,7 @@ class Vigil:
         self._lose(self.gone)
 
 
-def _why(error: ActorDiedError) -> str:
+def why(error: RayError) -> str:
     """What has happened, out of a long text with names, numbers and advice."""
     words = " ".join(str(error).split())
     for after in ("Worker exit detail:", "Worker exit type:", "The actor is dead because"):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 
 from sweep import launch, run
 from sweep.launch import Interrupted
@@ -118,6 +119,22 @@ def test_ctrl_c_before_the_gangs_are_there_stops_in_good_order(cluster, tmp_path
     with pytest.raises(Interrupted, match=r"^the sweep was stopped\. Nothing is lost, and what was open"):
         run(replace(SLOW, gangs=ONE), tmp_path)
     assert not list((tmp_path / "stages").glob("*/manifest.json"))
+
+
+@pytest.mark.timeout(60)
+def test_a_dispatcher_that_dies_while_the_sweep_is_set_up_is_told_with_the_way_to_go_on(cluster, tmp_path, monkeypatch):
+    from trainables import dispatcher
+
+    def killed(*given, **more):
+        handle = start_dispatcher(*given, **more)
+        ray.kill(handle)
+        ray.get(handle.status.remote())
+
+    monkeypatch.setattr(dispatcher, "start_dispatcher", killed)
+    with pytest.raises(
+        Interrupted, match=r"^a process of Ray's died: .*\. Nothing is lost, and what was open stays open"
+    ):
+        run(replace(SLOW, gangs=ONE), tmp_path)
 
 
 @pytest.mark.timeout(300)
