@@ -52,7 +52,7 @@ class Machine:
 
 
 #: Smallest first: the first one that fits is chosen. GPUs older than Ampere are left out, since they have no bfloat16.
-#: Sizes are the providers' published ones.
+#: Sizes are the providers' published ones; those of p5.4xlarge were written down from memory.
 MACHINES: dict[Provider, tuple[Machine, ...]] = {
     Provider.AWS: (
         Machine(name="m7i.large", processors=2, gigabytes=8),

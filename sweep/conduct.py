@@ -428,7 +428,8 @@ class Conductor:
 
     def _to_confirm(self) -> tuple[int, int]:
         """Optimiser steps and evaluations that the confirmation of all cells still needs."""
-        begun = {record.seed for record in self.records.values() if record.key.phase is Phase.CONFIRMATION}
+        confirmations = (record for key, record in self.records.items() if key.phase is Phase.CONFIRMATION)
+        begun = {record.seed for record in confirmations if record.key not in self._later}
         steps, runs = len(set(self.sweep.confirmation_seeds) - begun) * budget.preparation_steps(self.sweep), 0
         for cell in self.sweep.cells:
             of_winner = self._confirmations(cell, self._winner(cell))

@@ -389,7 +389,7 @@ def _conduct(
                 meter.keep()
                 request.take_away()
                 close(dispatcher, patiently=stopping.asked, at_once=stopping.times > 1)
-    except DIED as error:  # before there was a vigil
+    except DIED as error:  # while it was set up, when there was no vigil yet
         lose(f"a process of Ray's died: {why(error)}")
         raise Interrupted(_left_open(conductor)) from error
     finally:

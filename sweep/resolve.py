@@ -6,6 +6,7 @@ before the first gang: what is wrong in a test set is not found after the traini
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,8 @@ def with_rows_read(found: Found, cache: Path | None) -> Found:
 
     from trainables.data.looking import look
 
-    named = tqdm(published.items(), "reading published rows", unit="task", delay=2.0, leave=False)
+    every = 0.5 if sys.stderr.isatty() else 30.0
+    named = tqdm(published.items(), "reading published rows", unit="task", delay=2.0, mininterval=every, leave=False)
     seen = {name: look(task, cache) for name, task in named}
     refuse(f"the data of sweep {found.sweep.name!r}", (fault for one in seen.values() for fault in one.faults))
     return replace(found, remarks=_remarks(found, {name: one.remarks for name, one in seen.items()}))

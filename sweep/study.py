@@ -322,7 +322,7 @@ def _study(
 class _OfOneStudy(FrozenTrial):
     """An ended trial that was made for one study, which may have it without a copy.
 
-    Copying made two fifths of what the driver computes for a search of a hundred trials.
+    Copying made two fifths of what the conductor computed for the last of a hundred trials (by a profile, once).
     """
 
     def __deepcopy__(self, memo: dict[int, object]) -> FrozenTrial:

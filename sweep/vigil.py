@@ -65,7 +65,7 @@ class Vigil:
         return self._asked(self._dispatcher.status.remote())
 
     def last_status(self) -> dict[str, Any]:
-        """What it says of itself once all is done, however long that takes.
+        """What it says of itself once all is done; asked on until it answers or counts as gone.
 
         Raises:
             Gone: if it is gone.

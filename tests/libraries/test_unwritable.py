@@ -75,6 +75,17 @@ def test_tables_that_cannot_be_written_are_one_message_and_the_command_to_go_on(
     assert "the tables could not be written ([Errno 5] Input/output error); once they can be: sweep run" in said
 
 
+def test_the_command_to_go_on_says_again_what_the_first_was_told(tmp_path, monkeypatch, capsys):
+    def stopped(*_, **__):
+        raise Interrupted("the sweep was stopped")
+
+    monkeypatch.setattr("sweep.launch.run", stopped)
+    words = ["--storage", str(tmp_path), "--gangs", "3", "--mirror", "mlflow", "--retry-failed", "--renew"]
+    assert main(["run", "lab", *words]) == 1
+    again = capsys.readouterr().err.rstrip().partition("sweep run ")[2].split()
+    assert again[0] == "lab" and sorted(again[1:]) == sorted(words)
+
+
 PARTLY = replace(
     SWEEP, name="partly", cells=(BASELINE, ALONE), search=replace(SWEEP.search, trials=2, pruner=NoPruning())
 )
