@@ -232,9 +232,16 @@ def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_re
 
 
 async def rent_in_vain(machines, desk, node: str) -> None:
-    """Have a machine come that cannot take part, and a gang know that it is none for it."""
+    """Have a machine come that cannot take part, and wait until the gang that it refused is begun anew or never again:
+    what comes before that counts as having come together with it.
+    """
     machines.alive.add(node)
-    await until(lambda: node in desk._roster.refused and any(node in slot.seen for slot in desk._slots.values()))
+
+    def is_done() -> bool:
+        pending = [gang for gang, slot in desk._slots.items() if node in slot.refused]
+        return node in desk._roster.refused and all(gang in desk._roster.dead for gang in pending)
+
+    await until(is_done)
 
 
 @pytest.mark.parametrize("elastic", [True, False])
