@@ -70,7 +70,10 @@ def train_stage(stage: Stage, *, output: Path, **given: Any) -> Any:
 
 
 def _pen(stage: Stage, output: Path) -> Callable[[int], None]:
-    """What notes a step: a line is whole or absent, and is there whatever happens to this process after it."""
+    """What notes a step: a line is whole or absent, and is there whatever happens to this process after it.
+
+    A file without a line is one that was made at this moment, or whose maker was killed then.
+    """
     folder = output.parents[2] / FOLDER
     folder.mkdir(exist_ok=True)
     path, attempt = folder / stage.digest, output.name
@@ -125,8 +128,9 @@ def begun_when_done(storage: Path) -> list[str]:
     store, found = Store(storage), []
     for path in sorted((storage / FOLDER).iterdir()):
         manifest = store.find(path.name)
-        last = path.read_text().splitlines()[-1].split()[0]
-        if manifest is not None and manifest.attempt != last:
+        lines = path.read_text().splitlines()  # none of a process that was killed as it began the first
+        last = lines[-1].split()[0] if lines else None
+        if last is not None and manifest is not None and manifest.attempt != last:
             kind = manifest.stage.kind
             found.append(f"{kind} {path.name} was done by attempt {manifest.attempt}, and {last} began after it")
     return found
@@ -137,7 +141,8 @@ def in_mid_stage(storage: Path, *, beyond: int = 0) -> bool:
     now = time.time()
     recent = [path for path in (storage / FOLDER).glob("*") if now - path.stat().st_mtime < STILL_SECONDS]
     for path in recent:
-        _, step, steps = path.read_text().splitlines()[-1].split()
+        lines = path.read_text().splitlines()  # none yet where the file has just been made
+        _, step, steps = lines[-1].split() if lines else ("", 0, 0)
         if beyond < int(step) < int(steps):
             return True
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.ray_local.stage_paths import path
-from tests.witness import attempts, begun_when_done, in_mid_stage, rehearse_stage
+from tests.witness import FOLDER, attempts, begun_when_done, in_mid_stage, rehearse_stage
 from trainables.rehearsal import JsonCheckpoints
 from trainables.store import Store
 
@@ -43,3 +43,12 @@ def test_an_evaluation_that_is_begun_again_after_it_was_done_is_told_and_one_who
     assert begun_when_done(tmp_path) == [
         f"evaluate {STAGES[-1].digest} was done by attempt second, and third began after it"
     ]
+
+
+def test_a_stage_whose_file_was_only_just_made_is_not_in_mid_stage_and_hides_none_that_is(tmp_path):
+    begun = tmp_path / FOLDER
+    begun.mkdir()
+    (begun / STAGES[0].digest).touch()
+    assert not in_mid_stage(tmp_path) and list(attempts(tmp_path)) == begun_when_done(tmp_path) == []
+    (begun / STAGES[1].digest).write_text("first 3 9\n")
+    assert in_mid_stage(tmp_path)
