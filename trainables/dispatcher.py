@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,13 @@ from trainables.equipment import Question
 from trainables.faults import refuse
 from trainables.gang import HEAD, Post, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
-from trainables.keeping import Kept, evictions, under_way_bytes
-from trainables.leftovers import bytes_by_digest
-from trainables.listing import seen_in
 from trainables.mailbox import Request
-from trainables.pins import PinFile, Pins
+from trainables.outputs import Outputs
 from trainables.processes import end
 from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
-from trainables.store import Manifest, Store, absolute
+from trainables.store import Store, absolute
 
 _log = logging.getLogger(__name__)
 
@@ -66,16 +63,6 @@ LOOK_SECONDS = 2.0
 CLOSING_SECONDS = 15.0
 
 
-@dataclass(kw_only=True)
-class _Found:
-    """What a store knows of some stages, as it was when they were looked up."""
-
-    stored: dict[str, Done] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    """Those of them whose weights it no longer has."""
-    kept: list[Kept] = field(default_factory=list)
-
-
 class Dispatcher:
     """Trials submit paths and wait for events; gangs take requests and report.
 
@@ -95,21 +82,9 @@ class Dispatcher:
     ) -> None:
         self._gangs = gangs
         self._question = question
-        self._limit_bytes = storage_limit_bytes
-        self._kept: dict[str, Kept] = {}
-        self._leaves: dict[str, set[str]] = {}
-        """By cell, the outputs to keep for good."""
-        self._mine: set[str] = set()
-        """Every stage that this sweep has asked for, in this run or an earlier one."""
-        self._open: set[str] = set()
-        """Stages of trials that have not ended, as far as they are not on the board."""
         self._store = Store(store, cache=Path(cache))
         self._store_uri, self._cache, self._runner = store, cache, runner
         self._session = uuid.uuid4().hex[:8]
-        self._pin_file = PinFile(self._store, folder) if folder else None
-        self._earlier = self._pin_file.last if self._pin_file else Pins()
-        """What an earlier run of this sweep kept from the others; it stands until this one has said what it keeps."""
-        self._pinning = asyncio.Lock()
         self._board = Board(session=self._session)
         self._roster = Roster(
             gangs,
@@ -122,6 +97,16 @@ class Dispatcher:
             may_grow=may_grow,
         )
         self._slots = self._roster.slots
+        self._outputs = Outputs(
+            self._store,
+            self._board,
+            carry=self._carry,
+            say=lambda text: self._notices.append(text),
+            session=self._session,
+            gangs=gangs.count,
+            limit_bytes=storage_limit_bytes,
+            folder=folder,
+        )
         self._tickets: dict[str, int] = {}
         self._last_ticket = 0
         self._events: dict[str, list[str]] = {}
@@ -136,16 +121,12 @@ class Dispatcher:
         """By the number and the start of a trial's process, when it last gave a sign of life."""
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._clearing: set[asyncio.Task[None]] = set()
-        self._evicted = 0
-        self._evicting = asyncio.Lock()
-        """Held while weights are chosen and deleted, so that the room of each is made once."""
         self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
         """Start the gangs, or look out for work if they are elastic; they take it as soon as each is ready."""
         self._me = ray.get_runtime_context().current_actor
-        await self._pin()
+        await self._outputs.pin()
         self._looking = asyncio.create_task(self._look())
         self._watching = asyncio.create_task(self._watch())
         self._roster.begin()
@@ -159,21 +140,21 @@ class Dispatcher:
         trial's process long after it has started another for the same trial.
         """
         stages = tuple(Stage.from_json(text) for text in path)
-        found = await self._found(stages)
-        self._open.difference_update(stage.digest for stage in stages)
+        found = await self._outputs.found(stages)
+        self._outputs.take_up(stages)
         self._last_ticket += 1
         ticket = self._tickets[trial] = self._last_ticket
         self._events[trial] = []
-        await self._carry(self._board.submit(trial, stages, *self._heed_found(found)))
-        await self._make_room()
+        await self._carry(self._board.submit(trial, stages, *self._outputs.heed(found)))
+        await self._outputs.make_room()
         return ticket
 
     async def foresee(self, paths: list[list[str]]) -> None:
         """Take on stages that trials to come are certain to need; gangs for which no trial has work run them."""
         for path in paths:
             stages = tuple(Stage.from_json(text) for text in path)
-            found = await self._found(stages)
-            await self._carry(self._board.foresee(stages, *self._heed_found(found)))
+            found = await self._outputs.found(stages)
+            await self._carry(self._board.foresee(stages, *self._outputs.heed(found)))
 
     async def next_events(self, trial: str, ticket: int) -> list[str]:
         """The events since the last call, as JSON texts; waits for one, and is empty after a silence.
@@ -249,14 +230,14 @@ class Dispatcher:
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
             await self._roster.leave(gang)
             return
-        kept = await asyncio.to_thread(self._looked_up, said.digest) if isinstance(said, Done) else None
+        kept = await self._outputs.looked_up(said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
-            self._kept[said.digest] = kept  # and in the same breath it is known to be done, and who needs it
+            self._outputs.add(kept)  # and in the same breath it is known to be done, and who needs it
         await self._carry(self._board.report(gang, attempt, said))
         if self._slots[gang].leaving and not isinstance(said, Progress):
             await self._roster.ask_to_leave(gang)  # its stage had ended before it was stopped, and it may have the next
         if isinstance(said, Done):
-            await self._make_room()
+            await self._outputs.make_room()
 
     async def accepts(self, gang: str, attempt: str) -> bool:
         """Whether the attempt may commit."""
@@ -325,115 +306,16 @@ class Dispatcher:
         """Stages of earlier runs of this sweep, whose weights count for its budget, and those of trials that have not
         ended. The best of every cell must have been named before.
         """
-        self._mine.update(digests)
-        self._open.update(still_open)
-        self._earlier = Pins()
-        await self._pin()
-        found = await asyncio.to_thread(lambda: [self._looked_up(digest) for digest in digests])
-        self._hold(kept for kept in found if kept is not None)
-        await self._make_room()
+        await self._outputs.remember(digests, still_open)
 
     async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
         """Of the leaves of a cell keep the best; the others are read by nobody any more."""
-        self._leaves[cell] = set(best)
-        await self._pin()
-        async with self._evicting:
-            if any(self._may_go(digest) for digest in others):
-                await self._evict(others, elsewhere=await self._needed_elsewhere())
-
-    def _needed(self) -> set[str]:
-        return self._board.needed().union(*self._leaves.values(), self._earlier.leaves)
-
-    def _may_go(self, digest: str) -> bool:
-        """Whether the weights are there and nobody of this sweep needs them."""
-        return digest in self._kept and digest not in self._needed()
-
-    async def _pin(self) -> None:
-        """Let other sweeps in the storage know what they must not delete, where that has changed."""
-        if self._pin_file is None:
-            return
-        async with self._pinning:
-            pins = Pins(
-                session=self._session,
-                written=time.time(),
-                leaves=tuple(sorted(set(self._earlier.leaves).union(*self._leaves.values()))),
-                open=tuple(sorted(self._open.union(self._board.ahead_of_trials(), self._earlier.open))),
-            )
-            await asyncio.to_thread(self._pin_file.write, pins)
-
-    async def _needed_elsewhere(self) -> set[str] | None:
-        """What other sweeps in the storage need; None where that cannot be seen, and then nothing may go."""
-        if self._pin_file is None:
-            return set()
-        try:
-            return await asyncio.to_thread(self._pin_file.kept_by_others)
-        except OSError as error:
-            _log.warning("what other sweeps need could not be seen, so nothing is deleted: %s", error)
-            return None
-
-    def _looked_up(self, digest: str) -> Kept | None:
-        manifest = self._store.find(digest)
-        return _kept(manifest) if manifest is not None else None
-
-    def _hold(self, found: Iterable[Kept]) -> None:
-        """Weights that are in the store count, but for those that were deleted since they were looked up."""
-        self._kept.update((kept.digest, kept) for kept in found if not self._board.is_gone(kept.digest))
-
-    async def _make_room(self) -> None:
-        """Delete what is cheapest to make again until the budget holds what is there and what gangs are writing."""
-        if math.isinf(self._limit_bytes):
-            return
-        async with self._evicting:
-            checkpoints = await asyncio.to_thread(self._checkpoint_bytes)
-            if self._too_many(checkpoints, set()):
-                elsewhere = await self._needed_elsewhere()
-                if elsewhere is not None:
-                    await self._evict(self._too_many(checkpoints, elsewhere), elsewhere=elsewhere)
-
-    def _checkpoint_bytes(self) -> dict[str, int]:
-        """By stage, what its checkpoints take; those of stages that were stopped lie there until they are gone on with.
-
-        On an object store this is one request for a thousand files.
-        """
-        try:
-            return bytes_by_digest(seen_in(self._store, "inflight"), "inflight")
-        except OSError as error:
-            _log.warning("what checkpoints take could not be seen: %s", error)
-            return {}
-
-    def _too_many(self, checkpoints: dict[str, int], elsewhere: set[str]) -> tuple[str, ...]:
-        """The stages to delete for the budget, none of which is needed here or elsewhere."""
-        kept = sum(one.size_bytes for one in self._kept.values())
-        running = set(self._board.running().values())
-        waiting = sum(size for digest, size in checkpoints.items() if digest in self._mine and digest not in running)
-        largest = max((one.size_bytes for one in self._kept.values()), default=0)
-        under_way = self._gangs.count * under_way_bytes(largest, max(checkpoints.values(), default=0))
-        excess = kept + waiting + under_way - self._limit_bytes
-        return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess)
-
-    async def _evict(self, digests: Iterable[str], *, elsewhere: set[str] | None) -> None:
-        """Delete the weights of those that are there and that nobody needs at the moment at which each goes."""
-        for digest in digests:
-            if elsewhere is None or digest in elsewhere or not self._may_go(digest):
-                continue
-            # Nothing is awaited from the question to the answer: a trial that comes later finds it gone.
-            del self._kept[digest]
-            self._board.evicting(digest)
-            self._evicted += 1
-            try:
-                await asyncio.to_thread(self._store.evict, digest)
-            except OSError as error:  # what stays of it costs room and nothing else
-                _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
-            await self._carry(self._board.evicted(digest))
+        await self._outputs.keep(cell, best, others)
 
     async def pause(self, reason: str) -> None:
         """Stop what runs, each stage after a checkpoint, and leave every trial open."""
-        self._leave_open()
+        self._outputs.leave_open()
         await self._carry(self._board.stop(reason))
-
-    def _leave_open(self) -> None:
-        """The board is about to let go of all trials, which have not ended for that."""
-        self._open |= self._board.ahead_of_trials()
 
     # What is going on
 
@@ -451,8 +333,8 @@ class Dispatcher:
             "lost": counts["lost"],
             "remade": counts["remade"],
             "duplicate": counts["duplicate"],
-            "evicted": self._evicted,
-            "stored_bytes": sum(kept.size_bytes for kept in self._kept.values()),
+            "evicted": self._outputs.evicted,
+            "stored_bytes": self._outputs.stored_bytes(),
             "gangs": [{"gang": name, "doing": self._doing(name)} for name in self._slots],
             "notices": list(self._notices),
             "moved": counts["moved"],
@@ -477,7 +359,7 @@ class Dispatcher:
             self._changed.notify_all()
         if self._looking is not None:
             self._looking.cancel()
-        await self._pin()
+        await self._outputs.pin()
         await self._roster.close(seconds)
         await asyncio.to_thread(self._tidy)
 
@@ -545,26 +427,18 @@ class Dispatcher:
 
     async def _give_up(self, reason: str) -> None:
         """There will be no gang any more; trials stay open."""
-        self._leave_open()
+        self._outputs.leave_open()
         await self._carry(self._board.gangs_gone(reason))
 
     def _discard(self, request: Request) -> None:
         """A gang will not answer this request."""
-        digest = Stage.from_json(request.stage).digest
-        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, request.attempt)))
-        task.add_done_callback(self._clearing.discard)
-
-    def _clear(self, digest: str, attempt: str) -> None:
-        """Delete what an attempt has written that will never be committed, unless it was at the last moment."""
-        manifest = self._store.find(digest)
-        if manifest is None or manifest.attempt != attempt:
-            self._store.discard(digest, attempt)
+        self._outputs.discard(Stage.from_json(request.stage).digest, request.attempt)
 
     async def _look(self) -> None:
         """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""
         while True:
             try:
-                await self._pin()
+                await self._outputs.pin()
                 await self._roster.look()
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
@@ -591,34 +465,6 @@ class Dispatcher:
         self._stage_seconds += (now - self._metered) * self._training
         self._metered = now
         self._training = sum(self._board.stage_of(gang) is not None for gang in self._slots)
-
-    async def _found(self, stages: tuple[Stage, ...]) -> _Found:
-        """What the store knows of those stages of a path that the board does not."""
-        self._mine.update(stage.digest for stage in stages)
-        unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
-        return await asyncio.to_thread(self._look_up, unknown)
-
-    def _look_up(self, digests: list[str]) -> _Found:
-        found = _Found()
-        for digest in digests:
-            manifest = self._store.find(digest)
-            results = manifest.results if manifest is not None else self._store.results(digest)
-            if manifest is not None:
-                found.kept.append(_kept(manifest))
-            elif results is not None:
-                found.gone.append(digest)
-            if digest in self._store.damage:
-                self._notices.append(
-                    f"stage {digest} was damaged ({self._store.damage.pop(digest)}); it is trained again where needed"
-                )
-            if results is not None:
-                found.stored[digest] = results.done()
-        return found
-
-    def _heed_found(self, found: _Found) -> tuple[dict[str, Done], list[str]]:
-        """What the board is told of it. Nothing may be awaited from here until it is told."""
-        self._hold(found.kept)
-        return found.stored, found.gone
 
     def _count(self, attempt: str, step: int) -> None:
         steps = step - self._last_step.get(attempt, 0)
@@ -678,11 +524,6 @@ def _machines() -> tuple[set[str], set[str]]:
 def _resources() -> dict[str, dict[str, float]]:
     """By its id, what each machine that lives has, whoever uses it."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
-
-
-def _kept(manifest: Manifest) -> Kept:
-    size, seconds = manifest.size_bytes, manifest.results.seconds
-    return Kept(digest=manifest.stage.digest, size_bytes=size, seconds=seconds)
 
 
 def _after(request: Request | None, after: int) -> Request | None:

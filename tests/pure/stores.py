@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from trainables.stages import Stage
 from trainables.store import Store
 
 
@@ -27,3 +28,13 @@ def in_memory(folder: Path) -> Store:
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
     return Store("bucket/sweeps", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
+
+
+def holding(folder: Path, *stages: Stage) -> Store:
+    """A local one that holds these stages, each with a kilobyte of weights; the later, the dearer to make again."""
+    store = Store(folder / "store")
+    for number, stage in enumerate(stages):
+        output = store.workspace(stage.digest, f"earlier-{number}")
+        (output / "weights").write_bytes(bytes(1000))
+        store.commit(stage, output, f"earlier-{number}", steps=stage.steps, seconds=1.0 + number)
+    return store

@@ -22,8 +22,8 @@ IMPURE = {
         "sentence_files sequences text_files tokens tower visual_files word_files"
     ),
     "trainables": (
-        "dispatcher equipment gang listing mailbox pins places rehearsal sealed_files shared_images storage_clock "
-        "store trial under_way whole_files"
+        "dispatcher equipment gang listing mailbox outputs pins places rehearsal sealed_files shared_images "
+        "storage_clock store trial under_way whole_files"
     ),
     "trainables.lab": "examples lexicon render sentences templates twins world",
     "trainables.lab.lexicon": "arabic germanic grammar greek indic isolating romance slavic swahili turkish",

@@ -6,27 +6,16 @@ import asyncio
 import os
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.pure.stores import holding
 from tests.ray_local.machines import LONG, begun, until
 from tests.ray_local.stage_paths import training
 from trainables.dispatcher import Dispatcher
 from trainables.pins import NEEDED_SECONDS, PinFile
 from trainables.scores import Done, event_from_json, event_to_json
-from trainables.stages import Stage
 from trainables.store import Store
-
-
-def put(folder: Path, *stages: Stage) -> Store:
-    """A store that holds these stages, each with a kilobyte of weights; the later, the dearer to make again."""
-    store = Store(folder / "store")
-    for number, stage in enumerate(stages):
-        output = store.workspace(stage.digest, f"earlier-{number}")
-        (output / "weights").write_bytes(bytes(1000))
-        store.commit(stage, output, f"earlier-{number}", steps=stage.steps, seconds=1.0 + number)
-    return store
 
 
 class SlowToDelete:
@@ -50,7 +39,7 @@ def events(texts: list[str]) -> list:
 
 def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(machines, tmp_path):
     first, second = (training("text_nli", "", seed=seed) for seed in range(2))
-    store = put(tmp_path, first, second)
+    store = holding(tmp_path, first, second)
 
     async def story() -> None:
         desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
@@ -72,7 +61,7 @@ def test_what_a_trial_needs_that_comes_while_others_are_deleted_is_not_deleted(m
 
 def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not_before_it_is_gone(machines, tmp_path):
     (first,) = (training("text_nli", ""),)
-    put(tmp_path, first)
+    holding(tmp_path, first)
 
     async def story() -> None:
         desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
@@ -99,24 +88,24 @@ def test_what_a_trial_needs_that_comes_while_it_is_deleted_is_made_again_and_not
 
 def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believed_to_be_there(machines, tmp_path):
     (first,) = (training("text_nli", ""),)
-    put(tmp_path, first)
+    store = holding(tmp_path, first)
 
     async def story() -> None:
         desk = await begun(machines, tmp_path, storage_limit_bytes=1.0)
-        looked, goes_on, find = threading.Event(), threading.Event(), desk._store.results
+        looked, goes_on, look = threading.Event(), threading.Event(), desk._outputs._look_up
 
         def look_up(digests: list[str]):
-            found = Dispatcher._look_up(desk, digests)
+            found = look(digests)
             looked.set()
             assert goes_on.wait(10)
             return found
 
-        desk._look_up = look_up  # type: ignore[method-assign]
+        desk._outputs._look_up = look_up  # type: ignore[method-assign]
         stage = training("visual_nli", first.digest)
         submitting = asyncio.ensure_future(desk.submit("late", [first.to_json(), stage.to_json()]))
         await until(looked.is_set)
         await desk.remember([first.digest])
-        assert find(first.digest) is not None and desk._store.find(first.digest) is None
+        assert store.results(first.digest) is not None and store.find(first.digest) is None
         goes_on.set()
         await submitting
         await until(lambda: desk._board.counts["executed"] == 2)
@@ -127,33 +116,15 @@ def test_weights_that_were_deleted_while_a_trial_looked_for_them_are_not_believe
     asyncio.run(story())
 
 
-def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(machines, tmp_path):
-    theirs, mine, old = (training("text_nli", "", seed=seed) for seed in range(3))
-    store = put(tmp_path, theirs, mine, old)
-
-    async def story() -> None:
-        other = await begun(machines, tmp_path, sweep="other")
-        await other.keep("cell", [theirs.digest], [])
-        await other.close(seconds=1)
-        desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
-        await desk.keep("cell", [mine.digest], [])
-        await desk.remember([theirs.digest, mine.digest, old.digest])
-        await desk.keep("cell", [mine.digest], [theirs.digest])
-        assert [store.find(stage.digest) is not None for stage in (theirs, mine, old)] == [True, True, False]
-        await desk.close(seconds=1)
-
-    asyncio.run(story())
-
-
 def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep_runs(machines, tmp_path):
     theirs = training("text_nli", "")
-    store = put(tmp_path, theirs)
+    store = holding(tmp_path, theirs)
 
     async def story() -> None:
         other = await begun(machines, tmp_path, sweep="other")
         stage = training("visual_nli", theirs.digest, steps=LONG)
         await other.submit("trial", [theirs.to_json(), stage.to_json()])
-        await other._pin()
+        await other._outputs.pin()
         machines.room = lambda avoid: ""  # no gang of the other sweep's
         desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
         await desk.remember([theirs.digest])
@@ -173,7 +144,7 @@ def test_what_a_trial_of_another_sweep_is_about_to_read_is_kept_while_that_sweep
 
 def test_a_new_run_keeps_the_leaves_of_the_one_before_from_others_until_it_has_named_its_own(machines, tmp_path):
     before, better = (training("text_nli", "", seed=seed) for seed in range(2))
-    put(tmp_path, before, better)
+    holding(tmp_path, before, better)
 
     async def story() -> None:
         for first in (True, False):
@@ -187,25 +158,6 @@ def test_a_new_run_keeps_the_leaves_of_the_one_before_from_others_until_it_has_n
             assert said.leaves == ((before.digest,) if first else (better.digest,))
             assert said.open == ("unfinished",)
             await desk.close(seconds=1)
-
-    asyncio.run(story())
-
-
-def test_nothing_is_deleted_where_what_other_sweeps_need_cannot_be_seen(machines, tmp_path):
-    old = training("text_nli", "")
-    store = put(tmp_path, old)
-
-    async def story() -> None:
-        desk = await begun(machines, tmp_path, sweep="mine", storage_limit_bytes=1.0)
-
-        def unreadable():
-            raise OSError("no answer")
-
-        desk._pin_file.others = unreadable  # type: ignore[union-attr,method-assign]
-        await desk.remember([old.digest])
-        await desk.keep("cell", [], [old.digest])
-        assert store.find(old.digest) is not None
-        await desk.close(seconds=1)
 
     asyncio.run(story())
 
@@ -231,27 +183,6 @@ def test_what_a_gang_has_made_counts_for_the_budget_as_soon_as_it_is_done(machin
     asyncio.run(story())
 
 
-@pytest.mark.parametrize(("limit", "stays"), [(16_001.0, True), (15_999.0, False)])
-def test_checkpoints_of_a_stage_that_waits_count_for_the_budget(machines, tmp_path, limit, stays):
-    old, waiting = (training("text_nli", "", seed=seed) for seed in range(2))
-    store = put(tmp_path, old)
-    checkpoint = tmp_path / "store/inflight" / waiting.digest / "step-1"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "state").write_bytes(bytes(5000))
-    of_others = tmp_path / "store/inflight/of-another-sweep"
-    of_others.mkdir()
-    (of_others / "state").write_bytes(bytes(100))
-
-    async def story() -> None:
-        # a kilobyte is kept, five wait, and the gang may need ten
-        desk = await begun(machines, tmp_path, storage_limit_bytes=limit)
-        await desk.remember([old.digest, waiting.digest], [waiting.digest])
-        assert (store.find(old.digest) is not None) == stays
-        await desk.close(seconds=1)
-
-    asyncio.run(story())
-
-
 @pytest.mark.parametrize("at_the_last_moment", [False, True])
 def test_what_a_lost_attempt_has_written_is_deleted_unless_it_was_committed(machines, tmp_path, at_the_last_moment):
     stage = training("text_nli", "", steps=LONG)
@@ -267,7 +198,7 @@ def test_what_a_lost_attempt_has_written_is_deleted_unless_it_was_committed(mach
         if at_the_last_moment:
             store.commit(stage, output, attempt, steps=stage.steps, seconds=1.0)
         machines.alive -= {host.node}
-        await until(lambda: len(host.done) == 2 and not desk._clearing)
+        await until(lambda: len(host.done) == 2 and not desk._outputs._clearing)
         assert output.exists() == at_the_last_moment
         assert (store.find(stage.digest) is not None) == at_the_last_moment
         await desk.close(seconds=1)

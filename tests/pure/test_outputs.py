@@ -1,0 +1,178 @@
+"""Claims about the outputs of a running sweep: which are found, which are deleted, and what the board hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+
+import pytest
+
+from tests.pure.stores import holding
+from tests.ray_local.stage_paths import training
+from trainables.board import Assign, Board, Decision
+from trainables.outputs import Outputs
+from trainables.store import Store
+
+
+class Running:
+    """A sweep with one gang, which answers nothing; what was decided for it and what was said."""
+
+    def __init__(self, store: Store, *, sweep: str = "", limit_bytes: float = math.inf) -> None:
+        self.board = Board(session="session")
+        self.board.gang_ready("gang-0")
+        self.carried: list[Decision] = []
+        self.said: list[str] = []
+        self.outputs = Outputs(
+            store,
+            self.board,
+            carry=self.carry,
+            say=self.said.append,
+            session="session",
+            gangs=1,
+            limit_bytes=limit_bytes,
+            folder=f"sweeps/{sweep}" if sweep else "",
+        )
+
+    async def carry(self, decisions: tuple[Decision, ...]) -> None:
+        self.carried += decisions
+
+
+def test_what_the_store_has_of_a_path_is_found_and_of_what_is_damaged_the_results_alone(tmp_path):
+    there, deleted, damaged, absent = (training("text_nli", "", seed=seed) for seed in range(4))
+    store = holding(tmp_path, there, deleted, damaged)
+    store.evict(deleted.digest)
+    (weights,) = (tmp_path / "store/stages" / damaged.digest).rglob("weights")
+    weights.write_bytes(bytes(999))
+    mine = Running(store)
+
+    async def story() -> None:
+        found = await mine.outputs.found((there, deleted, damaged, absent))
+        stored, gone = mine.outputs.heed(found)
+        assert set(stored) == {there.digest, deleted.digest, damaged.digest}
+        assert gone == [deleted.digest, damaged.digest]
+        assert mine.outputs.stored_bytes() == 1000
+        (said,) = mine.said
+        assert said.startswith(f"stage {damaged.digest} was damaged (weights has 999 bytes where 1000 were written)")
+        mine.board.submit("trial", (there, training("visual_nli", there.digest)), stored, gone)
+        assert (await mine.outputs.found((there,))).stored == {}, "the board knows it"
+
+    asyncio.run(story())
+
+
+def test_what_is_being_deleted_is_gone_for_a_trial_that_comes_and_made_again_only_afterwards(tmp_path, monkeypatch):
+    first = training("text_nli", "")
+    path = (first, training("visual_nli", first.digest))
+    store = holding(tmp_path, first)
+    mine, begun, goes_on, evict = Running(store, limit_bytes=1.0), threading.Event(), threading.Event(), store.evict
+
+    def slow(digest: str) -> None:
+        begun.set()
+        assert goes_on.wait(10)
+        evict(digest)
+
+    monkeypatch.setattr(store, "evict", slow)
+
+    async def story() -> None:
+        remembering = asyncio.ensure_future(mine.outputs.remember([first.digest]))
+        assert await asyncio.to_thread(begun.wait, 10)
+        found = await mine.outputs.found(path)
+        assert [kept.digest for kept in found.kept] == [first.digest], "it still lies there"
+        decided = mine.board.submit("late", path, *mine.outputs.heed(found))
+        assert not any(isinstance(one, Assign) for one in decided)
+        assert mine.outputs.stored_bytes() == 0
+        goes_on.set()
+        await remembering
+        assert [(type(one), one.stage) for one in mine.carried] == [(Assign, first)]
+        assert mine.outputs.evicted == 1
+
+    asyncio.run(story())
+
+
+def test_weights_that_cannot_be_deleted_count_no_more_and_whoever_needs_them_makes_them_again(
+    tmp_path, monkeypatch, caplog
+):
+    old, dearer = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = holding(tmp_path, old, dearer)
+    mine = Running(store, limit_bytes=1.0)
+
+    def refused(digest: str) -> None:
+        raise OSError("read-only")
+
+    monkeypatch.setattr(store, "evict", refused)
+    asyncio.run(mine.outputs.remember([old.digest, dearer.digest]))
+    assert f"the weights of stage {old.digest} could not be deleted: read-only" in caplog.text
+    assert (mine.outputs.evicted, mine.outputs.stored_bytes()) == (2, 0)
+    assert mine.board.is_gone(old.digest) and mine.board.is_gone(dearer.digest)
+    stored = {old.digest: store.results(old.digest).done()}
+    decided = mine.board.submit("late", (old, training("visual_nli", old.digest)), stored)
+    assert [one.stage for one in decided if isinstance(one, Assign)] == [old]
+
+
+def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(tmp_path):
+    theirs, best, old = (training("text_nli", "", seed=seed) for seed in range(3))
+    store = holding(tmp_path, theirs, best, old)
+
+    async def story() -> None:
+        await Running(store, sweep="other").outputs.keep("cell", [theirs.digest], [])
+        # three kilobytes are kept, the gang may need ten: the cheapest that may go is to go, and it is the dearest
+        mine = Running(store, sweep="mine", limit_bytes=12_500.0).outputs
+        await mine.keep("cell", [best.digest], [])
+        await mine.remember([theirs.digest, best.digest, old.digest])
+        await mine.keep("cell", [best.digest], [theirs.digest])
+        assert [store.find(stage.digest) is not None for stage in (theirs, best, old)] == [True, True, False]
+
+    asyncio.run(story())
+
+
+def test_a_leaf_that_is_no_longer_the_best_is_deleted_without_any_budget(tmp_path):
+    before, better, read = (training("text_nli", "", seed=seed) for seed in range(3))
+    store = holding(tmp_path, before, better, read)
+    mine = Running(store)
+
+    async def story() -> None:
+        path = (read, training("visual_nli", read.digest))
+        mine.board.submit("trial", path, *mine.outputs.heed(await mine.outputs.found(path)))
+        await mine.outputs.keep("cell", [before.digest], [])
+        await mine.outputs.remember([before.digest, better.digest])
+        await mine.outputs.keep("cell", [better.digest], [before.digest, read.digest])
+        assert [store.find(stage.digest) is not None for stage in (before, better, read)] == [False, True, True]
+
+    asyncio.run(story())
+
+
+def test_nothing_is_deleted_where_what_other_sweeps_need_cannot_be_seen(tmp_path, monkeypatch):
+    old = training("text_nli", "")
+    store = holding(tmp_path, old)
+
+    def unreadable(_: object) -> None:
+        raise OSError("no answer")
+
+    monkeypatch.setattr("trainables.pins.PinFile.others", unreadable)
+
+    async def story() -> None:
+        mine = Running(store, sweep="mine", limit_bytes=1.0).outputs
+        await mine.remember([old.digest])
+        await mine.keep("cell", [], [old.digest])
+        assert store.find(old.digest) is not None
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("limit", "stays"), [(16_001.0, True), (15_999.0, False)])
+def test_checkpoints_of_a_stage_that_waits_count_for_the_budget(tmp_path, limit, stays):
+    old, waiting = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = holding(tmp_path, old)
+    checkpoint = tmp_path / "store/inflight" / waiting.digest / "step-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state").write_bytes(bytes(5000))
+    of_others = tmp_path / "store/inflight/of-another-sweep"
+    of_others.mkdir()
+    (of_others / "state").write_bytes(bytes(100))
+
+    async def story() -> None:
+        # a kilobyte is kept, five wait, and the gang may need ten
+        await Running(store, limit_bytes=limit).outputs.remember([old.digest, waiting.digest], [waiting.digest])
+        assert (store.find(old.digest) is not None) == stays
+
+    asyncio.run(story())
