@@ -229,7 +229,7 @@ class Outputs:
             await self._carry(self._board.evicted(digest))
 
     def discard(self, digest: str, attempt: str) -> None:
-        """Nobody will commit this attempt, unless it was at the last moment: begin to delete what it has written."""
+        """Begin to delete what an attempt has written that no gang will answer."""
         self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, attempt)))
         task.add_done_callback(self._clearing.discard)
 
