@@ -84,7 +84,8 @@ def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
     helped = _helping(rows)
     harmed = [row for row in rows if row["simultaneous_high"] is not None and row["simultaneous_high"] < 0]
     number = f"{len(rows)} kind{'s' if len(rows) > 1 else ''} of intermediate training"
-    also = _also([row["cell"] for row in harmed]) + _of_holm_alone([r for r in rows if r not in helped + harmed])
+    also = _also([row["cell"] for row in harmed])
+    also += _of_holm_alone([r for r in rows if r not in helped + harmed], more=bool(helped or harmed))
     if helped:
         others = [row["cell"] for row in sorted(helped, key=lambda row: -row["gain"]) if row is not best]
         so = f" (so do{'es' if len(others) == 1 else ''} {_list(others)})" if others else ""
@@ -92,33 +93,37 @@ def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
             f"Yes: intermediate training on {best['cell']} raises the {what} by {simultaneous(best)}, over none, "
             f"Holm-corrected p {p_text(best['p_holm'])} of {number}{so}.{also}"
         )
-    if harmed:
-        return f"No: of {number} none raises the {what}.{also} The best is {best['cell']}, {simultaneous(best)}."
-    smallest = best["smallest_gain"]
-    reach = (
-        f" At this spread of seeds and items, gains below {smallest:.3f} are missed more than once in five times."
-        if smallest
-        else ""
-    )
+    if len(harmed) == len(rows):
+        if len(rows) == 1:
+            return f"No: intermediate training on {best['cell']} lowers the {what}, by {simultaneous(best)}."
+        return f"No: each of {number} lowers the {what}. The best is {best['cell']}, {simultaneous(best)}."
     holm = f", Holm-corrected p {p_text(best['p_holm'])}" if best["p_holm"] is not None else ""
+    done = "to raise" if harmed else "to change"
     return (
-        f"Not shown: of {number} none changes the {what} by more than chance explains. The best is "
-        f"{best['cell']}, {simultaneous(best)}{holm}.{reach}"
+        f"Not shown: of {number} none has an interval that shows it {done} the {what}.{also} The best is "
+        f"{best['cell']}, {simultaneous(best)}{holm}.{_reach(best)}"
     )
+
+
+def _reach(best: Row) -> str:
+    smallest = best["smallest_gain"]
+    if not smallest:
+        return ""
+    return f" At this spread of seeds and items, gains below {smallest:.3f} are missed more than once in five times."
 
 
 def _also(harmed: Sequence[str]) -> str:
     return f" {_list(harmed)} lower{'s' if len(harmed) == 1 else ''} it." if harmed else ""
 
 
-def _of_holm_alone(rows: Sequence[Row]) -> str:
-    """Cells that Holm's correction calls, and whose simultaneous interval has zero in it."""
+def _of_holm_alone(rows: Sequence[Row], *, more: bool) -> str:
+    """Cells that Holm's correction calls, and whose simultaneous interval has zero in it; `more` than was said."""
     found = [
         f"a {'gain' if row['gain'] > 0 else 'loss'} of {row['cell']} (p {p_text(row['p_holm'])})"
         for row in rows
         if row["p_holm"] is not None and row["p_holm"] < ERROR
     ]
-    return f" Holm's correction alone, which has no interval, finds {_list(found)} too." if found else ""
+    return f" Holm's correction alone, which has no interval, finds {_list(found)}{' too' * more}." if found else ""
 
 
 def _against_longer(row: Row, longer: Sequence[Row]) -> list[str]:

@@ -295,7 +295,9 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
         "intermediate training.",
     )
     said = answer(_comparisons(_gain("nli", 0.05, 0.051), _gain("qqp", 0.04, 0.06)))
-    assert said[0].startswith("Not shown: of 2 kinds of intermediate training none changes")
+    assert said[0].startswith(
+        "Not shown: of 2 kinds of intermediate training none has an interval that shows it to change"
+    )
     assert "gains below 0.030 are missed more than once in five times" in said[0]
 
 
@@ -307,8 +309,19 @@ def test_no_claim_has_an_interval_with_zero_in_it_and_what_holm_alone_finds_is_s
     assert "so do" not in said[0]
     assert said[0].endswith("Holm's correction alone, which has no interval, finds a gain of large (p = 0.030) too.")
     said = answer(_comparisons(large, _gain("bad", -0.1, 0.002)))
-    assert said[0].startswith("No: of 2 kinds of intermediate training none raises")
+    assert said[0].startswith("Not shown: of 2 kinds of intermediate training none has an interval that shows it to r")
     assert "bad lowers it. Holm's correction alone, which has no interval, finds a gain of large" in said[0]
+    said = answer(_comparisons(large, _gain("small", 0.01, 0.8)))
+    assert said[0].startswith("Not shown: of 2 kinds") and "finds a gain of large (p = 0.030)." in said[0]
+
+
+def test_no_is_said_where_each_is_shown_to_lower_it_and_never_for_want_of_evidence():
+    bad, worse = _gain("bad", -0.1, 0.002), _gain("worse", -0.2, 0.001)
+    (said,) = answer(_comparisons(bad, worse))
+    assert said.startswith("No: each of 2 kinds of intermediate training lowers the mean accuracy")
+    assert "The best is bad, -0.100" in said
+    (said,) = answer(_comparisons(bad, _gain("good", 0.1, 0.2, half=0.12)))
+    assert said.startswith("Not shown: of 2 kinds") and "bad lowers it. The best is good, +0.100" in said
 
 
 def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_are_computed():
@@ -336,8 +349,8 @@ def test_a_very_small_p_value_is_below_and_does_not_equal():
 
 def test_a_loss_is_said_to_be_one():
     said = answer(_comparisons(_gain("qqp", -0.05, 0.001)))
-    assert said[0].startswith("No: of 1 kind of intermediate training none raises")
-    assert "qqp lowers it" in said[0]
+    assert said[0].startswith("No: ")
+    assert "training on qqp lowers the mean accuracy" in said[0]
 
 
 def test_a_control_that_helps_is_a_warning():
