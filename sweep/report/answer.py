@@ -106,10 +106,14 @@ def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
 
 
 def _reach(best: Row) -> str:
-    smallest = best["smallest_gain"]
-    if not smallest:
+    """What such a comparison would be likely to claim: `smallest_gain` is of an interval of its own."""
+    if not best["smallest_gain"] or best["simultaneous_low"] is None:
         return ""
-    return f" At this spread of seeds and items, gains below {smallest:.3f} are missed more than once in five times."
+    wider = (best["simultaneous_high"] - best["simultaneous_low"] - best["gain_high"] + best["gain_low"]) / 2
+    return (
+        f" At this spread of seeds and items, gains below {best['smallest_gain'] + wider:.3f} are missed so more than "
+        "once in five times."
+    )
 
 
 def _also(harmed: Sequence[str]) -> str:

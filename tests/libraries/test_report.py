@@ -298,7 +298,7 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
     assert said[0].startswith(
         "Not shown: of 2 kinds of intermediate training none has an interval that shows it to change"
     )
-    assert "gains below 0.030 are missed more than once in five times" in said[0]
+    assert "gains below 0.090 are missed so more than once in five times" in said[0]
 
 
 def test_no_claim_has_an_interval_with_zero_in_it_and_what_holm_alone_finds_is_said_to_be_his():
