@@ -13,6 +13,13 @@ from sweep.standing import Standing
 _SPOKEN = {"f1": "F1", "accuracy_iglue": "accuracy by IGLUE's definition"}
 
 
+#: What encoders' names hold that were trained on CC-100, by their papers: XLM-R, XLM-V and mDeBERTa-v3.
+_ON_CC100 = ("xlm-roberta", "xlm-r", "xlmr", "xlm-v", "mdeberta-v3")
+
+#: And of those that were not: mBERT, which read Wikipedia.
+_ON_OTHER_TEXT = ("bert-base-multilingual",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """The words for a sweep's scores and for how they came about."""
@@ -33,16 +40,12 @@ class Words:
         definition = stated.get("definition", {})
         base = standing.baseline.name if standing.baseline else ""
         devs = {cell.dev_metric for cell in standing.cells if cell.role is not CellRole.CONTROL}
-        encoder = str(definition.get("encoder", {}).get("text", {}).get("repository", "")).lower()
         return Words(
             score=_spoken(standing.metric),
             dev=_spoken(devs.pop()) if len(devs) == 1 else "score",
             published=base if "published" in definition else "",
             baseline=base or "the baseline",
-            text="which XLM-R was trained on"
-            + (
-                "" if "xlm-roberta" in encoder or "encoder" not in definition else "; the encoder of this sweep was not"
-            ),
+            text="which XLM-R was trained on" + _of_this_encoder(definition),
         )
 
     @property
@@ -73,6 +76,19 @@ class Words:
     def cell(self) -> str:
         """What a cell is."""
         return "model" if self.published else "intermediate training"
+
+
+def _of_this_encoder(definition: Mapping[str, Any]) -> str:
+    """Whether the sweep's own encoder was trained on CC-100 too, as far as its name tells."""
+    text = definition.get("encoder", {}).get("text")
+    if text is None:
+        return ""
+    name = str(text.get("repository") or text.get("path") or "").lower()
+    if any(part in name for part in _ON_CC100):
+        return ""
+    if not name or any(part in name for part in _ON_OTHER_TEXT):  # without a name it is an encoder of the lab
+        return "; the encoder of this sweep was not"
+    return "; whether the encoder of this sweep was, too, is not known here"
 
 
 def _spoken(metric: str) -> str:

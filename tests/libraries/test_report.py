@@ -244,6 +244,14 @@ def test_cc_100_is_said_to_be_the_text_of_xlm_r_where_another_encoder_is_swept(m
         material.standing, {"definition": {"encoder": {"text": {"repository": "FacebookAI/xlm-roberta-base"}}}}
     )
     assert small.text.endswith("the encoder of this sweep was not") and not large.text.endswith("was not")
+    for named, said in (
+        ({"path": "models/xlm-roberta-base"}, "which XLM-R was trained on"),
+        ({"repository": "microsoft/mdeberta-v3-base"}, "which XLM-R was trained on"),
+        ({"repository": "google-bert/bert-base-multilingual-cased"}, "the encoder of this sweep was not"),
+        ({"path": "models/mine"}, "whether the encoder of this sweep was, too, is not known here"),
+    ):
+        text = Words.of(material.standing, {"definition": {"encoder": {"text": named}}}).text
+        assert text.endswith(said), named
 
 
 def test_beside_published_numbers_stands_the_cell_that_english_dev_likes_best_and_not_the_test(material):
@@ -434,3 +442,37 @@ def test_a_report_is_written_beside_its_figures_and_tables(tmp_path):
     assert {"transfer_matrix.svg", "transfer_matrix.png", "summary.tex", "comparisons.parquet", "trials.csv"} <= found
     assert len(pacsv.read_csv(folder / "report_files" / "comparisons.csv")) == 15
     assert (folder / "report.html").stat().st_size < 3_000_000
+
+
+def test_a_figure_that_has_no_panel_for_every_cell_says_so(material, monkeypatch):
+    """Of four figures each, in the same order, so that all show the same cells."""
+    whole = {plot.name: plot for plot in _plots(material)}
+    assert not any("the others are in the tables" in plot.caption for plot in whole.values())
+    monkeypatch.setattr(figures, "PANELS", 2)
+    named = {}
+    for plot in _plots(material):
+        if plot.name in ("accuracy", "learning_rates", "history", "expected_best"):
+            assert (
+                f" The first 2 of {len(_cells(whole[plot.name]))} cells; the others are in the tables." in plot.caption
+            )
+            named[plot.name] = _cells(plot)
+    assert len(named) == 4 and all(len(cells) == 2 for cells in named.values())
+    assert named["learning_rates"] == named["history"] == named["expected_best"]
+
+
+def _plots(material):
+    return plots(material.findings, material.trials, {}, Words.of(material.standing, material.stated))
+
+
+def _cells(plot) -> list[str]:
+    return [axes.get_title(loc="left") for axes in plot.figure.axes if axes.get_title(loc="left")]
+
+
+def test_learning_rates_within_two_powers_of_ten_can_be_read_off_their_axis(material):
+    (plot,) = [plot for plot in _plots(material) if plot.name == "learning_rates"]
+    axes = plot.figure.axes[0]
+    low, high = axes.get_xlim()
+    ticks = [*axes.xaxis.get_ticklabels(which="both")]
+    plot.svg()
+    shown = [label.get_text() for label in ticks if label.get_text() and low <= label.get_position()[0] <= high]
+    assert len(shown) >= 2, shown
