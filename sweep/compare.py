@@ -12,7 +12,7 @@ import pyarrow as pa
 from sweep.columns import COMPARED
 from sweep.comparisons import adjusted, counted, family_of, gain_numbers
 from sweep.outcomes import Answers, Outcome, aligned
-from sweep.per_language import groups
+from sweep.per_language import MEAN, groups, without
 from sweep.record_definition import BEFORE_SELECTORS
 from sweep.tables import sorted_table
 from trainables.canonical import encode
@@ -60,10 +60,13 @@ def compare(one: Results, other: Results) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for cell in names:
         role = first.cell(cell).role
-        for language, languages in groups(first).items():
+        for language, languages in groups(first, mine, theirs).items():
             both = mine.by_seed(cell, languages), theirs.by_seed(cell, languages)
             about = {"sweep": one.name, "other": other.name, "cell": cell, "role": str(role), "language": language}
-            rows.append(about | {"family": family_of(role, language)} | _row(*both))
+            found = _row(*both)
+            if language.startswith(MEAN):
+                found["remark"] = "; ".join(filter(None, (found["remark"], without(first, mine, theirs))))
+            rows.append(about | {"family": family_of(role, language)} | found)
     for family in {row["family"] for row in rows}:
         adjusted([row for row in rows if row["family"] == family])
     keep = set(COMPARED.names)

@@ -138,7 +138,7 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
                     shutil.copyfile(file, folder / file.name)
     written = [str(file) for file in sorted(folder.iterdir())]
     answers = results.answers(standing)
-    own = {name: answers.outcome(run.evaluation, languages) for name, languages in groups(standing).items()}
+    own = {name: answers.outcome(run.evaluation, languages) for name, languages in groups(standing, answers).items()}
     rows = [
         {**row, "own": None if (outcome := own[row["language"]]) is None else outcome.value}
         for row in per_language(standing, answers).to_pylist()

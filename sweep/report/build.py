@@ -106,7 +106,10 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
     sections = (*results, *(() if words.published else runs), _provenance(material, words))
     page = Page(
         title=f"Sweep {material.standing.sweep}",
-        answer=(of_published if words.published else answer)(material.findings["comparisons"]),
+        answer=(
+            *(of_published if words.published else answer)(material.findings["comparisons"]),
+            *_left_out(rows["per_language"]),
+        ),
         notes=(*_absences(rows["per_language"]), *material.notes),
         sections=sections,
         cells=tuple(cells_in_order(rows["per_language"])),
@@ -117,6 +120,12 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
         },
     )
     return page, drawn
+
+
+def _left_out(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The test languages that the means of the answer leave out."""
+    said = {one for row in rows if row["is_mean"] for one in row["remark"].split("; ") if one.startswith("mean over ")}
+    return tuple(f"Every {one}." for one in sorted(said))
 
 
 def _of_tests(words: Words) -> str:
