@@ -220,7 +220,7 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
     base_text = f"[{base}](https://huggingface.co/{base})" if base else str(definition.get("encoder", {}).get("name"))
     parts = [
         f"# {results.name}: the encoder of {run.key.cell}",
-        f"A text encoder after {_training(rows)}, then target training on {stated['target']}. Base: {base_text}. "
+        f"A text encoder after {_training(results, run)}. Base: {base_text}. "
         f"Seed {run.seed}; chosen by English development accuracy ({run.score:.3f}) alone.",
         "```python\nfrom transformers import AutoModel, AutoTokenizer\n\n"
         "encoder = AutoModel.from_pretrained(FOLDER)\ntokenizer = AutoTokenizer.from_pretrained(FOLDER)\n```",
@@ -271,9 +271,21 @@ def _target(results: Results) -> Task | None:
         return None
 
 
-def _training(rows: Sequence[Row]) -> str:
-    found = next((row["intermediates"] for row in rows if row["intermediates"]), "")
-    return f"intermediate training on {found.replace('+', ', ')}" if found else "no intermediate training"
+def _training(results: Results, run: TrialRecord) -> str:
+    """What the encoder has learned after its pre-training, in words."""
+    standing = results.standing()
+    cell = standing.cell(run.key.cell)
+    cells = results.stated().get("definition", {}).get("cells", ())
+    words = next((one.get("align_words") for one in cells if one.get("name") == cell.name), None)
+    between = ", ".join(cell.intermediates)
+    learned = cell.learned_from or standing.target
+    of = f" in {', '.join(cell.learned_in)}" if cell.learned_in else ""
+    parts = [
+        *([f"alignment on the word pairs of {words['name']}"] if words else []),
+        f"intermediate training on {between}" if between else "no intermediate training",
+        f"target training on {learned}{of}",
+    ]
+    return ", then ".join(parts)
 
 
 def _markdown(columns: Sequence[Column], rows: Sequence[Row]) -> str:

@@ -106,7 +106,7 @@ def row(
         reason = why_absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [row["remark"], standing.missing(cell.name), standing.kept(cell.name)]
+    remarks = [row["remark"], _seen(cell, languages), standing.missing(cell.name), standing.kept(cell.name)]
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])
@@ -142,6 +142,12 @@ def outcome_count(outcomes: Mapping[int, Outcome]) -> int:
     """The items that each of the runs is of; 0 where nobody said or they differ."""
     counts = {outcome.count for outcome in outcomes.values()}
     return counts.pop() if len(counts) == 1 else 0
+
+
+def _seen(cell: CellInfo, languages: Sequence[str]) -> str:
+    """Which of the languages the target training of a cell has read, other than the source language."""
+    seen = [one for one in languages if one in cell.learned_in and one != SOURCE_LANGUAGE]
+    return f"learned from {', '.join(seen)}: not zero-shot there" if seen else ""
 
 
 def why_absent(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> str:

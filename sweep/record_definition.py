@@ -116,6 +116,7 @@ def described(
                 "intermediates": [task.name for task in cell.intermediates],
                 "learned_from": (learned := cell.learned_from or sweep.target.teacher).name,
                 "dev_metric": learned.score_names[0],
+                "learned_in": list(train.languages if (train := learned.split("train")) else ()),
                 "trials": search_trials(sweep, cell),
                 "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),

@@ -13,6 +13,9 @@ from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE
 #: A p-value below this is spoken of; a claim is made where the simultaneous 95% interval excludes zero.
 ERROR = 0.05
 
+#: What cells differ by where all of them have an intermediate stage.
+INTERMEDIATE = "intermediate training"
+
 Row = Mapping[str, Any]
 
 
@@ -35,7 +38,7 @@ def of_published(comparisons: pa.Table) -> tuple[str, ...]:
     )
 
 
-def answer(comparisons: pa.Table) -> tuple[str, ...]:
+def answer(comparisons: pa.Table, kind: str = INTERMEDIATE) -> tuple[str, ...]:
     """Sentences: whether intermediate training helps, what a longer baseline says of it, what the control says.
 
     The gain spoken of is that of the mean over the languages other than English, or of the mean or the one language
@@ -43,7 +46,7 @@ def answer(comparisons: pa.Table) -> tuple[str, ...]:
     large on average, and its own interval would hold the truth too seldom. That interval decides what is claimed, so
     that no claim has an interval with zero in it; what Holm's correction, which has no intervals, finds beyond it is
     said to be Holm's. All sentences are about one cell: the one with the largest gain among those that help, else the
-    one with the largest gain.
+    one with the largest gain. `kind` is what the cells differ by.
     """
     rows = comparisons.to_pylist()
     spoken = _spoken_of({row["language"] for row in rows})
@@ -52,9 +55,9 @@ def answer(comparisons: pa.Table) -> tuple[str, ...]:
     transfer = [row for row in against if row["role"] == CellRole.TRANSFER and row["gain"] is not None]
     if not transfer:
         missing = [row["absent_reason"] for row in against if row["role"] == CellRole.TRANSFER]
-        return (f"No answer yet: {missing[0] if missing else 'the sweep has no cell with intermediate training'}.",)
+        return (f"No answer yet: {missing[0] if missing else 'the sweep has no cell with ' + kind}.",)
     spoken_of = max(_helping(transfer) or transfer, key=lambda row: row["gain"])
-    sentences = [_verdict(transfer, spoken_of, _name(spoken))]
+    sentences = [_verdict(transfer, spoken_of, _name(spoken), kind)]
     longer = [row for row in rows if row["against_role"] == CellRole.COMPUTE_MATCHED and row["gain"] is not None]
     sentences += _against_longer(spoken_of, longer)
     sentences += _control([row for row in against if row["role"] == CellRole.CONTROL])
@@ -74,7 +77,7 @@ def _helping(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["simultaneous_low"] is not None and row["simultaneous_low"] > 0]
 
 
-def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
+def _verdict(rows: Sequence[Row], best: Row, what: str, kind: str) -> str:
     if all(row["p_holm"] is None for row in rows):
         few = "one run of each cell" if best["seeds"] < 2 else "seeds that all gain the same"
         return (
@@ -83,19 +86,20 @@ def _verdict(rows: Sequence[Row], best: Row, what: str) -> str:
         )
     helped = _helping(rows)
     harmed = [row for row in rows if row["simultaneous_high"] is not None and row["simultaneous_high"] < 0]
-    number = f"{len(rows)} kind{'s' if len(rows) > 1 else ''} of intermediate training"
+    number = f"{len(rows)} kind{'s' if len(rows) > 1 else ''} of {kind}"
+    training = f"{kind} on {best['cell']}" if kind == INTERMEDIATE else f"the {kind} of cell {best['cell']}"
     also = _also([row["cell"] for row in harmed])
     also += _of_holm_alone([r for r in rows if r not in helped + harmed], more=bool(helped or harmed))
     if helped:
         others = [row["cell"] for row in sorted(helped, key=lambda row: -row["gain"]) if row is not best]
         so = f" (so do{'es' if len(others) == 1 else ''} {_list(others)})" if others else ""
         return (
-            f"Yes: intermediate training on {best['cell']} raises the {what} by {simultaneous(best)}, over none, "
+            f"Yes: {training} raises the {what} by {simultaneous(best)}, over none, "
             f"Holm-corrected p {p_text(best['p_holm'])} of {number}{so}.{also}"
         )
     if len(harmed) == len(rows):
         if len(rows) == 1:
-            return f"No: intermediate training on {best['cell']} lowers the {what}, by {simultaneous(best)}."
+            return f"No: {training} lowers the {what}, by {simultaneous(best)}."
         return f"No: each of {number} lowers the {what}. The best is {best['cell']}, {simultaneous(best)}."
     holm = f", Holm-corrected p {p_text(best['p_holm'])}" if best["p_holm"] is not None else ""
     done = "to raise" if harmed else "to change"

@@ -107,7 +107,11 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
     page = Page(
         title=f"Sweep {material.standing.sweep}",
         answer=(
-            *(of_published if words.published else answer)(material.findings["comparisons"]),
+            *(
+                of_published(material.findings["comparisons"])
+                if words.published
+                else answer(material.findings["comparisons"], words.cell)
+            ),
             *_left_out(rows["per_language"]),
         ),
         notes=(*_absences(rows["per_language"]), *material.notes),

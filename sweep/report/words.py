@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.transfer_grid import CellRole
+from sweep.report.answer import INTERMEDIATE
 from sweep.standing import Standing
 
 #: Names of scores as people write them; others are their own names with spaces.
@@ -31,6 +32,8 @@ class Words:
     published: str = ""
     """Of published numbers the model that the others are compared with; empty for a sweep that was run."""
     baseline: str = "the baseline"
+    cell: str = INTERMEDIATE
+    """What cells differ by."""
     text: str = "which XLM-R was trained on"
     """What is to be known of CC-100."""
 
@@ -45,6 +48,7 @@ class Words:
             dev=_spoken(devs.pop()) if len(devs) == 1 else "score",
             published=base if "published" in definition else "",
             baseline=base or "the baseline",
+            cell="model" if "published" in definition else kind_of_cells(standing),
             text="which XLM-R was trained on" + _of_this_encoder(definition),
         )
 
@@ -72,10 +76,11 @@ class Words:
             return "One run with its 95% interval over items"
         return "Mean over confirmation seeds with its 95% interval over seeds and items"
 
-    @property
-    def cell(self) -> str:
-        """What a cell is."""
-        return "model" if self.published else "intermediate training"
+
+def kind_of_cells(standing: Standing) -> str:
+    """What the transfer cells differ by: some may have other target training, or aligned words, and nothing between."""
+    other = any(cell.role is CellRole.TRANSFER and not cell.intermediates for cell in standing.cells)
+    return "training" if other else INTERMEDIATE
 
 
 def _of_this_encoder(definition: Mapping[str, Any]) -> str:

@@ -27,7 +27,7 @@ from sweep.report.figures import INK, plots
 from sweep.report.inline import inline_svg
 from sweep.report.page import render
 from sweep.report.texts import Column, html_table, latex_table, latex_text, plain, with_interval
-from sweep.report.words import Words
+from sweep.report.words import Words, kind_of_cells
 from sweep.tables import trials
 from tests.pure import fake_sweep as fake
 
@@ -349,6 +349,19 @@ def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_a
             low = float(re.search(r"simultaneous 95% interval of 3 \[([+-][0-9.]+)", said)[1])
             assert low >= 0 and set(re.findall(r"c[012]", said.partition("Holm's")[0])) == excluded, said
     assert claims > 10 and disagree > 0
+
+
+def test_cells_that_are_learned_otherwise_are_not_said_to_have_intermediate_training(material):
+    (said,) = answer(_comparisons(_gain("from_de", 0.05, 0.01)), "training")
+    assert said.startswith("Yes: the training of cell from_de raises the ") and said.endswith(" of 1 kind of training.")
+    standing = material.standing
+    assert kind_of_cells(standing) == "intermediate training"
+    cells = tuple(dataclasses.replace(c, intermediates=()) if c.name == "nli" else c for c in standing.cells)
+    other = dataclasses.replace(standing, cells=cells)
+    assert kind_of_cells(other) == "training"
+    page, _ = build(dataclasses.replace(material, standing=other))
+    assert "intermediate training" not in " ".join(page.answer)
+    assert page.sections[0].title == "Which training helps which language"
 
 
 def test_a_very_small_p_value_is_below_and_does_not_equal():

@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from search_spaces import Cell
 from sweep import Results, columns, tables
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
@@ -23,7 +24,9 @@ from sweep.records import Phase, TrialKey, What, trial_records
 from sweep.standing import Standing
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue import lab
 from trainables.catalogue.lab_twins import MLQA
+from trainables.catalogue.translated import translated
 from trainables.scores import Score
 
 
@@ -160,6 +163,24 @@ def test_a_language_that_one_cell_lacks_takes_the_means_of_that_cell_along():
         row = _row(table, "nli", language)
         assert (row["accuracy"], row["absent_reason"]) == (None, "no score in th: the test file of th is missing")
     assert _row(table, "none", "mean")["remark"] == _row(_per_language(), "none", "mean")["remark"]
+
+
+def test_a_language_that_the_target_training_of_a_cell_has_read_is_said_not_to_be_zero_shot():
+    standing = fake.standing()
+    cells = tuple(dataclasses.replace(c, learned_in=("de",)) if c.name == "nli" else c for c in standing.cells)
+    changed = dataclasses.replace(standing, cells=cells)
+    table = per_language(changed, Answers(changed, fake.scores, fake.predictions))
+    said = "learned from de: not zero-shot there"
+    with_it = [row["language"] for row in table.to_pylist() if said in row["remark"].split("; ")]
+    assert with_it == ["de", "mean", "mean_without_en"]
+    assert {row["cell"] for row in table.to_pylist() if said in row["remark"]} == {"nli"}
+
+
+def test_a_definition_says_what_its_cells_are_learned_in():
+    there = Standing.of(small_sweep(), {}).cells
+    assert {cell.learned_in for cell in there} == {("en",)}
+    sweep = small_sweep(cells=(BASELINE, Cell(name="from_de", learned_from=translated(lab.VISUAL_NLI, "de"))))
+    assert Standing.of(sweep, {}).cell("from_de").learned_in == ("de",)
 
 
 def test_a_cell_without_a_finished_trial_is_there_for_every_language_with_its_reason():
