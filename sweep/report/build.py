@@ -19,7 +19,7 @@ from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
 from sweep.report.words import Words
-from sweep.reuse import achieved
+from sweep.reuse import achieved, stopped_steps
 from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
@@ -42,6 +42,8 @@ class Material:
     """What `sweep.provenance` kept of each run."""
     published: Sequence[Row] = ()
     """Published accuracies, with the columns `model`, `language` and `accuracy`."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """As `sweep.meter.spent`."""
     notes: tuple[str, ...] = field(default=())
 
 
@@ -100,7 +102,7 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"], words)),
             open=False,
         ),
-        Section(name="cost", title="What it took", tables=(_cost(material.standing),)),
+        Section(name="cost", title="What it took", words=_spent(material.spent), tables=(_cost(material.standing),)),
         _failures(material),
     )
     sections = (*results, *(() if words.published else runs), _provenance(material, words))
@@ -450,6 +452,19 @@ def _same_test(material: Material) -> str:
     return "the file does not say of which test its numbers are"
 
 
+def _spent(spent: Mapping[str, float]) -> tuple[str, ...]:
+    """All that was paid for, by the sweep's meter: also what pruned, failed and lost attempts took, and waiting."""
+    if not spent:
+        return ()
+    hours = {"of gangs": "gang_hours", "of machines": "node_hours"}
+    found = [f"{spent[name]:.2f} h {what}" for what, name in hours.items() if name in spent]
+    clock = f" in {spent['seconds'] / 3600:.2f} h of wall clock" if "seconds" in spent else ""
+    return (
+        f"Over all runs of this sweep: {', '.join(found)}{clock}, with what came to nothing and with waiting. The "
+        "table has finished stages, and what pruned and failed trials trained of their last one as far as they said.",
+    )
+
+
 def _cost(standing: Standing) -> PrintedTable:
     counted: dict[str, Counter[str]] = {}
     seen: set[str] = set()
@@ -460,10 +475,14 @@ def _cost(standing: Standing) -> PrintedTable:
             mine["reused"] += bool(run["reused"])
             mine["steps"] += run["steps_executed"]
             mine["asked"] += run["steps"]
-            if run["digest"] not in seen:
-                seen.add(run["digest"])
-                mine["stages"] += 1
+            mine["stages"] += run["digest"] not in seen
+            seen.add(run["digest"])
+            if not run["reused"]:
                 mine["seconds"] += run.get("seconds", 0)
+    if stopped := stopped_steps(standing.records.values()):
+        counted["pruned or failed before their end"] = Counter(
+            steps=sum(stopped), uses=len(stopped), asked=sum(stopped)
+        )
     total = Counter({"stages": 0})
     for mine in counted.values():
         total.update(mine)
@@ -475,7 +494,7 @@ def _cost(standing: Standing) -> PrintedTable:
         Column("found done", _count("reused")),
         Column("steps if none were shared", _count("asked")),
         Column("steps run", _count("steps")),
-        Column("hours of gangs", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
+        Column("hours of gangs on those run here", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
     )
     saved = achieved(standing.records.values()).factor
     caption = f"Stages: {saved:.1f} times the steps would have been run without sharing" if saved > 1.05 else "Stages"

@@ -20,6 +20,7 @@ from sweep.columns import COMPARISONS
 from sweep.comparisons import adjusted, gain_numbers
 from sweep.findings import findings
 from sweep.outcomes import Answers
+from sweep.records import Phase, State, TrialKey
 from sweep.report import figures
 from sweep.report.answer import answer
 from sweep.report.build import FAILURES, Material, _published, build
@@ -349,6 +350,31 @@ def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_a
             low = float(re.search(r"simultaneous 95% interval of 3 \[([+-][0-9.]+)", said)[1])
             assert low >= 0 and set(re.findall(r"c[012]", said.partition("Holm's")[0])) == excluded, said
     assert claims > 10 and disagree > 0
+
+
+def test_what_it_took_holds_what_was_stopped_and_no_hours_of_another_sweep(material):
+    """Hours by the sweep's own meter; of stages that another has trained the table counts none."""
+    key = next(iter(material.standing.records))
+    record = material.standing.records[key]
+    mine = {"digest": "a" * 24, "kind": "train", "steps": 80, "steps_executed": 80, "reused": False, "seconds": 3600.0}
+    other = {**mine, "digest": "b" * 24, "steps_executed": 0, "reused": True, "seconds": 7200.0}
+    pruned = TrialKey(cell=key.cell, phase=Phase.SEARCH, number=99)
+    records = {
+        key: dataclasses.replace(record, stage_runs=(mine, other)),
+        pruned: dataclasses.replace(
+            record, key=pruned, state=State.PRUNED, stage_runs=(), scored=((40, 0.5),), winner=None, stages=("c" * 24,)
+        ),
+    }
+    standing = dataclasses.replace(material.standing, records=records)
+    spent = {"gang_hours": 1.5, "node_hours": 2.25, "seconds": 1800.0}
+    page, _ = build(dataclasses.replace(material, standing=standing, spent=spent))
+    (section,) = [one for one in page.sections if one.name == "cost"]
+    assert "1.50 h of gangs, 2.25 h of machines in 0.50 h of wall clock" in section.words[0]
+    (table,) = section.tables
+    lines = {row["kind"]: [column.shows(row) for column in table.columns[1:]] for row in table.rows}
+    assert lines["train"] == ["2", "2", "1", "160", "80", "1.00"]
+    assert lines["pruned or failed before their end"] == ["1", "0", "0", "40", "40", "0.00"]
+    assert lines["all"] == ["3", "2", "1", "200", "120", "1.00"]
 
 
 def test_cells_that_are_learned_otherwise_are_not_said_to_have_intermediate_training(material):
