@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from search_spaces.transfer_grid import CellRole
 from sweep.languages import language_name
-from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE
+from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import State
 from sweep.report.answer import answer, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
@@ -42,6 +42,8 @@ class Material:
     """What `sweep.provenance` kept of each run."""
     published: Sequence[Row] = ()
     """Published accuracies, with the columns `model`, `language` and `accuracy`."""
+    by_iglue: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By cell and language, accuracy by IGLUE's definition, to stand beside published numbers; empty without any."""
     spent: Mapping[str, float] = field(default_factory=dict)
     """As `sweep.meter.spent`."""
     notes: tuple[str, ...] = field(default=())
@@ -427,12 +429,21 @@ def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Wor
         rule = f"of this sweep its baseline and {best}, the transfer cell with the best {words.english_dev}"
     else:
         rule = f"of this sweep {words.baseline} alone: no other is chosen, since none has an English dev score"
-    joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in own if row["cell"] in shown)]
-    joined += material.published
+    if material.by_iglue:
+        own = [row for cell in shown for row in _with_means(material, cell, material.by_iglue.get(cell, {}))]
+    joined: list[Row] = [{**row, "model": f"{row['cell']} (this sweep)"} for row in own if row["cell"] in shown]
+    for model in dict.fromkeys(row["model"] for row in material.published):
+        given = {row["language"]: row["accuracy"] for row in material.published if row["model"] == model}
+        joined += [{**row, "model": model} for row in _with_means(material, model, given)]
     files = sorted({str(row["file"]) for row in material.published if row.get("file")})
+    as_iglue = "; accuracies by IGLUE's definition: an item without a gold label counts, as wrong"
     caption = (
         f"{words.title} beside the published numbers of {', '.join(files) or 'others'}; {rule}. This sweep is tested "
         f"on {material.standing.target_in_words}: {_same_test(material)}"
+        + (
+            "; accuracies by IGLUE's definition: an item without a gold label counts, as wrong"
+            * bool(material.by_iglue)
+        )
     )
     return [
         printed_matrix(
@@ -443,6 +454,16 @@ def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Wor
             caption,
         )
     ]
+
+
+def _with_means(material: Material, cell: str, accuracies: Mapping[str, float | None]) -> list[Row]:
+    """A row for each language of one model, and for each mean that it has all the languages of."""
+    found = dict(accuracies)
+    for name, languages in groups(material.standing).items():
+        known = [value for one in languages if (value := accuracies.get(one)) is not None]
+        if len(languages) > 1 and len(known) == len(languages):
+            found[name] = sum(known) / len(known)
+    return [{"cell": cell, "language": language, "accuracy": value} for language, value in found.items()]
 
 
 def _same_test(material: Material) -> str:

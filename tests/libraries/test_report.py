@@ -276,6 +276,24 @@ def test_beside_published_numbers_stands_the_cell_that_english_dev_likes_best_an
     assert table.caption.endswith("no published number is of that, since it is generated here")
 
 
+def test_published_numbers_have_their_means_and_stand_beside_ones_own_by_the_same_definition(material):
+    """Over labelled items one's own would be larger: IGLUE counts an item without a gold label as wrong."""
+    accuracies = {"de": 0.70, "en": 0.80, "th": 0.60}
+    published = [{"model": "theirs", "language": code, "accuracy": value} for code, value in accuracies.items()]
+    published += [{"model": "partly", "language": "de", "accuracy": 0.5}]
+    by_iglue = {"none": {"de": 0.4, "en": 0.5, "th": 0.3}}
+    given = dataclasses.replace(material, published=published, by_iglue=by_iglue)
+    own = [{"cell": "none", "role": "baseline", "language": "de", "accuracy": 0.45}]
+    (table,) = _published(given, {"per_language": own, "selection": []}, Words())
+    shown = {row["language"]: [column.shows(row) for column in table.columns[1:]] for row in table.rows}
+    assert shown["de"] == ["0.400", "0.700", "0.500"] and "by IGLUE's definition" in table.caption
+    assert shown["mean"] == ["0.400", "0.700", "."]
+    assert shown["mean_without_en"] == ["0.350", "0.650", "."]
+    (table,) = _published(dataclasses.replace(given, by_iglue={}), {"per_language": own, "selection": []}, Words())
+    assert "0.450" in [column.shows(row) for row in table.rows for column in table.columns]
+    assert "IGLUE" not in table.caption
+
+
 # The sentence
 
 
