@@ -9,12 +9,10 @@ import pyarrow as pa
 
 from search_spaces.transfer_grid import CellRole
 from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE
+from sweep.report.words import INTERMEDIATE
 
 #: A p-value below this is spoken of; a claim is made where the simultaneous 95% interval excludes zero.
 ERROR = 0.05
-
-#: What cells differ by where all of them have an intermediate stage.
-INTERMEDIATE = "intermediate training"
 
 Row = Mapping[str, Any]
 

@@ -439,11 +439,7 @@ def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Wor
     as_iglue = "; accuracies by IGLUE's definition: an item without a gold label counts, as wrong"
     caption = (
         f"{words.title} beside the published numbers of {', '.join(files) or 'others'}; {rule}. This sweep is tested "
-        f"on {material.standing.target_in_words}: {_same_test(material)}"
-        + (
-            "; accuracies by IGLUE's definition: an item without a gold label counts, as wrong"
-            * bool(material.by_iglue)
-        )
+        f"on {material.standing.target_in_words}: {_same_test(material)}" + (as_iglue if material.by_iglue else "")
     )
     return [
         printed_matrix(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from search_spaces.transfer_grid import CellRole
-from sweep.report.answer import INTERMEDIATE
 from sweep.standing import Standing
+
+#: What cells differ by where all of them have an intermediate stage.
+INTERMEDIATE = "intermediate training"
 
 #: Names of scores as people write them; others are their own names with spaces.
 _SPOKEN = {"f1": "F1", "accuracy_iglue": "accuracy by IGLUE's definition"}
