@@ -54,9 +54,9 @@ def across(suite: str, targets: Sequence[Target]) -> pa.Table:
     """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
 
     A mean is absent as soon as one of its targets is, or where two of them made the cell differently. Gains are paired
-    by seed, since one intermediate stage of a seed serves every target. Their intervals are for seeds and items drawn at
-    random and for these targets, and made as that of one target: from the spread over seeds of the mean over targets,
-    and the items' part of each target.
+    by seed, since one intermediate stage of a seed serves every target. Their intervals are for seeds and items drawn
+    at random and for these targets, and made as that of one target: from the spread over seeds of the mean over
+    targets, and the items' part of each target.
     """
     cells = list(dict.fromkeys(cell.name for target in targets for cell in target.standing.cells))
     kept = [target for target in targets if not target.is_retrieval]
