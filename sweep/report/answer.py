@@ -90,7 +90,7 @@ def _verdict(rows: Sequence[Row], best: Row, what: str, kind: str) -> str:
     also += _of_holm_alone([r for r in rows if r not in helped + harmed], more=bool(helped or harmed))
     if helped:
         others = [row["cell"] for row in sorted(helped, key=lambda row: -row["gain"]) if row is not best]
-        so = f" (so do{'es' if len(others) == 1 else ''} {_list(others)})" if others else ""
+        so = f" (so do{'es' if len(others) == 1 else ''} {listed(others)})" if others else ""
         return (
             f"Yes: {training} raises the {what} by {simultaneous(best)}, over none, "
             f"Holm-corrected p {p_text(best['p_holm'])} of {number}{so}.{also}"
@@ -119,7 +119,7 @@ def _reach(best: Row) -> str:
 
 
 def _also(harmed: Sequence[str]) -> str:
-    return f" {_list(harmed)} lower{'s' if len(harmed) == 1 else ''} it." if harmed else ""
+    return f" {listed(harmed)} lower{'s' if len(harmed) == 1 else ''} it." if harmed else ""
 
 
 def _of_holm_alone(rows: Sequence[Row], *, more: bool) -> str:
@@ -129,7 +129,7 @@ def _of_holm_alone(rows: Sequence[Row], *, more: bool) -> str:
         for row in rows
         if row["p_holm"] is not None and row["p_holm"] < ERROR
     ]
-    return f" Holm's correction alone, which has no interval, finds {_list(found)}{' too' * more}." if found else ""
+    return f" Holm's correction alone, which has no interval, finds {listed(found)}{' too' * more}." if found else ""
 
 
 def _against_longer(row: Row, longer: Sequence[Row]) -> list[str]:
@@ -145,7 +145,7 @@ def _control(rows: Sequence[Row]) -> list[str]:
     found = [row["cell"] for row in rows if row["p_value"] is not None and row["p_value"] < ERROR and row["gain"] > 0]
     if not found:
         return []
-    return [f"Beware: the control {_list(found)}, which must not help, shows a gain too."]
+    return [f"Beware: the control {listed(found)}, which must not help, shows a gain too."]
 
 
 def interval(row: Row) -> str:
@@ -170,5 +170,6 @@ def p_text(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
-def _list(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """As `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -14,7 +14,7 @@ from search_spaces.transfer_grid import CellRole
 from sweep.languages import language_name
 from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import State
-from sweep.report.answer import answer, of_published
+from sweep.report.answer import answer, listed, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
@@ -117,6 +117,7 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
                 else answer(material.findings["comparisons"], words.cell)
             ),
             *_left_out(rows["per_language"]),
+            *_no_better(rows["per_language"]),
         ),
         notes=(*_absences(rows["per_language"]), *material.notes),
         sections=sections,
@@ -134,6 +135,22 @@ def _left_out(rows: Sequence[Row]) -> tuple[str, ...]:
     """The test languages that the means of the answer leave out."""
     said = {one for row in rows if row["is_mean"] for one in row["remark"].split("; ") if one.startswith("mean over ")}
     return tuple(f"Every {one}." for one in sorted(said))
+
+
+def _no_better(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Which of what the answer compares nothing shows to be better than a model that sees no image, or no text."""
+    found: dict[str, list[str]] = {}
+    spoken = _spoken_of(rows)
+    for row in rows:
+        if row["language"] == spoken and row["role"] in (CellRole.BASELINE, CellRole.TRANSFER):
+            name = f"the baseline {row['cell']}" if row["role"] == CellRole.BASELINE else row["cell"]
+            for one in row["remark"].split("; "):
+                if one.startswith("no better than "):
+                    found.setdefault(one, []).append(name)
+    return tuple(
+        f"Beware: {listed(cells)} {'is' if len(cells) == 1 else 'are'} {one}, on the {_words(spoken)}."
+        for one, cells in found.items()
+    )
 
 
 def _of_tests(words: Words) -> str:

@@ -395,6 +395,20 @@ def test_what_it_took_holds_what_was_stopped_and_no_hours_of_another_sweep(mater
     assert lines["all"] == ["3", "2", "1", "200", "120", "1.00"]
 
 
+def test_the_answer_warns_where_what_it_compares_is_no_better_than_a_blind_model(material):
+    table = material.findings["per_language"]
+    rows = [
+        {**row, "remark": "no better than image_only; other"} if row["cell"] in cells and row["is_mean"] else row
+        for cells in [("none", "image_only")]
+        for row in table.to_pylist()
+    ]
+    changed = {**material.findings, "per_language": pa.Table.from_pylist(rows, schema=table.schema)}
+    page, _ = build(dataclasses.replace(material, findings=changed))
+    said = "Beware: the baseline none is no better than image_only, on the mean over the languages other than English."
+    assert said in page.answer
+    assert not any("no better" in one for one in build(material)[0].answer)
+
+
 def test_cells_that_are_learned_otherwise_are_not_said_to_have_intermediate_training(material):
     (said,) = answer(_comparisons(_gain("from_de", 0.05, 0.01)), "training")
     assert said.startswith("Yes: the training of cell from_de raises the ") and said.endswith(" of 1 kind of training.")
