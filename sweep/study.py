@@ -42,7 +42,12 @@ from sweep.search import (
 from sweep.selection_score import SelectionScore
 from sweep.untried import next_of_grid, untried
 
+#: What an ended trial is in the study that a user sees, and in what pruners are told.
 _STATES = {State.FINISHED: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
+
+#: Failed trials that the tree-structured estimator is told of, for each that has a score. It takes a tenth of all
+#: that it knows for good ones, the best first: with more, failures would be among them.
+_FAILURES = 9
 
 #: How often a point is drawn again that would train nothing new: in a small space of choices all may be tried already.
 _REDRAWS = 16
@@ -309,14 +314,39 @@ def _study(
 
     A Gaussian process can be told only of trials that lie in the space as it is now.
     """
+    whole = isinstance(sampler, GaussianProcess)
+    trials = [_frozen(record, distributions, pruned_count=whole) for record in records if record.state in _STATES]
+    trials = [trial for trial in trials if not whole or trial.params.keys() == distributions.keys()]
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    for record in records:
-        if record.state in _STATES:
-            trial = _frozen(record, distributions, pruned_count=isinstance(sampler, GaussianProcess))
-            if not isinstance(sampler, GaussianProcess) or trial.params.keys() == distributions.keys():
-                trial.__class__ = _OfOneStudy
-                study.add_trial(trial)
+    for trial in _with_failures(trials, distributions, sampler):
+        trial.__class__ = _OfOneStudy
+        study.add_trial(trial)
     return study
+
+
+def _with_failures(
+    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution], sampler: Sampler
+) -> list[FrozenTrial]:
+    """The trials as a sampler that learns is told of them: what failed by its own fault is no better than any other.
+
+    In the study that a user sees, and for pruners, such trials are failed. Optuna's samplers leave failed trials out,
+    so that of a region where every trial fails, as above the learning rate that diverges, they know nothing and
+    propose it for ever. None is told as a number of its own: the tree-structured estimator takes a pruned trial that
+    was never scored for worse than all that were, the Gaussian process knows numbers alone and is told the worst that
+    there is. While there is none, or where a failure lies outside the space as it is now, it stays a failure.
+    """
+    known = [trial for trial in trials if trial.state is not TrialState.FAIL]
+    if not isinstance(sampler, Tpe | GaussianProcess) or not known:
+        return list(trials)
+    failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+    inside = [trial for trial in failed if trial.params.keys() == distributions.keys()]
+    scores = [trial.value for trial in known if trial.value is not None]
+    for trial in inside[-_FAILURES * len(known) :]:
+        trial.intermediate_values = {}
+        trial.state = TrialState.PRUNED
+        if isinstance(sampler, GaussianProcess) and scores:
+            trial.state, trial.value = TrialState.COMPLETE, min(scores)
+    return list(trials)
 
 
 class _OfOneStudy(FrozenTrial):

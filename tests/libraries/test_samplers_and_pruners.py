@@ -247,6 +247,48 @@ def test_cma_es_is_tpe_where_it_does_not_fit_and_the_plan_says_so():
 # Failed, pruned, repeated
 
 
+def failing(sweep: Sweep, cell, count: int) -> list[TrialRecord]:
+    """The records of a cell whose score rises with the target's learning rate, and whose trials fail in the upper three
+    tenths of its range: a rate that diverges.
+    """
+    records: list[TrialRecord] = []
+    for number in range(count):
+        point = propose(sweep, cell, number, records)
+        place = math.log(point.draws["target.learning_rate"] / 1e-4) / math.log(100)
+        other = math.log(point.draws["intermediate.learning_rate"] / 1e-4) / math.log(100)
+        score = 0.4 + 0.5 * place + 0.02 * math.sin(40 * other)
+        one = record(number, cell, point.draws, score if place <= 0.7 else None)
+        one = replace(one, values=point.values)
+        records.append(one if place <= 0.7 else replace(one, state=State.FAILED))
+    return records
+
+
+def count_failed(records: list[TrialRecord]) -> int:
+    return sum(one.state is State.FAILED for one in records)
+
+
+ONE_RATE = Space(intermediate={"learning_rate": LogRange(1e-4, 1e-2)}, target={"learning_rate": LogRange(1e-4, 1e-2)})
+
+
+@pytest.mark.parametrize("fan_out", [2, ExpectedGain()], ids=["tpe", "expected_gain"])
+def test_a_region_where_every_trial_fails_is_not_searched_again_and_again(fan_out):
+    sweeps = [sweep_of(ONE_RATE, trials=30, sampler=Tpe(), seed=seed, fan_out=fan_out) for seed in (11, 12)]
+    lost = [count_failed(failing(sweep, ALONE, 30)) for sweep in sweeps]
+    assert sum(lost) / len(lost) <= 10, "chance would lose nine"
+
+
+def test_with_failures_alone_to_compare_a_setting_that_came_to_a_score_is_used_again():
+    sweep = sweep_of(NUMBERS, trials=12, fan_out=ExpectedGain(settings=3, fan_out=2))
+    records = history(sweep, ALONE, 6, peak)
+    good = intermediate(records[0].draws)
+    records[2:] = [replace(entry, state=State.FAILED, score=None, scored=()) for entry in records[2:]]
+    again = [propose(sweep, ALONE, 6, records, left=left).draws for left in (math.inf, 20)]
+    assert intermediate(again[1]) == good, "another setting is not paid for"
+    for number in range(6):
+        records[number] = replace(records[number], state=State.FAILED, score=None, scored=())
+    assert propose(sweep, ALONE, 6, records).draws not in again, "where nothing has a score, nothing is compared"
+
+
 @pytest.mark.parametrize("sampler", [Tpe(startup_trials=2), CmaEs(), RandomDraws()], ids=lambda sampler: sampler.name)
 def test_a_failed_trial_is_told_as_failed_whatever_it_scored_before(sampler):
     sweep = sweep_of(NUMBERS, sampler=sampler)
@@ -506,6 +548,16 @@ def test_a_pruned_trial_stays_among_those_that_its_rung_compares_with():
     assert prunes(halving, {4: 0.5}, THREE) and not prunes(halving, {4: 0.5}, [*THREE, *pruned])
     failed = [replace(entry, state=State.FAILED) for entry in pruned]
     assert prunes(halving, {4: 0.5}, [*THREE, *failed])
+
+
+@pytest.mark.parametrize("pruner", [Median(trials_before=1), Wilcoxon(), Hyperband(first_rung=2, reduction=2)])
+def test_a_pruner_is_not_told_of_failures(pruner):
+    """They count for no median and no rung; only their number is known, from which Hyperband draws its brackets."""
+    for score in (0.1, 0.45, 0.95):
+        failed = [finished(3 + n, {4: score, 8: score}, state=State.FAILED) for n in range(5)]
+        for mine in (0.2, 0.4, 0.7):
+            scored = dict.fromkeys((4, 8), mine)
+            assert prunes(pruner, scored, [*THREE, *failed], 8) == prunes(pruner, scored, THREE, 8)
 
 
 def test_hyperband_puts_the_same_trial_in_the_same_bracket_each_time():
