@@ -9,11 +9,12 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
+from sweep.lessons import pays_to_compare
 from sweep.paths import path_of
 from sweep.points import default_values, intermediate, search_trials, settings_of_trials, stage_costs
 from sweep.records import Phase, State, TrialKey, TrialRecord
@@ -190,10 +191,13 @@ def steps_spent(costs: tuple[int, int], search: Iterable[TrialRecord]) -> int:
     return steps + opening * len(settings)
 
 
-def next_cost(sweep: Sweep, cell: Cell, costs: tuple[int, int], number: int) -> int:
-    """Steps that the next search trial of a cell may take at most; at least, where settings are used as it pays."""
-    opening, target = costs
-    if isinstance(sweep.search.fan_out, ExpectedGain) and number >= sweep.search.fan_out.first:
+def next_cost(sweep: Sweep, cell: Cell, costs: tuple[int, int], search: Collection[TrialRecord]) -> int:
+    """Steps that the search trial of a cell after these may take at most; at least, where settings are used as it pays.
+
+    Until expected gains can be told, as while most trials fail, the next may open a setting, whatever is left.
+    """
+    (opening, target), number, fan_out = costs, len(search), sweep.search.fan_out
+    if cell.intermediates and isinstance(fan_out, ExpectedGain) and pays_to_compare(fan_out, number, search):
         return target
     settings = settings_of_trials(sweep, cell)
     return target if settings[number] in settings[:number] else opening + target
