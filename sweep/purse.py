@@ -102,7 +102,7 @@ class Purse:
         """What the steps of the budget divide into, without those that went into what was made anew since."""
         if self._allowance is None:
             limited = math.isfinite(self.sweep.budget.optimiser_steps)
-            surplus = budget.surplus(self._records(), self._all_costs()) if limited else 0
+            surplus = self._surplus(self._records()) if limited else 0
             self._allowance = budget.allowance(self.sweep, surplus)
         return self._allowance
 
@@ -113,7 +113,7 @@ class Purse:
         if math.isinf(self.sweep.budget.optimiser_steps):
             return ""
         everything, stated = list(records), self.sweep.budget.optimiser_steps
-        surplus = budget.surplus(everything, self._all_costs())
+        surplus = self._surplus(everything)
         spent = {cell.name: self._spent_on(cell, _search_of(cell, everything)) for cell in self.sweep.cells}
         allowed = budget.allowance(self.sweep, surplus)
         most = {name: max(steps, spent[name]) for name, steps in allowed.search.items()}
@@ -143,8 +143,12 @@ class Purse:
         )
         return budget.steps_spent(self.costs(cell), now)
 
-    def _all_costs(self) -> dict[str, tuple[int, int]]:
-        return {cell.name: self.costs(cell) for cell in self.sweep.cells}
+    def _surplus(self, records: Iterable[TrialRecord]) -> int:
+        return budget.surplus(records, {cell.name: self.costs(cell) for cell in self.sweep.cells}, self._set_aside)
+
+    @cached_property
+    def _set_aside(self) -> frozenset[str]:
+        return frozenset(budget.set_aside(self.sweep))
 
     def costs(self, cell: Cell) -> tuple[int, int]:
         """Steps of an intermediate setting of a cell, and of a target run; counted once."""

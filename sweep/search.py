@@ -219,7 +219,8 @@ class Budget:
     """What a sweep may spend at most beside its number of trials; infinity is no limit.
 
     The confirmation of every cell is paid for first. A sweep that runs out begins no further trial, finishes those that
-    run, and reports all that is finished.
+    run, and reports all that is finished. So hours, which are looked at before a trial is begun, may be exceeded by
+    what is under way then: by a trial of each gang at most, in so far as confirmation takes less than is kept for it.
 
     Raises:
         Invalid: naming every fault.
@@ -228,7 +229,8 @@ class Budget:
     optimiser_steps: float = math.inf
     """Over the whole sweep, with what went into trials that were made anew since. Divided so that every cell affords as
     many trials as any other: the trials are the same for any number of gangs. Steps that a killed process did twice are
-    not counted, nor are confirmations of a winner that a larger budget has overtaken."""
+    not counted, nor is what is trained again since `storage_limit_bytes` had it evicted, nor are confirmations of a
+    winner that a larger budget has overtaken."""
     wall_clock_hours: float = math.inf
     """While the sweep runs, over all its runs. It depends on the machine how many trials that is."""
     gpu_hours: float = math.inf
