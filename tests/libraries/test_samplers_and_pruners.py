@@ -567,6 +567,53 @@ def test_hyperband_puts_the_same_trial_in_the_same_bracket_each_time():
     assert stopped[0] == stopped[1] and len(set(stopped[0])) == 2, "some brackets wait for a later rung"
 
 
+RUNGS = [SuccessiveHalving(first_rung=2, reduction=2), Hyperband(first_rung=2, reduction=2)]
+
+
+@pytest.mark.parametrize("pruner", RUNGS, ids=lambda pruner: pruner.name)
+def test_what_a_rung_answers_does_not_depend_on_what_it_was_asked_before(pruner):
+    """Trials fail, are left out, and are made anew in between; asked anew each time, all is reported from the start."""
+    answers: list[bool] = []
+    for seed in range(4):
+        chance, records = Random(f"rungs {seed}"), {}
+        for number in range(14):
+            scored: dict[int, float] = {}
+            state = State.FAILED if chance.random() < 0.15 else State.FINISHED
+            base = chance.random()
+            for step in range(2, 21, 2):
+                scored[step] = base + 0.1 * chance.random() + 0.01 * step
+                warm = prunes(pruner, scored, list(records.values()), number)
+                answers.append(warm)
+                if warm:
+                    state = State.PRUNED
+                    break
+            if chance.random() < 0.9:
+                records[number] = finished(number, scored, state=state)
+            if records and chance.random() < 0.2:
+                again = chance.choice(list(records))
+                records[again] = finished(again, {step: chance.random() for step in range(2, 21, 2)})
+            asked = {2: 0.5, 4: 0.5, 8: 0.5}
+            warm = prunes(pruner, asked, list(records.values()), 14)
+            study._replay.cache_clear()
+            assert prunes(pruner, asked, list(records.values()), 14) == warm
+    assert 20 < sum(answers) < len(answers) - 20
+
+
+@pytest.mark.parametrize("pruner", RUNGS, ids=lambda pruner: pruner.name)
+def test_an_earlier_trial_is_reported_to_a_rung_once_however_often_it_is_asked(pruner, monkeypatch):
+    reported: list[int] = []
+    usual = study._report
+    monkeypatch.setattr(study, "_report", lambda trial, scored: reported.append(trial.number) or usual(trial, scored))
+    study._replay.cache_clear()
+    records = [finished(n, dict.fromkeys(range(2, 21, 2), 0.5 + n / 100)) for n in range(9)]
+    for step in range(2, 20, 2):
+        prunes(pruner, dict.fromkeys(range(2, step + 1, 2), 0.9), records)
+    assert [reported.count(number) for number in range(9)] == [1] * 9
+    records.append(finished(9, {2: 0.7, 20: 0.8}))
+    prunes(pruner, {2: 0.9}, records)
+    assert [reported.count(number) for number in range(8)] == [1] * 8 and reported[-2:] == [9, 10]
+
+
 def test_wilcoxon_stops_a_trial_that_is_below_the_best_at_every_step():
     best = [finished(0, dict.fromkeys(range(2, 21, 2), 0.8))]
     assert prunes(Wilcoxon(), {2: 0.5, 4: 0.51, 6: 0.52, 8: 0.53}, best)
