@@ -35,6 +35,7 @@ from sweep.search import (
     Wilcoxon,
 )
 from sweep.study import propose, should_prune
+from sweep.untried import untried
 from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
@@ -467,6 +468,22 @@ def test_where_a_setting_has_met_all_there_is_another_is_opened(fan_out):
     conductor, _ = conducted(sweep, World(rising))
     tried = points_tried(conductor, ALONE.name)
     assert len(tried) == len(set(tried)) == 9
+
+
+def test_however_many_settings_are_trained_so_many_points_are_looked_at_in_all(monkeypatch):
+    monkeypatch.setattr("sweep.untried._MOST", 40)
+    sweep = sweep_of(ONE_RATE, trials=30, fan_out=ExpectedGain(settings=8, fan_out=1))
+    records, looked = history(sweep, ALONE, 8, peak), []
+    assert len({tuple(intermediate(one.draws).items()) for one in records}) == 8
+    before = {one.key.number: one for one in records}
+    assert untried(sweep, ALONE, 8, before, lambda point: bool(looked.append(point)), math.inf) is None
+    assert len(looked) == 9 * 9, "no fewer under each setting than there are trials, and one"
+    monkeypatch.setattr("sweep.untried._MOST", 250)
+    looked.clear()
+    untried(sweep, ALONE, 8, before, lambda point: bool(looked.append(point)), math.inf)
+    assert 200 <= len(looked) <= 250 and {tuple(intermediate(one).items()) for one in looked[:200]} == {
+        tuple(intermediate(one.draws).items()) for one in records
+    }, "every setting is looked under"
 
 
 def rising(stage, step: int) -> float:
