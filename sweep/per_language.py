@@ -113,6 +113,7 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
     gain, gain_remark = _gain(standing, cell, languages, answers)
     row |= gain
     remarks.append(gain_remark)
+    remarks.append(standing.searched_otherwise(cell.name) if "gain" in gain else "")
     remarks += _warnings(standing, cell, languages, answers)
     row["remark"] = "; ".join(remark for remark in remarks if remark)
     return row
