@@ -9,11 +9,12 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
+from sweep.lessons import pays_to_compare
 from sweep.paths import path_of
 from sweep.points import default_values, intermediate, search_trials, settings_of_trials, stage_costs
 from sweep.records import Phase, State, TrialKey, TrialRecord
@@ -24,6 +25,10 @@ from trainables.stages import StageKind
 
 #: How much longer confirmation may take than its steps at the rate so far: cells do not all end at once.
 MARGIN = 1.25
+
+
+#: Stages whose steps are counted by trial and confirmation; all others are shared, and set aside for.
+_COUNTED = (StageKind.TRAIN, StageKind.EVALUATE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +56,10 @@ def allowance(sweep: Sweep, surplus: int = 0) -> Allowance:
     if math.isinf(sweep.budget.optimiser_steps):
         return Allowance(set_aside=0, search=dict.fromkeys(asked, math.inf), trials=asked)
     search = _searching(sweep)
-    set_aside = _set_aside(sweep)
-    room = sweep.budget.optimiser_steps - set_aside
+    aside = sum(set_aside(sweep).values())
+    room = sweep.budget.optimiser_steps - aside
     affordable = [trials for trials in range(1, max(asked.values()) + 1) if sum(search(trials).values()) <= room]
-    least = set_aside + sum(search(1).values())
+    least = aside + sum(search(1).values())
     fault = (
         f"optimiser_steps must pay for every confirmation and one search trial of each cell, {least:,.0f} together, "
         f"got {sweep.budget.optimiser_steps:,.0f}; raise it, or drop cells, seeds or steps"
@@ -62,9 +67,9 @@ def allowance(sweep: Sweep, surplus: int = 0) -> Allowance:
     refuse(f"the budget of sweep {sweep.name!r}", () if affordable else (fault,))
     left = [trials for trials in affordable if sum(search(trials).values()) <= room - surplus]
     if not left:
-        return Allowance(set_aside=set_aside, search=dict.fromkeys(asked, 0), trials=dict.fromkeys(asked, 0))
+        return Allowance(set_aside=aside, search=dict.fromkeys(asked, 0), trials=dict.fromkeys(asked, 0))
     paid = {name: min(left[-1], count) for name, count in asked.items()}
-    return Allowance(set_aside=set_aside, search=search(left[-1]), trials=paid)
+    return Allowance(set_aside=aside, search=search(left[-1]), trials=paid)
 
 
 def _searching(sweep: Sweep) -> Callable[[int], dict[str, float]]:
@@ -82,14 +87,18 @@ def least_steps(sweep: Sweep, surplus: int, spent: Mapping[str, int]) -> float:
     most = max(search_trials(sweep, cell) for cell in sweep.cells)
     counts = (n for n in range(1, most + 1) if all(spent[name] <= steps for name, steps in search(n).items()))
     paid = search(next(counts, most))
-    return _set_aside(sweep) + surplus + sum(max(steps, spent[name]) for name, steps in paid.items())
+    return sum(set_aside(sweep).values()) + surplus + sum(max(steps, spent[name]) for name, steps in paid.items())
 
 
-def surplus(records: Iterable[TrialRecord], costs: Mapping[str, tuple[int, int]]) -> int:
+def surplus(
+    records: Iterable[TrialRecord], costs: Mapping[str, tuple[int, int]], set_aside: Container[str] = ()
+) -> int:
     """Steps that went into what was made anew since: into earlier generations of trials, each stage counted once.
 
     `costs` are those of `points.stage_costs`, by cell. The confirmations of a cell whose search was taken up anew are
     among it from then on where anything else made them: they will be made anew, and at what moment must not matter.
+    What stands before the first `train` stage is set aside for once, by the digests `set_aside`; what other versions
+    of the libraries made of it is among this as soon as trials need it anew, though all trials stay as they are.
     """
     mine = [record for record in records if record.key.cell in costs]
     behind = left_behind(mine)
@@ -102,8 +111,12 @@ def surplus(records: Iterable[TrialRecord], costs: Mapping[str, tuple[int, int]]
         else:
             needed.update(record.stages)
     done = {run["digest"]: run["steps"] for one in old for run in one.stage_runs}
-    ended = sum(steps for digest, steps in done.items() if digest not in needed)
-    return ended + sum(_cut_short(one, *costs[one.key.cell]) for one in old)
+    ended = {digest: steps for digest, steps in done.items() if digest not in needed}
+    for one in (*mine, *old):
+        for run in one.stage_runs:
+            if run["kind"] not in _COUNTED and run["digest"] not in set_aside:
+                ended[run["digest"]] = run["steps"]
+    return sum(ended.values()) + sum(_cut_short(one, *costs[one.key.cell]) for one in old)
 
 
 def left_behind(records: Iterable[TrialRecord]) -> set[TrialKey]:
@@ -154,8 +167,8 @@ def _cumulative(sweep: Sweep, cell: Cell) -> list[float]:
     return found
 
 
-def _set_aside(sweep: Sweep) -> int:
-    """Steps of every confirmation run, and of what stands before the first `train` stage of the search."""
+def set_aside(sweep: Sweep) -> dict[str, int]:
+    """By digest, the steps of every confirmation run and of what stands before the search's first `train` stage."""
     stages: dict[str, int] = {}
     for cell in sweep.cells:
         values = default_values(sweep, cell)
@@ -165,7 +178,7 @@ def _set_aside(sweep: Sweep) -> int:
         for seed in sweep.confirmation_seeds:
             path = path_of(sweep, cell, values, phase=Phase.CONFIRMATION, seed=seed)
             stages |= {stage.digest: stage.steps for stage in path}
-    return sum(stages.values())
+    return stages
 
 
 def preparation_steps(sweep: Sweep) -> int:
@@ -190,10 +203,13 @@ def steps_spent(costs: tuple[int, int], search: Iterable[TrialRecord]) -> int:
     return steps + opening * len(settings)
 
 
-def next_cost(sweep: Sweep, cell: Cell, costs: tuple[int, int], number: int) -> int:
-    """Steps that the next search trial of a cell may take at most; at least, where settings are used as it pays."""
-    opening, target = costs
-    if isinstance(sweep.search.fan_out, ExpectedGain) and number >= sweep.search.fan_out.first:
+def next_cost(sweep: Sweep, cell: Cell, costs: tuple[int, int], search: Collection[TrialRecord]) -> int:
+    """Steps that the search trial of a cell after these may take at most; at least, where settings are used as it pays.
+
+    Until expected gains can be told, as while most trials fail, the next may open a setting, whatever is left.
+    """
+    (opening, target), number, fan_out = costs, len(search), sweep.search.fan_out
+    if cell.intermediates and isinstance(fan_out, ExpectedGain) and pays_to_compare(fan_out, number, search):
         return target
     settings = settings_of_trials(sweep, cell)
     return target if settings[number] in settings[:number] else opening + target

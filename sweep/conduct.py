@@ -91,6 +91,8 @@ class Conductor:
             self._happenings.setdefault(entry.trial, {})[entry.name] = entry
         self._trials: dict[tuple[str, Phase], dict[int, TrialRecord]] = {}
         self._open: set[TrialKey] = set()
+        self._still_to_confirm: dict[frozenset[TrialKey], tuple[int, int]] = {}
+        """What `_to_confirm` says, by what is to be begun later, until anything is written."""
         self._winners: dict[str, TrialRecord | None] = {}
         for key, record in trial_records(e for mine in self._happenings.values() for e in mine.values()).items():
             self._keep(key, record)
@@ -334,15 +336,19 @@ class Conductor:
         return sorted(every), sorted({digest for key in self._open for digest in self._record_of(key).stages})
 
     def waits(self) -> dict[str, str]:
-        """By cell, why it has no trial in flight although it is not done."""
+        """By cell, why it has no trial in flight although it is not done. Its cost does not grow with ended trials."""
         busy = {key.cell for key in tuple(self._running)}
+        wanted: Counter[str] = Counter()
+        unwanted: Counter[str] = Counter()  # left open by a budget that was lowered since
+        for key in tuple(self._open):  # another thread asks
+            if key.phase is Phase.SEARCH and key.cell in self.cells and not self._is_outside(key):
+                (wanted if self._wanted(key) else unwanted)[key.cell] += 1
         why = {}
         for cell in self.sweep.cells:
             if cell.name in busy:
                 continue
-            if len(self._asked(cell)) < self._planned_trials[cell.name] or any(
-                record.state is State.OPEN for record in self._asked(cell)
-            ):
+            asked = self._counted(cell.name) - unwanted[cell.name]
+            if asked < self._planned_trials[cell.name] or wanted[cell.name]:
                 why[cell.name] = "its next search trial waits for a gang; cells with fewer trials go first"
             elif self._seeds_to_confirm(cell) or any(
                 (r.state is State.OPEN or r.key in self._later) and self._planned(r)
@@ -400,9 +406,8 @@ class Conductor:
 
     def _withhold(self, cell: Cell) -> bool:
         """Whether the budget begins no further search trial of a cell; the reason goes to the ledger, and stays."""
-        reason = self._purse.withholds(
-            cell, self._of(cell, Phase.SEARCH), self._to_confirm, counted=self._counted(cell.name)
-        )
+        search = self._trials.get((cell.name, Phase.SEARCH), {}).values()
+        reason = self._purse.withholds(cell, search, self._to_confirm, counted=self._counted(cell.name))
         if reason:
             self._record_withheld(cell, Phase.SEARCH, reason, over=False)
         return bool(reason)
@@ -420,6 +425,7 @@ class Conductor:
     def _record_withheld(self, cell: Cell, phase: Phase, reason: str, *, over: bool) -> None:
         self._withheld[cell.name] = reason
         self._winners.pop(cell.name, None)
+        self._still_to_confirm = {}
         key = TrialKey(cell=cell.name, phase=phase, number=self._next_number(cell, phase))
         payload = {"reason": reason, "over": over, "elapsed": math.ceil(self._purse.elapsed())}
         self.ledger.record(
@@ -427,9 +433,18 @@ class Conductor:
         )
 
     def _to_confirm(self) -> tuple[int, int]:
-        """Optimiser steps and evaluations that the confirmation of all cells still needs."""
-        confirmations = (record for key, record in self.records.items() if key.phase is Phase.CONFIRMATION)
-        begun = {record.seed for record in confirmations if record.key not in self._later}
+        """Optimiser steps and evaluations that the confirmation of all cells still needs.
+
+        Counted once for all cells that are asked about: only what is written changes it.
+        """
+        later = frozenset(self._later)
+        if later not in self._still_to_confirm:
+            self._still_to_confirm = {later: self._count_to_confirm()}
+        return self._still_to_confirm[later]
+
+    def _count_to_confirm(self) -> tuple[int, int]:
+        confirmations = [trials for (_, phase), trials in self._trials.items() if phase is Phase.CONFIRMATION]
+        begun = {r.seed for trials in confirmations for r in trials.values() if r.key not in self._later}
         steps, runs = len(set(self.sweep.confirmation_seeds) - begun) * budget.preparation_steps(self.sweep), 0
         for cell in self.sweep.cells:
             of_winner = self._confirmations(cell, self._winner(cell))
@@ -453,6 +468,8 @@ class Conductor:
 
     def _winner(self, cell: Cell) -> TrialRecord | None:
         """The winner of a cell whose search has ended; None before that, or where no trial finished."""
+        if self._counted(cell.name) < self._asked_for(cell.name):
+            return None
         if cell.name not in self._winners:
             search = self._asked(cell)
             ended = len(search) >= self._asked_for(cell.name) and all(r.state is not State.OPEN for r in search)
@@ -666,6 +683,7 @@ class Conductor:
             here = self._extents[key.cell].holds(record.values)
             (self._outside[key.cell].discard if here else self._outside[key.cell].add)(key.number)
         self._winners.pop(key.cell, None)
+        self._still_to_confirm = {}
         (self._open.add if record.state is State.OPEN else self._open.discard)(key)
 
 

@@ -18,16 +18,15 @@ from scipy.special import log_ndtr
 from search_spaces.domains import Choice, Domain, Integers, LogRange
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Sweep
+from sweep.lessons import known_score, lessons, pays_to_compare
 from sweep.points import draws_now, setting_of_group, shares_used, stage_costs, used_again
-from sweep.records import State, TrialRecord
+from sweep.records import TrialRecord
 from sweep.search import ExpectedGain
 
 #: Candidates that would open a setting, and those for each trained one; as many again lie near the best trial.
 _OPENING, _REUSING = 512, 128
 #: Spread of the candidates near the best trial, as a share of each range.
 _NEAR = 0.1
-#: Trials with a score before a process can be fitted.
-_LEAST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +40,19 @@ class Chosen:
 def choose(
     sweep: Sweep, cell: Cell, how: ExpectedGain, before: Mapping[int, TrialRecord], seed: int, left: float = math.inf
 ) -> Chosen:
-    """Where the next search trial of a cell with an intermediate stage is made, if `left` steps can be spent on it."""
+    """Where the next search trial of a cell with an intermediate stage is made, if `left` steps can be spent on it.
+
+    Of a setting none of whose trials came to a score, as where it failed itself, nobody knows that it is trained.
+    """
     number = max(before) + 1
-    ended = (record for record in before.values() if _score(record) is not None)
-    scored = [replace(record, draws=draws_now(sweep, cell, record)) for record in ended]
-    if number < how.first or len(scored) < _LEAST:
+    taught = lessons(before.values())
+    ended = [replace(before[one], draws=draws_now(sweep, cell, before[one])) for one in taught]
+    scored = [record for record in ended if known_score(record) is not None]
+    if not pays_to_compare(how, number, before.values()):
         return Chosen(intermediate=setting_of_group(sweep, cell, before, number, how.fan_out))
     domains = sweep.parameters(cell)
     random = np.random.default_rng(seed)
-    best = max(scored, key=lambda record: (_score(record), -record.key.number)).draws
+    best = max(scored, key=lambda record: (known_score(record), -record.key.number)).draws
     trained = {tuple(sorted(setting.items())): setting for setting in (used_again(sweep, cell, one) for one in scored)}
     trained.pop((), None)  # of a space that was edited since
     candidates = list(_candidates(domains, {}, best, _OPENING, random))
@@ -59,19 +62,13 @@ def choose(
         candidates += _candidates(domains, setting, best, _REUSING, random)
     price += [target] * (len(candidates) - len(price))
     gains = _log_expected_improvement(
-        np.array([_features(domains, record.draws, shares_used(sweep, cell, record)) for record in scored]),
-        np.array([_score(record) for record in scored], dtype=float),
+        np.array([_features(domains, record.draws, shares_used(sweep, cell, record)) for record in ended]),
+        np.array([taught[record.key.number] for record in ended], dtype=float),
         np.array([_features(domains, draws, sweep.space.values(cell, draws)) for draws in candidates]),
         seed,
     )
     worth = np.where(np.array(price) <= left, gains - np.log(price), -np.inf)
     return Chosen(draws=candidates[int(np.argmax(worth))])
-
-
-def _score(record: TrialRecord) -> float | None:
-    """The score of an ended trial; a pruned one has that of its last step, for it is known to be no better."""
-    ended = record.state in (State.FINISHED, State.PRUNED)
-    return record.score if ended and record.score is not None and math.isfinite(record.score) else None
 
 
 def _candidates(

@@ -128,6 +128,7 @@ def row(
     gain, gain_remark = _gain(standing, cell, languages, answers)
     row |= gain
     remarks.append(gain_remark)
+    remarks.append(standing.searched_otherwise(cell.name) if "gain" in gain else "")
     remarks += _warnings(standing, cell, languages, answers)
     row["remark"] = "; ".join(remark for remark in remarks if remark)
     return row

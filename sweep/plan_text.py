@@ -9,7 +9,7 @@ from sweep.budget import limits
 from sweep.disk import disk_need, spoken
 from sweep.plan import Plan, uncounted
 from sweep.points import search_trials
-from sweep.search import ExpectedGain, NoPruning, sampler_for
+from sweep.search import ExpectedGain, NoPruning, searched_by
 from trainables.gangs import Gangs
 
 
@@ -83,16 +83,17 @@ def remarks_text(remarks: Mapping[str, str]) -> str:
 
 
 def _search(plan: Plan) -> str:
-    """Which sampler proposes where, and when an intermediate setting is used again."""
+    """What proposes where, and when an intermediate setting is used again."""
     search = plan.sweep.search
     used: dict[str, list[str]] = {}
     for cell in plan.cells:
         domains = plan.sweep.parameters(cell.cell).values()
-        used.setdefault(sampler_for(search, cell.cell, domains).name, []).append(cell.cell.name)
+        used.setdefault(searched_by(search, cell.cell, domains), []).append(cell.cell.name)
     by_most = sorted(used, key=lambda name: -len(used[name]))
     words = [by_most[0], *(f"{name} in {', '.join(used[name])}" for name in by_most[1:])]
     if isinstance(search.fan_out, ExpectedGain):
-        words.append("an intermediate setting is used again as it pays: steps are counted as if it never did")
+        aside = "an intermediate setting is used again as it pays: steps are counted as if it never did"
+        return "; ".join(words) + f"\n         {aside}"
     elif any(cell.cell.intermediates for cell in plan.cells):
         words.append(f"each intermediate setting serves {search.fan_out} trial{'s' * (search.fan_out > 1)}")
     return "; ".join(words)
@@ -118,7 +119,10 @@ def _budget(plan: Plan) -> str:
         asked = [search_trials(plan.sweep, cell.cell) for cell in plan.cells]
         paid = [cell.search_trials for cell in plan.cells]
         words.append(f"{plan.set_aside:,.0f} steps are set aside for it and for shared stages")
-        words.append(f"the rest pays for {max(paid)} of {max(asked)} trials of each cell, more where some are pruned")
+        more = "some are pruned"
+        if isinstance(plan.sweep.search.fan_out, ExpectedGain):
+            more += " or settings used again, so that a cell may have more trials than the baseline, as tables say then"
+        words.append(f"the rest pays for {max(paid)} of {max(asked)} trials of each cell, more where {more}")
     return "; ".join(words)
 
 

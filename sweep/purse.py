@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from search_spaces.transfer_grid import Cell
@@ -42,8 +43,12 @@ class Purse:
         self._gang_seconds = gang_seconds
         self._steps = 0
         self._seconds = 0.0
-        self._evaluations: list[float] = []
+        self._evaluations, self._evaluated_seconds = 0, 0.0
         self._costs: dict[str, tuple[int, int]] = {}
+        self._spent: dict[str, int] = {}
+        self._next: dict[str, tuple[int, int]] = {}
+        """By cell, its search trials in the space as it is now, and what the next may take; until a trial of it is
+        written of."""
         for happening in happenings:
             self.took(happening)
         self._seconds_before = self._seconds
@@ -51,6 +56,8 @@ class Purse:
     def took(self, happening: Happening, *, before: bool = True) -> None:
         """Count what a happening says was spent; `before` this run began, or in it."""
         payload = happening.payload
+        self._spent.pop(happening.trial.cell, None)
+        self._next.pop(happening.trial.cell, None)
         if happening.what is What.PROPOSED and happening.generation:
             self._allowance = None
         if before:
@@ -61,7 +68,8 @@ class Purse:
             if payload["steps"]:
                 self._steps += payload["steps_executed"]
             else:
-                self._evaluations.append(payload["seconds"])
+                self._evaluations += 1
+                self._evaluated_seconds += payload["seconds"]
 
     def elapsed(self) -> float:
         """Seconds that the sweep has run, over all its runs, as far as is written down."""
@@ -94,7 +102,7 @@ class Purse:
         """What the steps of the budget divide into, without those that went into what was made anew since."""
         if self._allowance is None:
             limited = math.isfinite(self.sweep.budget.optimiser_steps)
-            surplus = budget.surplus(self._records(), self._all_costs()) if limited else 0
+            surplus = self._surplus(self._records()) if limited else 0
             self._allowance = budget.allowance(self.sweep, surplus)
         return self._allowance
 
@@ -105,7 +113,7 @@ class Purse:
         if math.isinf(self.sweep.budget.optimiser_steps):
             return ""
         everything, stated = list(records), self.sweep.budget.optimiser_steps
-        surplus = budget.surplus(everything, self._all_costs())
+        surplus = self._surplus(everything)
         spent = {cell.name: self._spent_on(cell, _search_of(cell, everything)) for cell in self.sweep.cells}
         allowed = budget.allowance(self.sweep, surplus)
         most = {name: max(steps, spent[name]) for name, steps in allowed.search.items()}
@@ -118,9 +126,13 @@ class Purse:
         )
 
     def left(self, cell: Cell, search: Iterable[TrialRecord]) -> float:
-        """Optimiser steps that the search of a cell may still take."""
+        """Optimiser steps that the search of a cell, `search`, may still take; counted once until it is written of."""
         whole = self.allowance.search[cell.name]
-        return whole if math.isinf(whole) else max(0, whole - self._spent_on(cell, search))
+        if math.isinf(whole):
+            return whole
+        if cell.name not in self._spent:
+            self._spent[cell.name] = self._spent_on(cell, search)
+        return max(0, whole - self._spent[cell.name])
 
     def _spent_on(self, cell: Cell, search: Iterable[TrialRecord]) -> int:
         """Steps of the search of a cell; a parameter that joined the space since stood at its default."""
@@ -131,8 +143,12 @@ class Purse:
         )
         return budget.steps_spent(self.costs(cell), now)
 
-    def _all_costs(self) -> dict[str, tuple[int, int]]:
-        return {cell.name: self.costs(cell) for cell in self.sweep.cells}
+    def _surplus(self, records: Iterable[TrialRecord]) -> int:
+        return budget.surplus(records, {cell.name: self.costs(cell) for cell in self.sweep.cells}, self._set_aside)
+
+    @cached_property
+    def _set_aside(self) -> frozenset[str]:
+        return frozenset(budget.set_aside(self.sweep))
 
     def costs(self, cell: Cell) -> tuple[int, int]:
         """Steps of an intermediate setting of a cell, and of a target run; counted once."""
@@ -141,7 +157,7 @@ class Purse:
         return self._costs[cell.name]
 
     def withholds(
-        self, cell: Cell, search: list[TrialRecord], confirming: Callable[[], tuple[int, int]], *, counted: int
+        self, cell: Cell, search: Collection[TrialRecord], confirming: Callable[[], tuple[int, int]], *, counted: int
     ) -> str:
         """Why the next search trial of a cell is not begun; empty where it is.
 
@@ -151,8 +167,7 @@ class Purse:
         """
         if math.isinf(self.allowance.search[cell.name]) and not self._timed:
             return ""
-        left, cost = self.left(cell, search), budget.next_cost(self.sweep, cell, self.costs(cell), counted)
-        cost = cost if counted == len(search) else sum(self.costs(cell))
+        left, cost = self.left(cell, search), self._cost_of_next(cell, search, counted)
         if cost > left:
             whole = self.allowance.search[cell.name]
             return f"{left:,.0f} of its {whole:,.0f} optimiser steps are left, and the next trial may take {cost:,}"
@@ -160,10 +175,17 @@ class Purse:
             return ""
         return self._time_withheld(cost, *confirming())
 
+    def _cost_of_next(self, cell: Cell, search: Collection[TrialRecord], counted: int) -> int:
+        if counted != len(search):
+            return sum(self.costs(cell))
+        if self._next.get(cell.name, (-1, 0))[0] != counted:
+            self._next[cell.name] = counted, budget.next_cost(self.sweep, cell, self.costs(cell), search)
+        return self._next[cell.name][1]
+
     def _time_withheld(self, cost: int, steps: int, evaluations: int) -> str:
         stated, gangs = self.sweep.budget, self.sweep.gangs.count
         guessed = self.costs(self.sweep.baseline)[1] * self._rate()  # an evaluation takes no longer than its training
-        evaluation = sum(self._evaluations) / len(self._evaluations) if self._evaluations else guessed
+        evaluation = self._evaluated_seconds / self._evaluations if self._evaluations else guessed
         kept = budget.MARGIN * (steps * self._rate() + evaluations * evaluation)
         trial = cost * self._rate()
         left = stated.wall_clock_hours * 3600 - self.elapsed()
@@ -184,6 +206,10 @@ class Purse:
         """Seconds of one gang for an optimiser step: measured, or the plan's guess before any stage has ended."""
         if self._steps:
             return self._seconds / self._steps
+        return self._guessed_rate
+
+    @cached_property
+    def _guessed_rate(self) -> float:
         guessed = plan(self.sweep)
         return guessed.seconds * self.sweep.gangs.count / max(1, guessed.steps)
 

@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 from sweep import budget
 from sweep.definition import Sweep
 from sweep.points import extent, search_trials
+from sweep.search import searched_by
 from trainables.canonical import encode
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
@@ -118,6 +119,7 @@ def described(
                 "dev_metric": learned.score_names[0],
                 "learned_in": list(train.languages if (train := learned.split("train")) else ()),
                 "trials": search_trials(sweep, cell),
+                "searched_by": searched_by(sweep.search, cell, sweep.parameters(cell).values()),
                 "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),
                 "remark": remarks.get(cell.name, ""),

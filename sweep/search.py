@@ -198,8 +198,9 @@ class ExpectedGain:
     """Opens a new intermediate setting where its expected improvement per optimiser step to pay is the larger one.
 
     A setting that is trained already costs a target run alone. Both improvements are those of one Gaussian process
-    over all finished trials of the cell. Each of the first `settings` settings serves `fan_out` trials, so that there
-    is something to compare.
+    over all trials of the cell. Each of the first `settings` settings serves `fan_out` trials, so that there is
+    something to compare. For these trials the sampler of the search proposes, and none after them: from then on the
+    process does, in cells with an intermediate stage. The baseline is the sampler's throughout.
     """
 
     settings: int = 3
@@ -219,7 +220,8 @@ class Budget:
     """What a sweep may spend at most beside its number of trials; infinity is no limit.
 
     The confirmation of every cell is paid for first. A sweep that runs out begins no further trial, finishes those that
-    run, and reports all that is finished.
+    run, and reports all that is finished. So hours, which are looked at before a trial is begun, may be exceeded by
+    what is under way then: by a trial of each gang at most, in so far as confirmation takes less than is kept for it.
 
     Raises:
         Invalid: naming every fault.
@@ -228,7 +230,8 @@ class Budget:
     optimiser_steps: float = math.inf
     """Over the whole sweep, with what went into trials that were made anew since. Divided so that every cell affords as
     many trials as any other: the trials are the same for any number of gangs. Steps that a killed process did twice are
-    not counted, nor are confirmations of a winner that a larger budget has overtaken."""
+    not counted, nor is what is trained again since `storage_limit_bytes` had it evicted, nor are confirmations of a
+    winner that a larger budget has overtaken."""
     wall_clock_hours: float = math.inf
     """While the sweep runs, over all its runs. It depends on the machine how many trials that is."""
     gpu_hours: float = math.inf
@@ -256,7 +259,8 @@ class Search:
     """Trials of each cell at most; the first is the default configuration. With 0 nothing is searched: the default
     configuration is confirmed as it stands."""
     fan_out: int | ExpectedGain = 1
-    """Target trials that share one intermediate setting: a fixed number, or as it pays."""
+    """Target trials that share one intermediate setting: a fixed number, or as it pays, which puts the sampler aside
+    after the first settings."""
     seed: int = 0
     """Seeds the sampler, and every stage of the search."""
     sampler: Sampler = field(default_factory=Tpe)
@@ -276,6 +280,14 @@ class Search:
                 yield f"{name} must be one of {made}, got {value!r}"
         if isinstance(self.fan_out, ExpectedGain) and isinstance(self.sampler, Grid):
             yield "a grid is enumerated, so fan_out must be a whole number with sampler Grid(), got ExpectedGain()"
+
+
+def searched_by(search: Search, cell: Cell, domains: Iterable[Domain]) -> str:
+    """What proposes the trials of a cell, in words."""
+    name, fan_out = sampler_for(search, cell, domains).name, search.fan_out
+    if isinstance(fan_out, ExpectedGain) and cell.intermediates and search.trials > fan_out.first:
+        return f"{name}, from trial {fan_out.first} on expected gain"
+    return name
 
 
 def sampler_for(search: Search, cell: Cell, domains: Iterable[Domain]) -> Sampler:

@@ -33,6 +33,8 @@ class CellInfo:
     """The languages of what its target training reads; empty where that is not known."""
     trials: int = 1
     """Search trials that the cell is to have."""
+    searched_by: str = ""
+    """What proposes them, in words; empty where nobody said."""
     extent: Extent = field(default_factory=Extent)
     """What its search covers: a trial outside it, of a space that was edited since, counts no more."""
     absent: str = ""
@@ -93,6 +95,7 @@ class Standing:
                     dev_metric=cell.get("dev_metric", "accuracy"),
                     learned_in=tuple(cell.get("learned_in", ())),
                     trials=cell["trials"],
+                    searched_by=cell.get("searched_by", ""),
                     extent=decode(Extent, cell["extent"]) if "extent" in cell else Extent(),
                     absent=cell.get("absent", ""),
                     remark=cell.get("remark", ""),
@@ -188,6 +191,28 @@ class Standing:
         waiting = len(set(self.seeds) - done) - len(failures)
         counted = [f"{len(done)} of {len(self.seeds)} seeds confirmed"] if waiting > 0 or not failures else []
         return "; ".join(counted + failures)
+
+    def searched_otherwise(self, cell: str) -> str:
+        """How the search that chose a cell's settings differs from the baseline's, in words; empty where it does not,
+        or where either is yet to end. The best of more trials is better without any transfer.
+        """
+        if (baseline := self.baseline) is None or cell == baseline.name or not self.cell(cell).trials:
+            return ""
+        mine, theirs = self.searched(cell), self.searched(baseline.name)
+        if not (self._search_ended(cell) and self._search_ended(baseline.name)):
+            return ""
+        words = []
+        if len(mine) != len(theirs):
+            words.append(f"the best of {len(mine)} search trials, the baseline of {len(theirs)}")
+        by = self.cell(cell).searched_by
+        if by and baseline.searched_by and by != baseline.searched_by:
+            words.append(f"searched by {by}, the baseline by {baseline.searched_by}")
+        return "; ".join(words)
+
+    def _search_ended(self, cell: str) -> bool:
+        search = self.searched(cell)
+        enough = len(search) >= self.cell(cell).trials or cell in self.withheld
+        return enough and all(record.state is not State.OPEN for record in search)
 
     def complete(self, cell: str) -> bool:
         """Whether a cell has all its search trials, none open or failed, and a finished confirmation of each seed.

@@ -1,7 +1,8 @@
 """What to try next in a cell and what to stop, as functions of what the ledger holds; keeps no state of its own.
 
 Every answer is made from a fresh in-memory Optuna study of the one cell, seeded by (sweep, cell, trial number): it
-does not matter how many gangs run, what other cells did, or how often the process died in between.
+does not matter how many gangs run, what other cells did, or how often the process died in between. What a pruner with
+rungs left on earlier trials is kept, and made anew where it is not there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -42,7 +44,12 @@ from sweep.search import (
 from sweep.selection_score import SelectionScore
 from sweep.untried import next_of_grid, untried
 
+#: What an ended trial is in the study that a user sees, and in what pruners are told.
 _STATES = {State.FINISHED: TrialState.COMPLETE, State.PRUNED: TrialState.PRUNED, State.FAILED: TrialState.FAIL}
+
+#: Failed trials that the tree-structured estimator is told of, for each that has a score. It takes a tenth of all
+#: that it knows for good ones, the best first: with more, failures would be among them.
+_FAILURES = 9
 
 #: How often a point is drawn again that would train nothing new: in a small space of choices all may be tried already.
 _REDRAWS = 16
@@ -187,14 +194,13 @@ def should_prune(
         return False
     before = _search_trials(cell, records, below=number)
     with _quiet():
-        optuna_pruner = _optuna_pruner(pruner, last)
         if isinstance(pruner, SuccessiveHalving | Hyperband):
-            return _prunes_at_rungs(f"{sweep.name}/{cell.name}", number, scored, before, optuna_pruner)
+            return _prunes_at_rungs(f"{sweep.name}/{cell.name}", number, scored, before, pruner, last)
         study = _study(before.values(), {}, RandomDraws())
         trial = optuna.trial.create_trial(
             state=TrialState.RUNNING, params={}, distributions={}, intermediate_values=dict(scored)
         )
-        return optuna_pruner.prune(study, trial)
+        return _optuna_pruner(pruner, last).prune(study, trial)
 
 
 def _optuna_pruner(pruner: Pruner, last: int) -> optuna.pruners.BasePruner:
@@ -217,25 +223,75 @@ def _prunes_at_rungs(
     number: int,
     scored: Sequence[tuple[int, SelectionScore]],
     before: Mapping[int, TrialRecord],
-    pruner: optuna.pruners.BasePruner,
+    pruner: Pruner,
+    last: int,
 ) -> bool:
     """What a pruner with a memory says, after all that was reported to it before.
 
     The rungs that a trial has passed are attributes that Optuna sets as it is asked, so every score is reported again
     in its order. Hyperband draws a trial's bracket from the study's name and the trial's number: both are stated.
     """
-    study = optuna.create_study(
-        study_name=name, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0), pruner=pruner
-    )
-    for earlier in range(number):
-        trial, record = study.ask(), before.get(earlier)
-        if record is None or record.state not in (State.FINISHED, State.PRUNED):
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        _report(trial, record.scored)
-        value = record.score if record.state is State.FINISHED else None
-        study.tell(trial, value, state=_STATES[record.state])
+    told = [before.get(earlier) for earlier in range(number)]
+    study = _replay(name, pruner, last).study([None if one is None else _ended(one) for one in told])
     return _report(study.ask(), scored)
+
+
+_Ended = tuple[State, tuple[tuple[int, SelectionScore], ...], SelectionScore | None]
+
+
+def _ended(record: TrialRecord) -> _Ended | None:
+    """All that a pruner with a memory is told of an ended trial; None for one that it is told of as failed."""
+    known = record.state in (State.FINISHED, State.PRUNED)
+    return (record.state, record.scored, record.score if record.state is State.FINISHED else None) if known else None
+
+
+class _Replay:
+    """Earlier trials of a cell as a pruner with a memory left them, so that each is reported to it once.
+
+    What it left on a trial follows from that trial and those before it. So trials are taken as they were left as long
+    as they and all before them are the same, and from the first that differs on all are reported anew: no answer
+    depends on what was asked before.
+    """
+
+    def __init__(self, name: str, pruner: Pruner, last: int) -> None:
+        self._name, self._pruner, self._last = name, pruner, last
+        self._told: list[_Ended | None] = []
+        self._left: list[FrozenTrial] = []
+
+    def study(self, told: Sequence[_Ended | None]) -> optuna.Study:
+        """A study of these trials, one for each number."""
+        pairs = zip(self._told, told, strict=False)
+        same = next((place for place, (mine, other) in enumerate(pairs) if mine != other), None)
+        if same is None:
+            same = min(len(self._told), len(told))
+        study = optuna.create_study(
+            study_name=self._name,
+            direction="maximize",
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            pruner=_optuna_pruner(self._pruner, self._last),
+        )
+        for trial in self._left[:same]:
+            study.add_trial(trial)
+        for one in told[same:]:
+            trial = study.ask()
+            if one is None:
+                study.tell(trial, state=TrialState.FAIL)
+            else:
+                state, scored, score = one
+                _report(trial, scored)
+                study.tell(trial, score, state=_STATES[state])
+        if same < len(told):
+            self._told = list(told)
+            self._left = study.get_trials(deepcopy=True)
+            for trial in self._left:
+                trial.__class__ = _OfOneStudy
+        return study
+
+
+@lru_cache(maxsize=1024)
+def _replay(name: str, pruner: Pruner, last: int) -> _Replay:
+    """One for each cell of a sweep of up to so many."""
+    return _Replay(name, pruner, last)
 
 
 def _report(trial: optuna.Trial, scored: Iterable[tuple[int, SelectionScore]]) -> bool:
@@ -309,14 +365,39 @@ def _study(
 
     A Gaussian process can be told only of trials that lie in the space as it is now.
     """
+    whole = isinstance(sampler, GaussianProcess)
+    trials = [_frozen(record, distributions, pruned_count=whole) for record in records if record.state in _STATES]
+    trials = [trial for trial in trials if not whole or trial.params.keys() == distributions.keys()]
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    for record in records:
-        if record.state in _STATES:
-            trial = _frozen(record, distributions, pruned_count=isinstance(sampler, GaussianProcess))
-            if not isinstance(sampler, GaussianProcess) or trial.params.keys() == distributions.keys():
-                trial.__class__ = _OfOneStudy
-                study.add_trial(trial)
+    for trial in _with_failures(trials, distributions, sampler):
+        trial.__class__ = _OfOneStudy
+        study.add_trial(trial)
     return study
+
+
+def _with_failures(
+    trials: Sequence[FrozenTrial], distributions: Mapping[str, BaseDistribution], sampler: Sampler
+) -> list[FrozenTrial]:
+    """The trials as a sampler that learns is told of them: what failed by its own fault is no better than any other.
+
+    In the study that a user sees, and for pruners, such trials are failed. Optuna's samplers leave failed trials out,
+    so that of a region where every trial fails, as above the learning rate that diverges, they know nothing and
+    propose it for ever. None is told as a number of its own: the tree-structured estimator takes a pruned trial that
+    was never scored for worse than all that were, the Gaussian process knows numbers alone and is told the worst that
+    there is. While there is none, or where a failure lies outside the space as it is now, it stays a failure.
+    """
+    known = [trial for trial in trials if trial.state is not TrialState.FAIL]
+    if not isinstance(sampler, Tpe | GaussianProcess) or not known:
+        return list(trials)
+    failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+    inside = [trial for trial in failed if trial.params.keys() == distributions.keys()]
+    scores = [trial.value for trial in known if trial.value is not None]
+    for trial in inside[-_FAILURES * len(known) :]:
+        trial.intermediate_values = {}
+        trial.state = TrialState.PRUNED
+        if isinstance(sampler, GaussianProcess) and scores:
+            trial.state, trial.value = TrialState.COMPLETE, min(scores)
+    return list(trials)
 
 
 class _OfOneStudy(FrozenTrial):

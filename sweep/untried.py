@@ -22,7 +22,8 @@ from sweep.points import (
 from sweep.records import TrialRecord
 from sweep.search import ExpectedGain, Grid
 
-#: Points looked at before a space is taken to hold nothing new: each takes about a millisecond.
+#: Points looked at before a space is taken to hold nothing new, an equal part of them under each setting that is
+#: trained, though always more than there are trials: each takes about a millisecond.
 _MOST = 10_000
 
 
@@ -53,10 +54,11 @@ def untried(
     """
     domains, shares = sweep.parameters(cell), sweep.space.of(cell).shares
     seed = str(seed_of(sweep, cell, number))
-    for fixed in _settings(sweep, cell, number, before, left):
+    settings = list(_settings(sweep, cell, number, before, left))
+    for fixed in settings:
         free = {name: domain for name, domain in domains.items() if name not in fixed}
         points = grid.every(free, shares, mixture_steps(sweep, cell), seed=seed)
-        for point in itertools.islice(points, _MOST):
+        for point in itertools.islice(points, max(len(before) + 1, _MOST // len(settings))):
             draws = {name: fixed[name] if name in fixed else point[name] for name in domains}
             if is_new(draws):
                 return draws

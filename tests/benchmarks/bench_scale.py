@@ -3,6 +3,7 @@
     python -m tests.benchmarks.bench_scale                 # 10,000 trials: the better part of an hour on two cores
     python -m tests.benchmarks.bench_scale --trials 500    # the driver with fewer
     python -m tests.benchmarks.bench_scale --trials 0      # the ledger alone, in about a minute
+    python -m tests.benchmarks.bench_scale --hours 1000    # under a budget of hours, which is asked before each trial
 
 The driver's part rehearses cells of a hundred trials through the real Tuner, searcher, scheduler and dispatcher. The
 ledger's part writes 10,000 trials with accuracies in fifteen languages, reads and pivots them to the best trial of each
@@ -14,6 +15,7 @@ known. Exits 1 where a goal is missed.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import resource
@@ -31,11 +33,11 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from search_spaces import Cell, CellRole
-from sweep.definition import Search
 from sweep.ledger import FOLD_AT, Ledger
 from sweep.paths import made_with
 from sweep.records import Happening, Phase, State, TrialKey, What, proposed
 from sweep.results import Results
+from sweep.search import Budget, Search
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.task import Role
@@ -55,9 +57,10 @@ def cells(count: int) -> tuple[Cell, ...]:
     return (Cell(name="none", role=CellRole.BASELINE), *others)
 
 
-def driver(trials: int, storage: Path) -> tuple[list[float], list[float], int]:
+def driver(trials: int, storage: Path, hours: float = math.inf) -> tuple[list[float], list[float], int]:
     """Between the ends of consecutive search trials the seconds that passed and those that this process computed, and
-    the peak of its memory in bytes. What it computes does not depend on who else uses the machine.
+    the peak of its memory in bytes. What it computes does not depend on who else uses the machine. `hours` are a budget
+    of wall clock, large enough for every trial.
     """
     from sweep.conduct import Conductor
     from sweep.launch import run
@@ -81,6 +84,7 @@ def driver(trials: int, storage: Path) -> tuple[list[float], list[float], int]:
         search=Search(trials=min(trials, PER_CELL), fan_out=10),
         confirmation_seeds=(1,),
         gangs=Gangs(kind=GangKind.REHEARSAL, count=2),
+        budget=Budget(wall_clock_hours=hours),
     )
     results = run(sweep, storage)
     states = {record.state for record in results.standing().records.values()}
@@ -195,6 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=CELLS * PER_CELL)
+    parser.add_argument("--hours", type=float, default=math.inf, help="a budget of wall clock, of more than it takes")
     parser.add_argument("--ray", action="store_true", help="only the bytes of Ray's files for a trial")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
@@ -206,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Ray Tune's result.json: {theirs:.0f} bytes for a trial", flush=True)
         judge_ledger(folder, theirs, verdicts)
         if options.trials:
-            judge_driver(options.trials, folder, theirs, verdicts)
+            judge_driver(options.trials, folder, theirs, verdicts, options.hours)
     return 1 if verdicts.missed else 0
 
 
@@ -233,9 +238,9 @@ def judge_bytes(what: str, folder: Path, theirs: float, verdicts: Verdicts) -> N
     verdicts.say(words, f"at most {GOAL_SHARE}", size / theirs <= GOAL_SHARE)
 
 
-def judge_driver(trials: int, folder: Path, theirs: float, verdicts: Verdicts) -> None:
+def judge_driver(trials: int, folder: Path, theirs: float, verdicts: Verdicts, hours: float = math.inf) -> None:
     """The driver of a sweep of so many search trials, and the ledger that it leaves."""
-    between, computed, memory = driver(trials, folder / "driver")
+    between, computed, memory = driver(trials, folder / "driver", hours)
     part = max(1, min(1000, len(between) // 3))
     first, last = statistics.mean(between[:part]), statistics.mean(between[-part:])
     print(f"{len(between) + 1} trials: {first:.4f} s each in the first {part}, {last:.4f} s in the last {part}")

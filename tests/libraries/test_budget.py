@@ -22,8 +22,9 @@ from sweep.plan_text import plan_text
 from sweep.records import Phase, State, What
 from sweep.results import Results
 from sweep.search import Budget, ExpectedGain, Median, NoPruning, Search
-from tests.libraries.test_conduct import MemoryLedger, World, conducted, drive, what_happened
+from tests.libraries.test_conduct import MemoryLedger, World, conducted, drive, hashed, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue import lab
 from trainables.faults import Invalid
 from trainables.gangs import Gangs
 from trainables.scores import Done, Failed
@@ -212,6 +213,42 @@ def test_trials_of_which_the_ledger_lost_an_entry_are_taken_up_whatever_the_budg
     assert conductor.complete() and conductor._purse.allowance == allowance(small(steps))
 
 
+@pytest.mark.parametrize("fan_out", [2, ExpectedGain(settings=3, fan_out=2)], ids=["fixed", "as_it_pays"])
+@pytest.mark.parametrize("change_at", [3, 8])
+def test_what_other_versions_make_anew_of_shared_stages_is_paid_for_though_no_trial_is(fan_out, change_at, monkeypatch):
+    search = Search(trials=12, fan_out=fan_out, pruner=NoPruning())
+    sweep = small_sweep(search=search, budget=Budget(optimiser_steps=1100), cells=(BASELINE, ALONE))
+    world, ledger = World(), MemoryLedger()
+    versions(monkeypatch, "99.1")
+    conductor, ended = Conductor(sweep, ledger), 0
+    while (assignment := conductor.next()) is not None:
+        conductor.handle(assignment.key, world.events(assignment.path))
+        ended += 1
+        if ended == change_at:
+            versions(monkeypatch, "99.2")
+            conductor = Conductor(sweep, ledger)
+            conductor.take_up()
+    assert len({record.stages[0] for record in conductor.records.values()}) == 2, "the claim is about two versions"
+    assert all_steps(ledger) <= 1100 and conductor.standing().ran_out
+    assert all(record.state is State.FINISHED for record in conductor.records.values())
+
+
+@pytest.mark.parametrize("fails", [0.6, 1.0])
+def test_no_search_takes_more_steps_than_it_was_allowed_where_settings_are_used_as_it_pays_and_trials_fail(fails):
+    """Until expected gains can be told, every trial may open a setting."""
+
+    def failing(stage) -> bool:
+        return stage.steps == 20 and hashed(stage, 0) < fails
+
+    for steps in (740, 780, 820):
+        search = Search(trials=14, fan_out=ExpectedGain(settings=2, fan_out=2), pruner=NoPruning())
+        sweep = small_sweep(search=search, budget=Budget(optimiser_steps=steps), cells=(BASELINE, ALONE))
+        conductor, _ = conducted(sweep, World(fails=failing))
+        for cell in sweep.cells:
+            spent = conductor._purse._spent_on(cell, conductor._of(cell, Phase.SEARCH))
+            assert spent <= conductor._purse.allowance.search[cell.name], (steps, cell.name)
+
+
 # Time
 
 
@@ -367,6 +404,22 @@ def test_gpu_hours_count_what_pruned_and_failed_trials_took_in_every_run_of_the_
     wasted = [r for r in conductor.records.values() if r.state in (State.PRUNED, State.FAILED)]
     assert len(wasted) >= 3 and world.spent <= 1500
     assert conductor.standing().withheld and "GPU-hours" in conductor.standing().withheld["nli"]
+
+
+@pytest.mark.parametrize(("width", "limit"), [(4, 2500), (4, 4000), (8, 5000), (8, 8000)])
+def test_with_several_gangs_hours_are_exceeded_by_a_trial_of_each_at_most_and_every_cell_is_confirmed(width, limit):
+    others = [
+        replace(ALONE, name=f"cell-{n}", intermediates=(replace(lab.NLI, name=f"nli_{n}"),)) for n in range(2 * width)
+    ]
+    sweep = replace(TIMED, cells=(BASELINE, *others), confirmation_seeds=(1,))
+    sweep = replace(sweep, gangs=Gangs(count=width, gpus_per_worker=1.0), budget=Budget(gpu_hours=limit / 3600))
+    world = Metered()
+    conductor = Conductor(sweep, MemoryLedger(), clock=lambda: world.now)
+    conductor.gang_seconds = lambda: world.spent
+    drive(conductor, world, width=width, choose=Random(width).randrange)
+    confirmed = [r for key, r in conductor.records.items() if key.phase is Phase.CONFIRMATION]
+    assert {r.key.cell for r in confirmed if r.state is State.FINISHED} == {cell.name for cell in sweep.cells}
+    assert conductor.standing().ran_out and world.spent <= limit + width * (40 + 20)
 
 
 def test_a_failed_trial_is_a_failure_also_where_the_budget_ran_out():

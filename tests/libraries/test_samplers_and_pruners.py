@@ -35,6 +35,7 @@ from sweep.search import (
     Wilcoxon,
 )
 from sweep.study import propose, should_prune
+from sweep.untried import untried
 from tests.libraries.test_conduct import World, conducted, what_happened
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, selected, small_sweep
 from trainables.catalogue import lab
@@ -247,6 +248,48 @@ def test_cma_es_is_tpe_where_it_does_not_fit_and_the_plan_says_so():
 # Failed, pruned, repeated
 
 
+def failing(sweep: Sweep, cell, count: int) -> list[TrialRecord]:
+    """The records of a cell whose score rises with the target's learning rate, and whose trials fail in the upper three
+    tenths of its range: a rate that diverges.
+    """
+    records: list[TrialRecord] = []
+    for number in range(count):
+        point = propose(sweep, cell, number, records)
+        place = math.log(point.draws["target.learning_rate"] / 1e-4) / math.log(100)
+        other = math.log(point.draws["intermediate.learning_rate"] / 1e-4) / math.log(100)
+        score = 0.4 + 0.5 * place + 0.02 * math.sin(40 * other)
+        one = record(number, cell, point.draws, score if place <= 0.7 else None)
+        one = replace(one, values=point.values)
+        records.append(one if place <= 0.7 else replace(one, state=State.FAILED))
+    return records
+
+
+def count_failed(records: list[TrialRecord]) -> int:
+    return sum(one.state is State.FAILED for one in records)
+
+
+ONE_RATE = Space(intermediate={"learning_rate": LogRange(1e-4, 1e-2)}, target={"learning_rate": LogRange(1e-4, 1e-2)})
+
+
+@pytest.mark.parametrize("fan_out", [2, ExpectedGain()], ids=["tpe", "expected_gain"])
+def test_a_region_where_every_trial_fails_is_not_searched_again_and_again(fan_out):
+    sweeps = [sweep_of(ONE_RATE, trials=30, sampler=Tpe(), seed=seed, fan_out=fan_out) for seed in (11, 12)]
+    lost = [count_failed(failing(sweep, ALONE, 30)) for sweep in sweeps]
+    assert sum(lost) / len(lost) <= 10, "chance would lose nine"
+
+
+def test_with_failures_alone_to_compare_a_setting_that_came_to_a_score_is_used_again():
+    sweep = sweep_of(NUMBERS, trials=12, fan_out=ExpectedGain(settings=3, fan_out=2))
+    records = history(sweep, ALONE, 6, peak)
+    good = intermediate(records[0].draws)
+    records[2:] = [replace(entry, state=State.FAILED, score=None, scored=()) for entry in records[2:]]
+    again = [propose(sweep, ALONE, 6, records, left=left).draws for left in (math.inf, 20)]
+    assert intermediate(again[1]) == good, "another setting is not paid for"
+    for number in range(6):
+        records[number] = replace(records[number], state=State.FAILED, score=None, scored=())
+    assert propose(sweep, ALONE, 6, records).draws not in again, "where nothing has a score, nothing is compared"
+
+
 @pytest.mark.parametrize("sampler", [Tpe(startup_trials=2), CmaEs(), RandomDraws()], ids=lambda sampler: sampler.name)
 def test_a_failed_trial_is_told_as_failed_whatever_it_scored_before(sampler):
     sweep = sweep_of(NUMBERS, sampler=sampler)
@@ -427,6 +470,22 @@ def test_where_a_setting_has_met_all_there_is_another_is_opened(fan_out):
     assert len(tried) == len(set(tried)) == 9
 
 
+def test_however_many_settings_are_trained_so_many_points_are_looked_at_in_all(monkeypatch):
+    monkeypatch.setattr("sweep.untried._MOST", 40)
+    sweep = sweep_of(ONE_RATE, trials=30, fan_out=ExpectedGain(settings=8, fan_out=1))
+    records, looked = history(sweep, ALONE, 8, peak), []
+    assert len({tuple(intermediate(one.draws).items()) for one in records}) == 8
+    before = {one.key.number: one for one in records}
+    assert untried(sweep, ALONE, 8, before, lambda point: bool(looked.append(point)), math.inf) is None
+    assert len(looked) == 9 * 9, "no fewer under each setting than there are trials, and one"
+    monkeypatch.setattr("sweep.untried._MOST", 250)
+    looked.clear()
+    untried(sweep, ALONE, 8, before, lambda point: bool(looked.append(point)), math.inf)
+    assert 200 <= len(looked) <= 250 and {tuple(intermediate(one).items()) for one in looked[:200]} == {
+        tuple(intermediate(one.draws).items()) for one in records
+    }, "every setting is looked under"
+
+
 def rising(stage, step: int) -> float:
     """A score that draws a sampler to the largest learning rate."""
     return min(1.0, 100 * stage.work.settings.learning_rate)
@@ -508,11 +567,68 @@ def test_a_pruned_trial_stays_among_those_that_its_rung_compares_with():
     assert prunes(halving, {4: 0.5}, [*THREE, *failed])
 
 
+@pytest.mark.parametrize("pruner", [Median(trials_before=1), Wilcoxon(), Hyperband(first_rung=2, reduction=2)])
+def test_a_pruner_is_not_told_of_failures(pruner):
+    """They count for no median and no rung; only their number is known, from which Hyperband draws its brackets."""
+    for score in (0.1, 0.45, 0.95):
+        failed = [finished(3 + n, {4: score, 8: score}, state=State.FAILED) for n in range(5)]
+        for mine in (0.2, 0.4, 0.7):
+            scored = dict.fromkeys((4, 8), mine)
+            assert prunes(pruner, scored, [*THREE, *failed], 8) == prunes(pruner, scored, THREE, 8)
+
+
 def test_hyperband_puts_the_same_trial_in_the_same_bracket_each_time():
     band = Hyperband(first_rung=2, reduction=2)
     records = [finished(n, {2: 0.9, 4: 0.9, 8: 0.9, 20: 0.9}) for n in range(12)]
     stopped = [[prunes(band, {2: 0.1}, records, number) for number in range(4, 12)] for _ in range(2)]
     assert stopped[0] == stopped[1] and len(set(stopped[0])) == 2, "some brackets wait for a later rung"
+
+
+RUNGS = [SuccessiveHalving(first_rung=2, reduction=2), Hyperband(first_rung=2, reduction=2)]
+
+
+@pytest.mark.parametrize("pruner", RUNGS, ids=lambda pruner: pruner.name)
+def test_what_a_rung_answers_does_not_depend_on_what_it_was_asked_before(pruner):
+    """Trials fail, are left out, and are made anew in between; asked anew each time, all is reported from the start."""
+    answers: list[bool] = []
+    for seed in range(4):
+        chance, records = Random(f"rungs {seed}"), {}
+        for number in range(14):
+            scored: dict[int, float] = {}
+            state = State.FAILED if chance.random() < 0.15 else State.FINISHED
+            base = chance.random()
+            for step in range(2, 21, 2):
+                scored[step] = base + 0.1 * chance.random() + 0.01 * step
+                warm = prunes(pruner, scored, list(records.values()), number)
+                answers.append(warm)
+                if warm:
+                    state = State.PRUNED
+                    break
+            if chance.random() < 0.9:
+                records[number] = finished(number, scored, state=state)
+            if records and chance.random() < 0.2:
+                again = chance.choice(list(records))
+                records[again] = finished(again, {step: chance.random() for step in range(2, 21, 2)})
+            asked = {2: 0.5, 4: 0.5, 8: 0.5}
+            warm = prunes(pruner, asked, list(records.values()), 14)
+            study._replay.cache_clear()
+            assert prunes(pruner, asked, list(records.values()), 14) == warm
+    assert 20 < sum(answers) < len(answers) - 20
+
+
+@pytest.mark.parametrize("pruner", RUNGS, ids=lambda pruner: pruner.name)
+def test_an_earlier_trial_is_reported_to_a_rung_once_however_often_it_is_asked(pruner, monkeypatch):
+    reported: list[int] = []
+    usual = study._report
+    monkeypatch.setattr(study, "_report", lambda trial, scored: reported.append(trial.number) or usual(trial, scored))
+    study._replay.cache_clear()
+    records = [finished(n, dict.fromkeys(range(2, 21, 2), 0.5 + n / 100)) for n in range(9)]
+    for step in range(2, 20, 2):
+        prunes(pruner, dict.fromkeys(range(2, step + 1, 2), 0.9), records)
+    assert [reported.count(number) for number in range(9)] == [1] * 9
+    records.append(finished(9, {2: 0.7, 20: 0.8}))
+    prunes(pruner, {2: 0.9}, records)
+    assert [reported.count(number) for number in range(8)] == [1] * 8 and reported[-2:] == [9, 10]
 
 
 def test_wilcoxon_stops_a_trial_that_is_below_the_best_at_every_step():

@@ -13,13 +13,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import FloatDistribution
+from optuna.samplers._tpe.sampler import default_gamma
+from optuna.trial import TrialState
 
 from search_spaces import Choice, LogRange, Range, Space
+from sweep import study
 from sweep.points import default_values
 from sweep.records import Phase, State, TrialKey, TrialRecord
-from sweep.search import Median, NoPruning, Search, Tpe
+from sweep.search import Median, NoPruning, RandomDraws, Search, Tpe
 from sweep.selection_score import SelectionScore
-from sweep.study import propose, should_prune, winner
+from sweep.study import finished_study, propose, should_prune, winner
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, selected, small_sweep
 from trainables.catalogue import lab
@@ -176,17 +180,45 @@ def test_the_search_finds_a_better_point_than_a_bad_default():
 
 
 def test_a_score_that_is_no_number_is_told_as_a_failure_and_never_as_a_zero():
+    below = [replace(entry, score=selected(entry.score - 1)) for entry in HISTORY[:6]]  # a zero would be the best
     for odd in (NAN, None, float("inf")):
-        broken = [*HISTORY[:5], replace(HISTORY[5], score=None if odd is None else selected(odd), scored=())]
-        failed = [*HISTORY[:5], replace(HISTORY[5], state=State.FAILED, score=None, scored=())]
-        zero = [*HISTORY[:5], replace(HISTORY[5], score=selected(0.0))]
+        broken = [*below[:5], replace(below[5], score=None if odd is None else selected(odd), scored=())]
+        failed = [*below[:5], replace(below[5], state=State.FAILED, score=None, scored=())]
+        zero = [*below[:5], replace(below[5], score=selected(0.0))]
         assert propose(SWEEP, MIXED, 6, broken) == propose(SWEEP, MIXED, 6, failed)
         assert propose(SWEEP, MIXED, 6, broken) != propose(SWEEP, MIXED, 6, zero)
+        for shown in (broken, failed):
+            told = finished_study(SWEEP, MIXED, shown).trials[5]
+            assert told.state is TrialState.FAIL and told.value is None
 
 
-def test_a_failed_trial_teaches_the_sampler_nothing():
+def test_a_failed_trial_teaches_the_sampler_that_it_is_worse_than_all_others_whatever_it_scored_before():
     failed = [*HISTORY[:5], replace(HISTORY[5], state=State.FAILED, score=selected(0.99))]
-    assert propose(SWEEP, MIXED, 6, failed) == propose(SWEEP, MIXED, 6, HISTORY[:5])
+    worst = min(entry.score for entry in HISTORY[:5])
+    as_worst = [*HISTORY[:5], replace(HISTORY[5], score=selected(worst - 0.1))]
+    assert propose(SWEEP, MIXED, 6, failed) == propose(SWEEP, MIXED, 6, as_worst)
+    assert propose(SWEEP, MIXED, 6, failed) != propose(SWEEP, MIXED, 6, HISTORY[:5])
+
+
+def test_failures_teach_nothing_where_no_trial_has_a_score_and_where_they_lie_outside_an_edited_space():
+    lost = [replace(entry, state=State.FAILED, score=None, scored=()) for entry in HISTORY[:6]]
+    assert propose(SWEEP, MIXED, 6, lost) == propose(SWEEP, MIXED, 6, lost[:1])
+    outside = replace(HISTORY[5], state=State.FAILED, draws=HISTORY[5].draws | {"target.learning_rate": 1.0})
+    assert propose(SWEEP, MIXED, 6, [*HISTORY[:5], outside]) == propose(SWEEP, MIXED, 6, HISTORY[:5])
+
+
+def test_the_estimator_never_takes_a_failure_for_one_of_its_best():
+    draws = {"target.learning_rate": 1e-3}
+    names = {"target.learning_rate": FloatDistribution(1e-4, 1e-2)}
+    for scored, failures in ((1, 30), (2, 30), (5, 3)):
+        records = [record(n, draws=draws, score=0.5) for n in range(scored)]
+        records += [record(scored + n, draws=draws, state=State.FAILED) for n in range(failures)]
+        told = study._study(records, names, Tpe()).trials
+        taught = [trial for trial in told if trial.state is not TrialState.FAIL]
+        assert default_gamma(len(taught)) <= scored and len(taught) == scored + min(failures, 9 * scored)
+        assert taught[-1].number == scored + failures - 1, "the latest are told"
+        of_pruner = study._study(records, names, RandomDraws()).trials
+        assert [trial.state for trial in of_pruner].count(TrialState.FAIL) == failures
 
 
 # Who wins

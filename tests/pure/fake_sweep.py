@@ -30,7 +30,7 @@ ACCURACY = {
     "image_only": {"de": 0.35, "en": 0.35, "th": 0.35},
 }
 CELLS = (
-    CellInfo(name="none", role=CellRole.BASELINE),
+    CellInfo(name="none", role=CellRole.BASELINE, trials=3),
     CellInfo(name="nli", role=CellRole.TRANSFER, intermediates=("lab_nli",)),
     CellInfo(name="broken", role=CellRole.TRANSFER, intermediates=("lab_qa",)),
     CellInfo(name="image_only", role=CellRole.IMAGE_ONLY),
@@ -191,7 +191,8 @@ def write(storage: str, name: str = "fake") -> None:
     stated = {
         "name": name,
         "cells": [
-            {"name": c.name, "role": str(c.role), "intermediates": list(c.intermediates), "trials": 1} for c in CELLS
+            {"name": c.name, "role": str(c.role), "intermediates": list(c.intermediates), "trials": c.trials}
+            for c in CELLS
         ],
         "languages": list(LANGUAGES),
         "target": TARGET.name,

@@ -11,7 +11,7 @@ from sweep.records import State
 from sweep.search import GaussianProcess, NoPruning, RandomDraws, Search
 from sweep.study import propose
 from tests.libraries.test_conduct import World, conducted, what_happened
-from tests.libraries.test_samplers_and_pruners import history, peak
+from tests.libraries.test_samplers_and_pruners import count_failed, failing, history, peak
 from tests.pure.small_sweep import ALONE, BASELINE, selected, small_sweep
 
 RATES = {"learning_rate": LogRange(1e-4, 1e-2), "weight_decay": Range(0.0, 0.1)}
@@ -50,6 +50,20 @@ def test_a_pruned_trial_is_told_with_its_last_score_so_that_its_point_is_left():
     after = propose(sweep, BASELINE, 9, [*records, pruned]).draws
     assert abs(math.log10(after["target.learning_rate"] / best["target.learning_rate"])) > 0.01
     assert after != propose(sweep, BASELINE, 9, [*records, replace(pruned, state=State.FAILED)]).draws
+
+
+def test_a_failed_trial_is_told_as_the_worst_so_that_a_region_that_fails_is_left():
+    space = Space(
+        intermediate={"learning_rate": RATES["learning_rate"]}, target={"learning_rate": RATES["learning_rate"]}
+    )
+    sweep = replace(sweep_of(20, GaussianProcess(startup_trials=2)), space=space)
+    assert count_failed(failing(sweep, ALONE, 20)) <= 6, "chance would lose six"
+    records = history(sweep, ALONE, 6, peak)
+    failed = replace(records[4], state=State.FAILED, score=None, scored=())
+    worst = replace(records[4], score=min(entry.score for entry in records if entry is not records[4]))
+    told = propose(sweep, ALONE, 6, [*records[:4], failed, records[5]])
+    assert told == propose(sweep, ALONE, 6, [*records[:4], worst, records[5]])
+    assert told != propose(sweep, ALONE, 6, [*records[:4], records[5]])
 
 
 def test_a_parameter_that_joined_is_told_as_if_it_had_been_searched_and_stood_at_its_default():
