@@ -152,8 +152,9 @@ class Results:
         return selectors(standing, self.answers(standing), self.definition())
 
     def best_runs(self) -> dict[str, dict[str, float]]:
-        """By cell, the accuracies per language of the confirmation run with the best development score.
+        """By cell, the scores per language, by the deciding metric, of the confirmation run with the best dev score.
 
+        Of retrieval, which trains nothing that a development split could score, it is the first run.
         A quick look at very many trials, by the ledger alone; one run is no result: see `per_language`.
         """
         from sweep.ledger import Ledger, best_runs
