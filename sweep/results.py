@@ -144,6 +144,14 @@ class Results:
         standing = self.standing()
         return tables.select(tables.mixtures(standing), standing, cell=cells)
 
+    def stages(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """What every stage of the reported runs scored on development splits; see `sweep.columns.STAGES`."""
+        from sweep import tables
+
+        standing = self.standing()
+        found = tables.stages(standing, self.answers(standing).stored_results)
+        return tables.select(found, standing, cell=cells, language=languages)
+
     def selectors(self) -> pa.Table:
         """What each selector would have chosen of each reported run, and its cost; see `sweep.columns.SELECTORS`."""
         from sweep.selectors import selectors
@@ -220,6 +228,7 @@ class Results:
                 "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
                 "mixtures": tables.mixtures(standing),
+                "stages": tables.stages(standing, answers.stored_results),
                 **(self.findings() if everything else {}),
             },
         )

@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import Choice, LogRange, Simplex, Space
+from search_spaces.variants import with_aligned_words
+from sweep import tables
 from sweep.conduct import Assignment, Conductor, Verdict
 from sweep.definition import Sweep
 from sweep.ledger import Ledger, best_runs
@@ -24,11 +26,12 @@ from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What
 from sweep.search import Budget, ExpectedGain, Grid, NoPruning, Search
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
-from trainables.catalogue import lab_twins
+from trainables.catalogue import lab, lab_twins
 from trainables.catalogue.task import Kind, Role
 from trainables.rehearsal import JsonCheckpoints, run_stage
 from trainables.scores import Done, Event, Failed, Progress, Score
 from trainables.stages import Evaluation, Stage
+from trainables.store import Results
 
 SWEEP = small_sweep()
 
@@ -241,6 +244,35 @@ def test_a_target_of_any_metric_is_searched_and_its_best_runs_tell_the_score_tha
         told = {score.language: score.value for score in world.stored[chosen.evaluation].scores}
         assert scores == told and set(scores) == set(target.split("test").languages)
     assert set(best) == {"none", "nli"}
+
+
+def test_what_word_pairs_and_intermediate_tasks_scored_is_the_same_table_in_any_order_of_events(tmp_path):
+    settings = replace(SETTINGS, word_layer=1, batch_size=16)
+    cells = (BASELINE, with_aligned_words(ALONE, lab.WORDS))
+    sweep = replace(SWEEP, cells=cells, align_words_settings=settings, search=Search(trials=1))
+    tables_of = []
+    for name, width in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        world = Rehearsed(tmp_path / name)
+        conductor, _ = conducted(sweep, world, width=width)
+        assert conductor.complete()
+        tables_of.append(
+            tables.stages(
+                conductor.standing(),
+                lambda digest, world=world: Results(
+                    digest=digest, steps=0, seconds=0.0, history=world.stored[digest].history
+                ),
+            )
+        )
+    one, two = map(tables.parquet_bytes, tables_of)
+    assert one.equals(two)
+    rows = tables_of[0].to_pylist()
+    assert {(row["cell"], row["kind"], row["task"], row["metric"]) for row in rows} == {
+        ("none", "train", "lab_visual_nli", "accuracy"),
+        ("lab_words+nli", "align_words", "lab_words", "retrieval_accuracy"),
+        ("lab_words+nli", "train", "lab_nli", "accuracy"),
+        ("lab_words+nli", "train", "lab_visual_nli", "accuracy"),
+    }
 
 
 # Order
