@@ -161,10 +161,11 @@ class Stage:
         task = as_read(_form(_Same(work.task)), ("dev", work.split) if mined else (work.split,))
         # The languages that are scored are stated.
         splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
-        if mined and (dev := work.task.split("dev")) is not None:
-            tuned = [language for language in work.languages if language in dev.languages]
-            splits = [{**split, "languages": tuned} if split["name"] == "dev" else split for split in splits]
-        return {**task, "splits": splits}
+        form = {**task, "splits": splits}
+        if mined:
+            dev = work.task.split("dev")
+            form["tuned"] = [language for language in work.languages if dev and language in dev.languages]
+        return form
 
     @property
     def steps(self) -> int:
