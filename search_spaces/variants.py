@@ -58,6 +58,11 @@ def with_aligned_words(cell: Cell, words: Task) -> Cell:
 def from_source(cell: Cell, task: Task) -> Cell:
     """The cell with its target learned from another task that trains the same head, such as the target's training set
     in another language (`trainables.catalogue.translated`).
+
+    It is trained for as many steps of as many examples, whatever the task has: 100 rows are read 200 times as often as
+    20,000. So a translation is compared with what was translated, and a publisher's own part, where it has another
+    number of rows, by steps alone; plan, run and tables then say so. The other comparison is a target that has as few
+    rows in English.
     """
     role = CellRole.TRANSFER if cell.role is CellRole.BASELINE else cell.role
     return replace(cell, name=f"{cell.name}_from_{task.name}", role=role, learned_from=task)

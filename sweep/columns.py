@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 
 #: Raised when a column appears, goes or changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def column(name: str, kind: pa.DataType, meaning: str, unit: str = "", *, nullable: bool = False) -> pa.Field:
@@ -51,6 +51,28 @@ SCORES = schema(
         column("role", pa.string(), "what the score may be used for", "Role: fit, select, report or oracle"),
         column("metric", pa.string(), "name of the metric"),
         column("value", pa.float64(), "the score; null where absent", _SHARE, nullable=True),
+        column("correct", pa.int64(), "right answers; null where the metric counts none", "items", nullable=True),
+        column("count", pa.int64(), "items scored; null where not known", "items", nullable=True),
+        _REASON,
+    ],
+)
+
+STAGES = schema(
+    "stages",
+    [
+        *(_SWEEP, _TARGET, _CELL, _NUMBER, _SEED),
+        column("place", pa.int32(), "place of the stage in the run's path, the first is 0"),
+        column("kind", pa.string(), "what the stage does; empty where the ledger does not say", "StageKind"),
+        _STAGE,
+        column(
+            "step", pa.int64(), "training of this stage behind the score, 0 before it", "optimiser steps", nullable=True
+        ),
+        _TASK,
+        _LANGUAGE,
+        column("split", pa.string(), "split scored"),
+        column("role", pa.string(), "what the score may be used for", "Role: fit, select, report or oracle"),
+        column("metric", pa.string(), "name of the metric; a task has a row for each of its own"),
+        column("value", pa.float64(), "the score; null where absent", f"{_SHARE}; a cosine, -1 to 1", nullable=True),
         column("correct", pa.int64(), "right answers; null where the metric counts none", "items", nullable=True),
         column("count", pa.int64(), "items scored; null where not known", "items", nullable=True),
         _REASON,

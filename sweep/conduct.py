@@ -637,7 +637,8 @@ class Conductor:
         evaluation = running.path[-1].digest if key.phase is Phase.CONFIRMATION else ""
         if teacher(self.sweep, self.cells[key.cell]) is None:
             # nothing was trained that a development split could score
-            self._end(key, What.FINISHED, {"score": None, "target": running.path[-1].parent, "evaluation": evaluation})
+            payload = {"score": None, "target": running.path[-1].parent, "evaluation": evaluation}
+            self._end(key, What.FINISHED, payload | _told(running.scores))
             return
         target = running.path[target_place(running.path)]
         if not record.scored or record.scored[-1][0] != target.steps:
@@ -647,10 +648,7 @@ class Conductor:
         assert isinstance(target.work, Training)  # `target_place` finds no other
         score = selected_score(self.sweep, target.work.settings, record.scored)
         payload = {"score": score, "target": target.digest, "evaluation": evaluation}
-        if evaluation:
-            told = (one for one in running.scores if one.metric == "accuracy" and one.role is Role.REPORT)
-            payload["accuracy"] = {one.language: one.value for one in told}
-        self._end(key, What.FINISHED, payload)
+        self._end(key, What.FINISHED, payload | (_told(running.scores) if evaluation else {}))
 
     def _end(self, key: TrialKey, what: What, payload: dict[str, object]) -> None:
         running = self._running.pop(key, None)
@@ -685,6 +683,15 @@ class Conductor:
         self._winners.pop(key.cell, None)
         self._still_to_confirm = {}
         (self._open.add if record.state is State.OPEN else self._open.discard)(key)
+
+
+def _told(scores: Iterable[Score]) -> dict[str, object]:
+    """What a look at very many trials needs of a confirmation: per language the score that decides, the first."""
+    found: dict[str, float | None] = {}
+    for score in scores:
+        if score.role is Role.REPORT:
+            found.setdefault(score.language, score.value)
+    return {"accuracy": found}
 
 
 def _digests(path: Path) -> tuple[str, ...]:

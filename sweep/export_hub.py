@@ -49,6 +49,7 @@ def data_set(results: Results, directory: str) -> list[str]:
         "predictions": results.predictions(),
         "trials": results.trials(),
         "mixtures": results.mixtures(),
+        "stages": results.stages(),
         **results.findings(),
     }
     found = {name: table for name, table in found.items() if len(table)}

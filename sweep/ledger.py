@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -177,7 +178,10 @@ class Ledger:
 
 
 def best_runs(table: pa.Table) -> dict[str, dict[str, float]]:
-    """By cell, the accuracies of its confirmation run with the best score, from what `Ledger.table` gives."""
+    """By cell, the scores per language of its confirmation run with the best score, from what `Ledger.table` gives.
+
+    Where no run has a development score, as of retrieval, it is the first run.
+    """
     ended = table.filter(
         pc.and_(pc.equal(table["what"], What.FINISHED.value), pc.equal(table["phase"], Phase.CONFIRMATION.value))
     )
@@ -188,9 +192,13 @@ def best_runs(table: pa.Table) -> dict[str, dict[str, float]]:
     best: dict[str, dict[str, Any]] = {}
     for (cell, _), (_, payload) in sorted(latest.items()):
         said = json.loads(payload)
-        if said["score"] is not None and (cell not in best or said["score"] > best[cell]["score"]):
+        if "accuracy" in said and (cell not in best or _score(said) > _score(best[cell])):
             best[cell] = said
     return {cell: said["accuracy"] for cell, said in best.items()}
+
+
+def _score(said: Mapping[str, Any]) -> float:
+    return -math.inf if said["score"] is None else said["score"]
 
 
 def _file(happenings: Sequence[Happening], sweep: str, *, compression: str) -> pa.Buffer:

@@ -155,4 +155,4 @@ def _of_report(report: Progress) -> Iterator[tuple[str, float]]:
             yield f"task_loss/{loss.task}", loss.loss
     for score in report.scores:
         if score.value is not None:
-            yield f"dev/{score.task}/{score.language}", score.value
+            yield f"dev/{score.task}/{score.language}/{score.metric}", score.value

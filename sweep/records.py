@@ -68,7 +68,7 @@ class Happening:
       pruned: step, score, steps_saved (optimiser steps of the target stage that were never asked for)
       failed: reason
       finished: score, target (digest of the target-training stage), evaluation (digest, or empty in the search),
-        accuracy (language → share of right answers; confirmation only)
+        accuracy (language → its score by the metric that decides; confirmation only)
       withheld: reason, over (whether confirmations are withheld too). Of a trial that the budget did not begin; its
         sequence is the budget's identity, so that another budget asks again
     Stages and endings say beside it how long the sweep had run, over all its runs: elapsed, in seconds. Where gangs

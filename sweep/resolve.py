@@ -81,9 +81,26 @@ def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
         return dict(found.remarks)
     from trainables.data.counted import remarks
 
-    told = {name: "; ".join((*remarks(task), *seen.get(name, ()))) for name, task in published.items()}
+    uneven = _uneven(found.sweep)
+    told = {
+        name: "; ".join((*remarks(task), *seen.get(name, ()), *uneven.get(name, ())))
+        for name, task in published.items()
+    }
     own = {name: text for name, text in found.remarks.items() if name not in published}
     return {**own, **{name: text for name, text in told.items() if text}}
+
+
+def _uneven(sweep: Sweep) -> dict[str, tuple[str, ...]]:
+    """Of what cells learn the target from: that it has more or fewer rows than the target's own training split has."""
+    own, told = sweep.target.teacher.split("train"), {}
+    for task in (cell.learned_from for cell in sweep.cells if cell.learned_from is not None):
+        train = task.split("train")
+        if train and own and train.rows and own.rows and train.rows != own.rows:
+            told[task.name] = (
+                f"trained as many steps on {train.rows:,} rows as {sweep.target.teacher.name} on {own.rows:,}: "
+                "a source with fewer rows repeats them more often",
+            )
+    return told
 
 
 def _row_faults(found: Found) -> list[str]:

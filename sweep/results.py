@@ -144,6 +144,14 @@ class Results:
         standing = self.standing()
         return tables.select(tables.mixtures(standing), standing, cell=cells)
 
+    def stages(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
+        """What every stage of the reported runs scored on development splits; see `sweep.columns.STAGES`."""
+        from sweep import tables
+
+        standing = self.standing()
+        found = tables.stages(standing, self.answers(standing).stored_results)
+        return tables.select(found, standing, cell=cells, language=languages)
+
     def selectors(self) -> pa.Table:
         """What each selector would have chosen of each reported run, and its cost; see `sweep.columns.SELECTORS`."""
         from sweep.selectors import selectors
@@ -152,8 +160,9 @@ class Results:
         return selectors(standing, self.answers(standing), self.definition())
 
     def best_runs(self) -> dict[str, dict[str, float]]:
-        """By cell, the accuracies per language of the confirmation run with the best development score.
+        """By cell, the scores per language, by the deciding metric, of the confirmation run with the best dev score.
 
+        Of retrieval, which trains nothing that a development split could score, it is the first run.
         A quick look at very many trials, by the ledger alone; one run is no result: see `per_language`.
         """
         from sweep.ledger import Ledger, best_runs
@@ -219,6 +228,7 @@ class Results:
                 "selectors": selectors(standing, answers, self.definition()),
                 "trials": tables.trials(standing),
                 "mixtures": tables.mixtures(standing),
+                "stages": tables.stages(standing, answers.stored_results),
                 **(self.findings() if everything else {}),
             },
         )

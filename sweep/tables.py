@@ -13,8 +13,8 @@ import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from sweep.columns import MIXTURES, PREDICTIONS, SCORES, trials_schema
-from sweep.outcomes import Answers, Predictions, Scores
+from sweep.columns import MIXTURES, PREDICTIONS, SCORES, STAGES, trials_schema
+from sweep.outcomes import Answers, Predictions, Scores, Stored
 from sweep.records import Phase, State, TrialRecord
 from sweep.standing import Standing
 from sweep.streamed import PARQUET, ROW_GROUP, Streamed
@@ -129,10 +129,12 @@ def _dev_rows(standing: Standing, record: TrialRecord) -> Iterator[dict[str, Any
 
 def _test_rows(standing: Standing, record: TrialRecord, stored: Scores) -> Iterator[dict[str, Any]]:
     found = (stored(record.evaluation) or ()) if record.evaluation else ()
+    # An evaluation of the last step alone does not know it. Before retrieval, no target is trained.
+    trained = record.scored[-1][0] if record.scored else None
     for score in found:
         yield {
             "stage": record.evaluation,
-            "step": score.step,
+            "step": score.step or trained,
             "task": score.task,
             "language": score.language,
             "split": score.split,
@@ -161,6 +163,45 @@ def _unscored(record: TrialRecord) -> str:
     if record.state is State.FINISHED:
         return f"the store has no score for it under evaluation {record.evaluation}"
     return record.reason or f"not scored yet: the trial is {record.state}"
+
+
+def stages(standing: Standing, stored: Stored) -> pa.Table:
+    """One row per development score of every stage of the reported runs: of intermediate tasks and word pairs too.
+
+    A stage that several runs share is told of each. One that scored nothing has no row.
+    """
+    rows = []
+    for cell, record in reported(standing):
+        kinds = {run["digest"]: run["kind"] for run in record.stage_runs}
+        for place, digest in enumerate(record.stages):
+            if digest != record.evaluation:
+                mine = {"sweep": standing.sweep, "cell": cell, "number": record.key.number, "seed": record.seed}
+                told = {**mine, "place": place, "kind": kinds.get(digest, ""), "stage": digest}
+                rows += [{**told, **row} for row in _stage_rows(digest, stored)]
+    key = ("cell", "number", "place", "step", "task", "split", "language", "metric")
+    return with_target(sorted_table(rows, STAGES, key), standing)
+
+
+def _stage_rows(digest: str, stored: Stored) -> Iterator[dict[str, Any]]:
+    kept = stored(digest)
+    if kept is None:
+        nothing = dict.fromkeys(("task", "language", "split", "role", "metric"), "")
+        yield {**nothing, "absent_reason": "the store has no results of it"}
+        return
+    for progress in kept.history:
+        for score in progress.scores:
+            yield {
+                "step": progress.step,
+                "task": score.task,
+                "language": score.language,
+                "split": score.split,
+                "role": str(score.role),
+                "metric": score.metric,
+                "value": score.value,
+                "correct": score.correct,
+                "count": score.count,
+                "absent_reason": score.absent_reason,
+            }
 
 
 def predictions(standing: Standing, stored: Predictions) -> pa.Table:

@@ -112,7 +112,7 @@ class SweepWriter:
         for score in progress.scores:
             if score.value is not None:
                 name = score.language if score.task == self._target else f"{score.task}/{score.language}"
-                self._files.add(run, scalar(f"dev/{name}", score.value), step)
+                self._files.add(run, scalar(f"dev/{name}/{score.metric}", score.value), step)
         self._files.flush(run)
 
     def stage_done(self, record: TrialRecord, place: int, path: Sequence[Stage], done: Done) -> None:

@@ -11,6 +11,7 @@ What it makes up, so that a search over it can be judged:
   usefulness drawn from their name, and a task with "shuffled" in its name has none. `align_images` adds a constant.
 - A language other than English keeps `1 / (1 + distance)` of the skill, by its planted distance; an unaligned language
   keeps nothing and stays at chance, as do image-only and hypothesis-only views.
+- A score is that share of right answers, by the name of the metric that decides for the task.
 - Every answer is drawn by a hash of (seed, task, split, language, item), so scores are counts of real predictions.
 
 On demand: a task with "fails" in its name makes its stage fail halfway; "exhausts" raises `MemoryError` there, and
@@ -302,12 +303,17 @@ def _score(task: Task, split: str, language: str, role: Role, step: int, table: 
         language=language,
         split=split,
         role=role,
-        metric="accuracy",
+        metric=_metric(task),
         value=correct / table.num_rows,
         correct=correct,
         count=table.num_rows,
         step=step,
     )
+
+
+def _metric(task: Task) -> str:
+    """The metric that decides; word pairs, which no search goes by, are told by how often they are found."""
+    return task.score_names[0] if task.score_names else "retrieval_accuracy"
 
 
 def _absent(work: Evaluation, language: str) -> Score:
@@ -316,7 +322,7 @@ def _absent(work: Evaluation, language: str) -> Score:
         language=language,
         split=work.split,
         role=work.role,
-        metric="accuracy",
+        metric=_metric(work.task),
         value=None,
         correct=None,
         count=0,

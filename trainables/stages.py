@@ -12,7 +12,7 @@ from typing import Any
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, Kind, PublishedSource, Role, Task
+from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
 from trainables.faults import refuse
 from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
@@ -136,10 +136,7 @@ class Stage:
         work = value["work"]
         if isinstance(self.work, Evaluation):
             del work["role"]
-            task = as_read(_form(_Same(self.work.task)), (self.work.split,))
-            # The languages that are scored are stated.
-            splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
-            work["task"] = {**task, "splits": splits}
+            work["task"] = self._scored_form(self.work)
             if self.work.source is not None:
                 work["source"] = as_read(_form(_Same(self.work.source)), ("dev",))
             del work["learned"]  # the parent's digest has it
@@ -156,6 +153,19 @@ class Stage:
             if isinstance(self.work.task.source, PublishedSource):
                 version = PUBLISHED_SCORING_VERSIONS.get(self.work.task.kind, version)
         return digest_of_form([version, value])
+
+    @staticmethod
+    def _scored_form(work: Evaluation) -> dict[str, Any]:
+        """The form of the task that is scored. What is mined depends on the split that tunes its threshold as well."""
+        mined = work.task.kind is Kind.RETRIEVAL and work.task.measured_by is Metric.MINING
+        task = as_read(_form(_Same(work.task)), ("dev", work.split) if mined else (work.split,))
+        # The languages that are scored are stated.
+        splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
+        form = {**task, "splits": splits}
+        if mined:
+            dev = work.task.split("dev")
+            form["tuned"] = [language for language in work.languages if dev and language in dev.languages]
+        return form
 
     @property
     def steps(self) -> int:

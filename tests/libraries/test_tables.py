@@ -20,14 +20,16 @@ from search_spaces import Cell
 from sweep import Results, columns, tables
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
-from sweep.records import Phase, TrialKey, What, trial_records
+from sweep.records import Happening, Phase, TrialKey, What, trial_records
 from sweep.standing import Standing
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.lab_twins import MLQA
+from trainables.catalogue.task import Role
 from trainables.catalogue.translated import translated
-from trainables.scores import Score
+from trainables.scores import Progress, Score
+from trainables.store import Results as Kept
 
 
 def _per_language(standing=None, scores=fake.scores, predictions=fake.predictions):
@@ -48,7 +50,82 @@ def _all() -> dict[str, pa.Table]:
         "predictions": tables.predictions(standing, fake.predictions),
         "per_language": _per_language(standing),
         "trials": tables.trials(standing),
+        "stages": tables.stages(standing, _kept),
     }
+
+
+def _dev(task: str, language: str, metric: str, value: float | None, step: int) -> Score:
+    told = {"split": "dev", "role": Role.SELECT, "correct": None, "count": 10, "step": step}
+    absent = "" if value is not None else "its development split cannot be used"
+    return Score(task=task, language=language, metric=metric, value=value, absent_reason=absent, **told)
+
+
+def _kept(digest: str) -> Kept | None:
+    """What a store has: nothing of `p`, words measured before and after `words`, a target scored by two metrics."""
+    if digest == "p":
+        return None
+    if digest == "words":
+        measured = [(0, 0.12, 0.9), (40, 0.94, -0.1)]
+        history = tuple(
+            Progress(
+                digest=digest,
+                step=step,
+                scores=(
+                    _dev("lab_words", "de", "retrieval_accuracy", found, step),
+                    _dev("lab_words", "de", "random_pair_cosine", near, step),
+                    _dev("lab_words", "th", "retrieval_accuracy", None, step),
+                ),
+            )
+            for step, found, near in measured
+        )
+        return Kept(digest=digest, steps=40, seconds=1.0, history=history)
+    scores = (_dev(fake.TARGET.name, "en", "f1", 0.8, 100), _dev(fake.TARGET.name, "en", "exact_match", 0.5, 100))
+    return Kept(digest=digest, steps=100, seconds=1.0, history=(Progress(digest=digest, step=100, scores=scores),))
+
+
+def _prepared() -> list[Happening]:
+    """The happenings of the fake sweep, the runs of `nli` with a stage of word pairs in their path."""
+    found = []
+    for entry in fake.happenings():
+        if entry.trial.cell == "nli" and entry.what is What.PROPOSED:
+            root, target = entry.payload["stages"]
+            entry = dataclasses.replace(entry, payload=entry.payload | {"stages": [root, "words", target]})
+            kinds = {root: "pretrain", "words": "align_words", target: "train"}
+            found += [
+                Happening(trial=entry.trial, what=What.STAGE, sequence=place, payload={"digest": one, "kind": kind})
+                for place, (one, kind) in enumerate(kinds.items())
+            ]
+        found.append(entry)
+    return found
+
+
+def test_what_every_stage_of_a_reported_run_scored_on_development_splits_is_a_table():
+    standing = fake.standing(_prepared())
+    rows = [row for row in tables.stages(standing, _kept).to_pylist() if row["cell"] == "nli" and row["seed"] == 1]
+    assert {row["number"] for row in rows} == {3}, "the run of an overtaken winner is not reported"
+    told = [(r["place"], r["kind"], r["step"], r["task"], r["language"], r["metric"], r["value"]) for r in rows]
+    words, target = (1, "align_words"), (2, "train", 100, fake.TARGET.name, "en")
+    assert told == [
+        (0, "pretrain", None, "", "", "", None),
+        (*words, 0, "lab_words", "de", "random_pair_cosine", 0.9),
+        (*words, 0, "lab_words", "de", "retrieval_accuracy", 0.12),
+        (*words, 0, "lab_words", "th", "retrieval_accuracy", None),
+        (*words, 40, "lab_words", "de", "random_pair_cosine", -0.1),
+        (*words, 40, "lab_words", "de", "retrieval_accuracy", 0.94),
+        (*words, 40, "lab_words", "th", "retrieval_accuracy", None),
+        (*target, "exact_match", 0.5),
+        (*target, "f1", 0.8),
+    ]
+    assert [row["absent_reason"] for row in rows if row["value"] is None] == [
+        "the store has no results of it",
+        *["its development split cannot be used"] * 2,
+    ]
+    assert {row["role"] for row in rows if row["value"] is not None} == {"select"}
+
+
+def test_what_other_stages_scored_is_no_row_of_the_scores():
+    scores = tables.scores(fake.standing(_prepared()), fake.scores)
+    assert scores.equals(tables.scores(fake.standing(), fake.scores))
 
 
 def test_every_trial_is_a_row_with_its_state_and_its_values():
@@ -97,6 +174,19 @@ def test_search_scores_are_of_role_select_and_test_scores_of_role_report_only():
     assert {row["role"] for row in rows if row["phase"] == "search"} == {"select"}
     assert {row["split"] for row in rows if row["role"] == "report"} == {"test"}
     assert {row["phase"] for row in rows if row["role"] == "report"} == {"confirmation"}
+
+
+@pytest.mark.parametrize(("trained", "stored"), [(True, 0), (True, 60), (False, 0)])
+def test_the_step_of_a_reported_score_is_the_target_training_behind_it(trained, stored):
+    """An evaluation of the last step alone stores 0, as does retrieval, before which no target is trained."""
+
+    def scores(digest: str) -> tuple[Score, ...]:
+        return tuple(dataclasses.replace(score, step=stored) for score in fake.scores(digest))
+
+    entries = [entry for entry in fake.happenings() if trained or entry.what is not What.SCORED]
+    rows = tables.scores(fake.standing(entries), scores).to_pylist()
+    steps = {row["step"] for row in rows if row["role"] == "report" and row["value"] is not None}
+    assert steps == {(stored or 100) if trained else None}
 
 
 def test_a_search_score_names_the_task_and_the_metric_that_it_is_of():
@@ -339,6 +429,14 @@ def test_the_cell_of_a_dropped_trial_stays_in_the_table_of_trials():
     assert [(row["cell"], row["role"]) for row in table.to_pylist()] == [("dropped", "")]
 
 
+def _reversed(digest: str) -> Kept | None:
+    kept = _kept(digest)
+    if kept is None:
+        return None
+    history = (dataclasses.replace(one, scores=tuple(reversed(one.scores))) for one in kept.history)
+    return dataclasses.replace(kept, history=tuple(history))
+
+
 def test_exports_are_the_same_bytes_whatever_the_order_of_the_happenings(tmp_path):
     filesystem = pafs.LocalFileSystem()
     first = tables.export(filesystem, str(tmp_path / "a"), _all())
@@ -350,9 +448,10 @@ def test_exports_are_the_same_bytes_whatever_the_order_of_the_happenings(tmp_pat
             standing, lambda d: fake.predictions(d).take(np.arange(3 * fake.ITEMS)[::-1])
         ),
         "scores": tables.scores(standing, lambda d: tuple(reversed(fake.scores(d)))),
+        "stages": tables.stages(standing, _reversed),
     }
     second = tables.export(filesystem, str(tmp_path / "b"), again)
-    names = ("per_language", "predictions", "scores", "trials")
+    names = ("per_language", "predictions", "scores", "stages", "trials")
     assert [Path(path).name for path in first] == [
         f"{name}.{ending}" for name in names for ending in ("parquet", "csv")
     ]

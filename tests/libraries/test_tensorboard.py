@@ -77,6 +77,14 @@ def _report(step: int, accuracy: float | None = None) -> Progress:
     )
 
 
+def two_metrics(step: int) -> Progress:
+    """A report of one development split by two metrics, as a span task has them."""
+    report = _report(step, 0.8)
+    names = (("f1", 0.8), ("exact_match", 0.55))
+    scores = tuple(dataclasses.replace(report.scores[0], metric=name, value=value) for name, value in names)
+    return dataclasses.replace(report, scores=scores)
+
+
 def _sweep(target_domain: Domain = LogRange(0.0001, 0.01)) -> Sweep:  # noqa: B008 - a frozen value
     splits = tuple(Split(name=name, languages=("en",)) for name in ("train", "dev", "test"))
     return Sweep(
@@ -226,12 +234,39 @@ def test_an_end_that_is_shown_late_is_shown_once_and_has_its_point(ask, logdir):
     assert [row[1] for row in ask("scalars/scalars?run=sweep&tag=score%2Fnone")] == [0, 2]
 
 
+def test_two_metrics_of_one_development_split_are_two_curves(tmp_path):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    record, report = _record("nli", 0, NLI), two_metrics(50)
+    of_another = dataclasses.replace(
+        report, scores=tuple(dataclasses.replace(score, task="qa") for score in report.scores)
+    )
+    writer = _writer(tmp_path)
+    writer.started(record, PATH)
+    writer.progressed(record, 0, PATH, of_another)
+    writer.progressed(record, 1, PATH, report)
+    writer.close()
+    found = {
+        (value.tag, event.step): round(value.tensor.float_val[0], 4)
+        for file in tmp_path.rglob("*search-0/*")
+        for event in EventFileLoader(str(file)).Load()
+        for value in event.summary.value
+        if value.tag.startswith("dev/")
+    }
+    assert found == {
+        ("dev/qa/en/f1", 50): 0.8,
+        ("dev/qa/en/exact_match", 50): 0.55,
+        ("dev/en/f1", 90): 0.8,
+        ("dev/en/exact_match", 90): 0.55,
+    }
+
+
 def test_a_trial_shows_its_losses_its_mixture_and_its_development_score(ask):
     tags = ask("scalars/tags")
-    assert {"loss", "loss/nli", "loss/qa", "learning_rate", "dev/en", "share/nli", "share/qa"} <= set(
+    assert {"loss", "loss/nli", "loss/qa", "learning_rate", "dev/en/accuracy", "share/nli", "share/qa"} <= set(
         tags["nli/search-0"]
     )
-    rows = ask("scalars/scalars?run=nli%2Fsearch-0&tag=dev%2Fen")
+    rows = ask("scalars/scalars?run=nli%2Fsearch-0&tag=dev%2Fen%2Faccuracy")
     assert [(row[1], round(row[2], 4)) for row in rows] == [(90, 0.45)]
     rows = ask("scalars/scalars?run=nli%2Fsearch-0&tag=loss")
     assert rows[0][2] == pytest.approx(1.25)

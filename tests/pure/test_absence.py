@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from search_spaces import Cell
+from search_spaces.variants import from_source
 from sweep import cli, record_definition
 from sweep.absence import find
 from sweep.cli import main
@@ -30,7 +31,7 @@ from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patc
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
-from trainables.catalogue.xtreme import PAWSX, TATOEBA, XNLI
+from trainables.catalogue.xtreme import NER, PAWSX, TATOEBA, XNLI
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.data import places
 from trainables.faults import Invalid
@@ -284,6 +285,14 @@ def test_another_size_or_commit_than_the_published_is_told_in_plan_and_tables_an
     rows = per_language(standing, Answers(standing, lambda _: None, lambda _: None)).to_pylist()
     assert {row["remark"] for row in rows if row["cell"] == "qqp"} == {f"qqp: {told}"}
     assert {row["remark"] for row in rows if row["cell"] == "nli"} == {""}
+
+
+def test_a_source_with_another_number_of_rows_than_english_is_told_in_plan_and_tables():
+    few, equal = (from_source(BASELINE, translated(task, code)) for task, code in ((NER, "yo"), (NER, "de")))
+    found = looked_up(small_sweep(target=NER, cells=(BASELINE, ALONE, few, equal)), fetch=False)
+    told = "trained as many steps on 100 rows as panx on 20,000: a source with fewer rows repeats them more often"
+    assert found.remarks == {"panx_yo": told}
+    assert found.cell_remarks == {few.name: f"panx_yo: {told}"}
 
 
 def test_what_is_as_published_has_no_remark(mirror):

@@ -176,8 +176,13 @@ def test_the_best_confirmation_of_each_cell_is_found_in_its_latest_generation(tm
         key = TrialKey(cell=cell, phase=Phase.CONFIRMATION, number=number)
         payload = {"score": score, "accuracy": {"de": score / 2}}
         ledger.record(Happening(trial=key, what=What.FINISHED, generation=generation, payload=payload))
+    for number, value in enumerate((0.6, 0.7)):  # nothing was trained that a development split could score
+        key = TrialKey(cell="c", phase=Phase.CONFIRMATION, number=number)
+        ledger.record(Happening(trial=key, what=What.FINISHED, payload={"score": None, "accuracy": {"de": value}}))
+    older = TrialKey(cell="d", phase=Phase.CONFIRMATION, number=0)
+    ledger.record(Happening(trial=older, what=What.FINISHED, payload={"score": None}))
     search = TrialKey(cell="a", phase=Phase.SEARCH, number=0)
     ledger.record(Happening(trial=search, what=What.FINISHED, payload={"score": 1.0}))
     ledger.fold()
-    assert best_runs(ledger.table()) == {"a": {"de": 0.25}, "b": {"de": 0.05}}
+    assert best_runs(ledger.table()) == {"a": {"de": 0.25}, "b": {"de": 0.05}, "c": {"de": 0.6}}
     assert best_runs(reader(tmp_path / "elsewhere").table()) == {}

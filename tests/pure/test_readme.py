@@ -42,7 +42,7 @@ def test_every_file_stands_in_the_tree_with_its_remark():
     assert tree() in README.read_text(), "run: python -m tests.pure.test_readme"
 
 
-@pytest.mark.parametrize("schema", ["SCORES", "PREDICTIONS", "PER_LANGUAGE", "SELECTORS"])
+@pytest.mark.parametrize("schema", ["SCORES", "PREDICTIONS", "PER_LANGUAGE", "SELECTORS", "STAGES"])
 def test_the_columns_are_those_of_the_schema(schema):
     assert columns.columns_markdown(getattr(columns, schema)) in README.read_text()
 

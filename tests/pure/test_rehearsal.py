@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from sweep.paths import path_of
 from sweep.points import default_values
 from sweep.records import Phase
+from sweep.selection_score import SelectionScore
 from tests.pure.small_sweep import BASELINE, SETTINGS, small_sweep
-from tests.ray_local.stage_paths import path, task, training
+from tests.ray_local.stage_paths import evaluation, path, task, training
+from trainables.catalogue import lab, lab_twins
 from trainables.rehearsal import BEST_LEARNING_RATE, JsonCheckpoints, best_shares, fit, run_stage, usefulness
 from trainables.selectors import Selector
 from trainables.settings import Visible
+from trainables.stages import Portion
 
 
 def rehearse(stages, folder, *, cancelled=lambda: False, interval=1000, heard=None):
@@ -74,6 +77,22 @@ def test_languages_transfer_as_planted_and_the_unaligned_one_stays_at_chance(tmp
     found = accuracies(tmp_path)
     assert found["en"] > found["de"] > found["sw"]
     assert abs(found["sw"] - 1 / 3) < 0.06
+
+
+@pytest.mark.parametrize("target", [lab.VISUAL_NLI, lab_twins.QUESTIONS, lab_twins.POS, lab_twins.NER])
+def test_scores_are_by_the_metric_that_decides_so_that_a_search_can_go_by_them(tmp_path, target):
+    before = training("text_nli", "")
+    trained = training("text_nli", before.digest)
+    work = replace(trained.work, portions=(Portion(task=target, steps=20),))
+    trained = replace(trained, work=work)
+    evaluated = evaluation("text_nli", trained.digest)
+    test = target.split("test")
+    languages = ("xx", *(test.languages if test else ()))
+    evaluated = replace(evaluated, work=replace(evaluated.work, task=target, languages=languages))
+    heard = []
+    outcome = rehearse((before, trained, evaluated), tmp_path, heard=heard)
+    assert SelectionScore.of(target, heard[-1].scores) is not None
+    assert {score.metric for score in outcome.scores} == {target.score_names[0]}
 
 
 def test_the_best_shares_sum_to_one_and_follow_usefulness():

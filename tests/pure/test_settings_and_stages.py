@@ -20,10 +20,11 @@ from trainables.canonical import canonical, decode, encode
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import MNLI
+from trainables.catalogue.lab_twins import BUCC as LAB_BUCC
 from trainables.catalogue.lab_twins import POS as LAB_POS
 from trainables.catalogue.lab_twins import TATOEBA
 from trainables.catalogue.task import Metric, Role, Split, Task
-from trainables.catalogue.xtreme import POS
+from trainables.catalogue.xtreme import BUCC, POS
 from trainables.catalogue.xtreme_m import parquet_task
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
@@ -315,6 +316,29 @@ def test_a_stage_depends_on_the_files_that_it_reads_alone():
             split for split in before if with_files(stage, **before) != with_files(stage, **before | {split: "x"})
         }
         assert changed == read
+
+
+@pytest.mark.parametrize("task", [LAB_BUCC, BUCC], ids=["lab", "published"])
+def test_what_is_mined_depends_on_the_development_split_that_tunes_its_threshold(task):
+    def digest(task: Task) -> str:
+        return replace(EVALUATED, work=replace(EVALUATED.work, task=task, languages=("de", "fr"))).digest
+
+    dev, test = task.splits
+    assert (dev.name, test.name) == ("dev", "test")
+    without_french = replace(dev, languages=tuple(one for one in dev.languages if one != "fr"))
+    tuned = [(dev, test), (replace(dev, rows=20), test), (without_french, test), (test,)]
+    assert len({digest(replace(task, splits=splits)) for splits in tuned}) == len(tuned)
+    # A language that is not scored tunes nothing.
+    further = replace(dev, languages=(*dev.languages, "xx"))
+    assert digest(replace(task, splits=(further, test))) == digest(task)
+
+
+def test_what_is_retrieved_without_a_threshold_depends_on_no_development_split():
+    def digest(task: Task) -> str:
+        return replace(EVALUATED, work=replace(EVALUATED.work, task=task)).digest
+
+    dev = Split(name="dev", languages=("de", "fr"), rows=20)
+    assert digest(replace(TATOEBA, splits=(dev, *TATOEBA.splits))) == digest(TATOEBA)
 
 
 #: For each field of each class behind a training stage, another value.

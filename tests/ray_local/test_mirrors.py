@@ -21,7 +21,7 @@ def test_weights_and_biases_offline_keeps_a_trial_with_its_values_and_its_number
     # Its library no longer reads these files itself; names and numbers stand in them as they are.
     (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
     kept = file.read_bytes()
-    names = ["loss", "task_loss/nli", "score", f"dev/{fake.TARGET.name}/en", *one.NLI]
+    names = ["loss", "task_loss/nli", "score", f"dev/{fake.TARGET.name}/en/accuracy", *one.NLI]
     names += [f"lang/{language}/accuracy" for language in fake.LANGUAGES]
     assert [name for name in ("nli/search-4", "lab", "project", *names) if name.encode() not in kept] == []
     assert all(str(value).encode() in kept for value in (0.7, *one.NLI.values()))

@@ -113,17 +113,26 @@ def test_training_does_not_depend_on_what_is_tested(task):
     assert tiny.training(replace(other, source=changed), steps=2).digest != stage.digest
 
 
-def test_all_languages_cost_one_forward_pass_per_item(task, trained, tmp_path, monkeypatch):
-    stage, folder = trained
+@pytest.mark.parametrize("checkpoints", [1, 3])
+def test_all_languages_cost_one_forward_pass_per_item_and_checkpoint_and_one_for_their_average(
+    task, tmp_path, monkeypatch, checkpoints
+):
+    kept = tuple(range(1, checkpoints))
+    stage = tiny.training(task, steps=checkpoints, evaluation_interval_steps=1)
+    stage = replace(stage, work=replace(stage.work, kept_steps=kept))
+    run_stage(stage, parent=None, output=tmp_path / "trained", cache=tmp_path / "cache")
     passed, states = [], Reader.states
     monkeypatch.setattr(Reader, "states", lambda self, b, **more: passed.append(b.rows) or states(self, b, **more))
-    run_stage(
-        tiny.evaluation(task, stage.digest, ("en", "fr"), batch_size=5),
-        parent=folder,
-        output=tmp_path,
-        cache=folder / "cache",
+    asked = {"checkpoints": kept, "learned": task} if kept else {}
+    outcome = run_stage(
+        tiny.evaluation(task, stage.digest, ("en", "fr"), batch_size=5, **asked),
+        parent=tmp_path / "trained",
+        output=tmp_path / "scored",
+        cache=tmp_path / "cache",
     )
-    assert passed == [5, 5, 5, 1]
+    passes = checkpoints + 1 if kept else 1
+    assert passed == [5, 5, 5, 1] * passes
+    assert len(outcome.checkpoints) == (passes if kept else 0)
 
 
 def test_a_text_proxy_trains_without_images_and_cannot_align_them(task, tmp_path):
