@@ -26,7 +26,7 @@ from trainables.catalogue.intermediate import (
     SQUAD_V2,
 )
 from trainables.catalogue.registry import TASKS
-from trainables.catalogue.task import Kind, PublishedSource, Task
+from trainables.catalogue.task import Kind, Layout, PublishedSource, Task
 from trainables.catalogue.translated import RELEASED, translated
 from trainables.catalogue.xtreme import (
     BUCC,
@@ -843,12 +843,10 @@ class TestPlaces:
         assert len(remarks(resolve(MNLI))) == 1
 
     def test_one_language_in_the_mirror_hides_none_of_the_cache(self, mirror, tmp_path):
-        folder = tmp_path / "cache" / "datasets--google--xtreme"
-        (folder / "refs").mkdir(parents=True)
-        (folder / "refs" / "main").write_text("0123abc")
+        folder = tmp_path / "cache/datasets--google--xtreme/snapshots" / dict(XQUAD.source.revisions)["google/xtreme"]
         asked = [files.question("one")]
         for language in ("de", "en", "sw"):
-            files.questions(folder / f"snapshots/0123abc/XQuAD.{language}/validation-00000-of-00001.parquet", asked)
+            files.questions(folder / f"XQuAD.{language}/validation-00000-of-00001.parquet", asked)
         files.questions(mirror / "google/xtreme/XQuAD.en/validation-00000-of-00001.parquet", asked)
         assert [row["language"] for row in rows(XQUAD, "test")] == ["de", "en"]
 
@@ -880,12 +878,15 @@ class TestPlaces:
         )
         assert "the hub's cache has" not in places.absence(QQP)  # that commit has no file of it
         files.nli(tmp_path / f"cache/datasets--google-research-datasets--paws-x/snapshots/{commit}/en/train.parquet")
-        assert f"has google-research-datasets/paws-x at {commit}, and main is read" in places.absence(PAWSX)
+        pinned = dict(PAWSX.source.revisions)["google-research-datasets/paws-x"]
+        assert f"has google-research-datasets/paws-x at {commit}, and {pinned} is read" in places.absence(PAWSX)
+        unpinned = replace(PAWSX, source=replace(PAWSX.source, revisions=()))
+        assert f"has google-research-datasets/paws-x at {commit}, and main is read" in places.absence(unpinned)
         refs = tmp_path / "cache/datasets--google-research-datasets--paws-x/refs"
         refs.mkdir()
         (refs / "main").write_text(commit)  # that one is main, and lacks the files of other splits
-        assert "no dev or test files of pawsx in" in places.absence(PAWSX)
-        assert "the hub's cache has" not in places.absence(PAWSX)
+        assert "no dev or test files of pawsx in" in places.absence(unpinned)
+        assert "the hub's cache has" not in places.absence(unpinned)
         stated = replace(MNLI, source=replace(MNLI.source, revisions=(("nyu-mll/glue", commit),)))
         assert len(rows(stated, "train")) == 4
 
@@ -963,6 +964,12 @@ class TestCatalogue:
 
     def test_anli_plus_counts_as_its_three_parts(self):
         assert ANLI_PLUS.split("train").rows == 1_104_934 and ANLI_PLUS.split("dev").rows == 3_200
+
+    @pytest.mark.parametrize("task", [task for task in TASKS.values() if isinstance(task.source, PublishedSource)])
+    def test_every_repository_of_the_hub_is_read_at_one_commit(self, task):
+        hub = {part.repository for part in (*task.source.parts, *task.source.instead) if part.layout is Layout.HUB}
+        pinned = dict(task.source.revisions)
+        assert hub == {name for name in pinned if len(pinned[name]) == 40}
 
     def test_targets_that_learn_the_same_share_their_teacher(self):
         assert XQUAD.teacher is MLQA.teacher is SQUAD_V1 and XNLI.teacher is MNLI and PAWSX.teacher is PAWSX
