@@ -1,4 +1,4 @@
-"""The words of tagged sentences become the tokens that they are in the sentence, whatever the tokenizer does to spaces."""
+"""The words of a tagged sentence become the tokens that they are in it, whatever a tokenizer does to spaces."""
 
 from __future__ import annotations
 
