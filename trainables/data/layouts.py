@@ -175,7 +175,7 @@ def _span(table: pa.Table, encoder: Encoder, made: PreTrainedTokenizerBase, temp
         for item, first, question in zip(items, first_tokens, asked, strict=True)
     ]
     joined = _join(Ragged.of(asked), Ragged.of(parts), template, encoder.maximum_tokens)
-    may_be_nowhere = len(items) > len(contexts) or any(start < 0 for start in starts)
+    may_be_nowhere = len(items) > len(contexts) or not all(texts)
     missing = NOWHERE if may_be_nowhere else ABSENT
     spans = []
     for row, (item, first) in enumerate(zip(items, first_tokens, strict=True)):
