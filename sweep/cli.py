@@ -17,7 +17,7 @@ from sweep.cluster_commands import (
     ask,
     table_words,
 )
-from sweep.data_commands import add_data
+from sweep.data_commands import MIRROR_HELP, add_data
 from sweep.load import Unreadable, load
 from sweep.masked import masked
 from sweep.presets import SUITES
@@ -111,9 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("task", nargs="?", help="one task, with where its files are looked for and how to get them")
     tasks.set_defaults(act=_tasks)
     for reads_data in (run, plan, tasks):
-        reads_data.add_argument(
-            "--data", metavar="DIR", help="mirror folder of published data sets (default: the variable SWEEP_DATA)"
-        )
+        reads_data.add_argument("--data", metavar="DIR", help=MIRROR_HELP)
     return parser
 
 

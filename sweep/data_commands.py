@@ -10,6 +10,8 @@ from typing import Any
 from sweep.load import load
 from trainables.catalogue.task import NLI_LABELS
 
+MIRROR_HELP = "mirror folder of published data sets (default: the variable SWEEP_DATA)"
+
 
 def add_data(commands: Any) -> None:
     """The `data` command with its own: `check` and `features`."""
@@ -27,6 +29,7 @@ def add_data(commands: Any) -> None:
     features = inner.add_parser("features", help=text, description=f"{text[0].upper()}{text[1:]}.")
     features.add_argument("sweep", metavar="NAME_OR_FILE", help="a .py file with one Sweep, or a preset")
     features.add_argument("--storage", default="sweeps", help="folder of the sweep (default: ./%(default)s)")
+    features.add_argument("--data", metavar="DIR", help=MIRROR_HELP)
     features.set_defaults(act=_features)
 
 

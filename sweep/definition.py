@@ -320,7 +320,7 @@ class Sweep:
             if learned and languages != (ENGLISH,) and source_dev(learned) is None:
                 yield (
                     f"selector Selector.SOURCE_DEV needs a development split in {' '.join(languages)} for cell "
-                    f"{cell.name!r}, which {learned.name!r} has not; choose another"
+                    f"{cell.name!r}, and of {learned.name!r} none is read; choose another"
                 )
 
     @property

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.catalogue.task import IGLUE_ACCURACY
+from trainables.catalogue.xtreme_m import XVNLI_TEST
 from trainables.faults import NotThere
 
-#: The task that these results are of.
+#: The task that these results are of, and its items in each language.
 TASK = "xvnli"
+ITEMS = XVNLI_TEST
 
 _IGLUE = "Bugliarello et al. 2022 (IGLUE), e-bug/iglue results/xvnli"
 
@@ -80,10 +82,11 @@ def by_iglue(scores: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]
     return {cell: {code: sum(values) / len(values) for code, values in found.items()} for cell, found in own.items()}
 
 
-def beside(own: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
+def beside(own: Mapping[str, Mapping[str, float]], items: Mapping[str, int] = {}) -> list[list[str]]:
     """Rows of text, the head first: one's own cells, then every published system.
 
-    own: cell → language → accuracy by IGLUE's definition, in 0..1, mean over seeds.
+    own: cell → language → accuracy by IGLUE's definition, in 0..1, mean over seeds. items: cell → of how many items, of
+    cells that were scored on others than the published results are of.
     """
     languages = [language for language, _ in XVNLI[0].accuracy]
     head = ["system", "setting", *languages, "mean without en", "source"]
@@ -92,7 +95,8 @@ def beside(own: Mapping[str, Mapping[str, float]]) -> list[list[str]]:
         others = [found[code] for code in languages if code != "en" and code in found]
         whole = len(others) == len(languages) - 1
         values = [f"{found[code]:.3f}" if code in found else "." for code in languages]
-        rows.append([cell, "this sweep", *values, f"{sum(others) / len(others):.3f}" if whole else ".", ""])
+        setting = "this sweep" + (f", {items[cell]:,} items" if cell in items else "")
+        rows.append([cell, setting, *values, f"{sum(others) / len(others):.3f}" if whole else ".", ""])
     for result in XVNLI:
         values = [f"{value:.3f}" for _, value in result.accuracy]
         rows.append([result.system, result.setting, *values, f"{result.mean:.3f}", result.source])

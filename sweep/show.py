@@ -97,16 +97,24 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
         LookupError: where the target is no task that anything published is of.
         ValueError: for a format that is no text for people.
     """
-    from sweep.literature import beside, by_iglue, comparable
+    from sweep.literature import ITEMS, beside, by_iglue, comparable
+    from trainables.catalogue.task import IGLUE_ACCURACY
 
     comparable(results.standing().target)
     if format not in (Format.TABLE, Format.MARKDOWN):
         raise ValueError(f"published results are shown as table or markdown, got {format!r}")
     rows = results.scores().to_pylist()
-    head, *lines = beside(by_iglue(rows))
+    others: dict[str, int] = {}
+    for row in rows:
+        if row["metric"] == IGLUE_ACCURACY and row["role"] == "report" and row["value"] is not None:
+            if row["count"] != ITEMS:
+                others[row["cell"]] = min(row["count"], others.get(row["cell"], row["count"]))
+    head, *lines = beside(by_iglue(rows), others)
     told = "Accuracy by IGLUE's definition: items without a gold label count, as wrong."
     if any(row["role"] == "oracle" for row in rows):
         told += " One's own is of half the test, the oracle keeping the other; the published results are of all of it."
+    elif others:
+        told += f" One's own is not of the {ITEMS:,} items of each language that the published results are of."
     if Format(format) is Format.MARKDOWN:
         marked = [head, ["---"] * len(head), *lines]
         return "\n".join([markdown_text(marked), "", told])

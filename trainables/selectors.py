@@ -140,7 +140,8 @@ def source_languages(learned: Task) -> tuple[str, ...]:
 def source_dev(learned: Task) -> Task | None:
     """What a target is learned from, with a development split in the languages of its training split.
 
-    None where that is its English one already, and where nobody has another: the lab says its rows in any language.
+    None where that is its English one already, and for every task but the lab's, which says its rows in any language:
+    what XNLI, PAWS-X, PAN-X and the treebanks publish for development in other languages is not read.
     """
     languages = source_languages(learned)
     if languages == (ENGLISH,) or not isinstance(learned.source, LabSource):

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from trainables.canonical import canonical, decode, digest_of_form, encode
-from trainables.catalogue.encoder import Encoder
+from trainables.catalogue.encoder import Encoder, SmallEncoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
 from trainables.faults import refuse
@@ -42,6 +42,10 @@ SCORING_VERSIONS = {Kind.RETRIEVAL: 3, Kind.SPAN: 3}
 
 #: The same for published tasks alone: the items of their answers have other ids than those of version 2.
 PUBLISHED_SCORING_VERSIONS = {Kind.TAGGING: 3}
+
+#: The least version of stages that read tasks of a kind with another encoder than a small one, whose words came to be
+#: read otherwise.
+READING_VERSIONS = {Kind.TAGGING: 4}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +156,8 @@ class Stage:
             version = SCORING_VERSIONS.get(self.work.task.kind, version)
             if isinstance(self.work.task.source, PublishedSource):
                 version = PUBLISHED_SCORING_VERSIONS.get(self.work.task.kind, version)
+        if not isinstance(self.encoder.text, SmallEncoder):
+            version = max(version, *(READING_VERSIONS.get(task.kind, 0) for task in self.tasks))
         return digest_of_form([version, value])
 
     @staticmethod

@@ -102,7 +102,8 @@ def test_a_definition_names_the_oracle_only_where_labels_are_kept_apart_and_a_so
     cells = (BASELINE, from_source(BASELINE, german))
     given = {"target": XNLI, "cells": cells, "search": Search(trials=0), "align_images": None, "pretrain": None}
     given["space"] = replace(small_sweep().space, intermediate={}, target={})
-    with pytest.raises(Invalid, match=r"Selector.SOURCE_DEV needs a development split in de for cell '.*', which"):
+    told = r"Selector.SOURCE_DEV needs a development split in de for cell '.*', and of 'mnli_de' none is read; choose"
+    with pytest.raises(Invalid, match=told):
         small_sweep(selector=Selector.SOURCE_DEV, **given)
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from sweep.cli import main
@@ -82,8 +83,10 @@ class XvnliResults:
     def standing(self) -> Standing:
         return replace(fake.standing(), target="xvnli")
 
+    items = 1_164
+
     def scores(self) -> pa.Table:
-        row = {"cell": "none", "role": "report", "metric": "accuracy_iglue"}
+        row = {"cell": "none", "role": "report", "metric": "accuracy_iglue", "count": self.items}
         rows = [{**row, "language": code, "value": 0.5} for code in ("ar", "es", "fr", "ru")]
         rows += [{**row, "language": "en", "value": value} for value in (0.6, 0.8)]
         rows += [{**row, "language": "en", "metric": "accuracy", "value": 0.1}]
@@ -98,6 +101,21 @@ def test_published_results_stand_beside_ones_own_by_the_same_definition():
     assert "0.562" in uc2 and "0.620" in uc2 and "Bugliarello et al. 2022" in uc2
     assert "IGLUE's definition" in text and "One's own is of half the test" in text
     assert published_lines(XvnliResults(), "markdown").splitlines()[1].startswith("| --- |")
+
+
+def test_ones_own_result_on_other_items_than_the_published_ones_is_marked():
+    """A release that leaves out the rows without a gold label has 1,150."""
+
+    class Without(XvnliResults):
+        items = 1_150
+
+        def scores(self) -> pa.Table:
+            return super().scores().filter(pc.field("role") == "report")
+
+    text = published_lines(Without(), width=0)
+    assert "this sweep, 1,150 items" in next(line for line in text.splitlines() if line.startswith("none"))
+    assert "One's own is not of the 1,164 items of each language that the published results are of" in text
+    assert "items of each" not in published_lines(XvnliResults(), width=0)
 
 
 def test_what_cannot_stand_beside_published_results_is_refused(tmp_path, capsys):

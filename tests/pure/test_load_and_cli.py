@@ -251,6 +251,7 @@ def test_tasks_says_of_one_task_what_it_must_look_like_and_how_to_get_it(capsys,
         ("udpos", "--include 'udpos.English/*' --include 'udpos.*/test*'"),
         ("bucc2018", ""),
         ("xquad", "--include 'XQuAD.*/validation*'"),
+        ("mlqa", " ".join(f"--include 'MLQA.{one}.{one}/test*'" for one in "ar de en es hi vi zh".split())),
     ],
 )
 def test_the_way_to_a_task_fetches_the_files_that_are_read_and_few_others(name, patterns):

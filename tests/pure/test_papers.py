@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from sweep.cli import main
+from sweep.disk import disk_need
 from sweep.load import Unreadable, load
 from sweep.paths import path_of
 from sweep.plan import default_values, plan
@@ -18,6 +19,7 @@ from trainables.catalogue.intermediate import INTERMEDIATE
 from trainables.catalogue.xtreme import TARGETS
 from trainables.data import places
 from trainables.faults import Invalid
+from trainables.selectors import Selector
 from trainables.stages import Training
 
 
@@ -138,15 +140,23 @@ def test_each_source_language_trains_as_many_steps_on_as_many_rows():
     assert {stage.tasks[0].split("dev").languages for stage in stages} == {("en",)}
 
 
-def test_every_preset_says_its_command_its_cost_and_what_to_expect():
+@pytest.mark.parametrize(("name", "passes"), [("xtreme_m", 10), ("source_language", 5)])
+def test_a_target_is_reported_at_the_best_of_one_checkpoint_for_each_pass_over_its_training_set(name, passes):
+    sweep = PRESETS[name]()
+    rows = sweep.target.teacher.split("train").rows or 540_900  # XVNLI's, which its catalogue does not count
+    target = trained(sweep, "none")[-1].work
+    steps = (*target.kept_steps, target.settings.maximum_steps)
+    assert sweep.selector is Selector.ENGLISH_DEV and len(steps) == passes
+    assert [round(step * target.settings.batch_size / rows) for step in steps] == list(range(1, passes + 1))
+
+
+def test_every_preset_says_its_command_its_cost_what_to_expect_and_what_was_not_verified(phang):
     for made in (SUITES["phang2020"], PRESETS["xtreme_m"], PRESETS["source_language"]):
-        text = made.__doc__ or ""
-        assert (
-            "Command" in text
-            and "Cost" in text
-            and "Expected" in text
-            and "unverified" in text + __import__(made.__module__, fromlist=["papers"]).__doc__
-        )
+        assert all(word in (made.__doc__ or "") for word in ("Command", "Cost", "Expected", "*unverified*"))
+    total = counted(tuple(plan(sweep) for sweep in phang.values()))
+    hours = f"some {round(total.seconds / 3600, -1):.0f} hours of"
+    told = " ".join((SUITES["phang2020"].__doc__ or "").split())
+    assert f"{total.trainings} trainings, {total.steps / 1e6:.2f} million steps" in told and hours in told
     for name in ("xtreme_m", "source_language"):
         counted_, text = plan(PRESETS[name]()), PRESETS[name].__doc__
         works = {key: stage.work for trial in counted_.trials for key, stage in trial.stages}
@@ -154,6 +164,9 @@ def test_every_preset_says_its_command_its_cost_and_what_to_expect():
         assert f"{trainings} trainings, {counted_.steps / 1e6:.2f} million steps" in text
         hours = f"{counted_.seconds / 3600:.1f}"
         assert f"{hours} hours of one A100" in text or f"{float(hours):.0f} hours of one A100" in text
+        need = disk_need(counted_)
+        both = dict.fromkeys(f"{size / 1e9:.0f}" for size in (need.least_bytes, need.most_bytes))
+        assert f"{' to '.join(both)} GB of disk" in " ".join(text.split())
     for made in (PRESETS["lab"], SUITES["lab_full"]):
         assert all(word in (made.__doc__ or "") for word in ("Command", "Cost", "Expected"))
 

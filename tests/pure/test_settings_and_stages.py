@@ -473,6 +473,21 @@ def test_what_published_tags_alone_are_scored_otherwise_by_has_a_version_too(mon
     assert before[:2] == after[:2] and before[2] != after[2]
 
 
+def test_what_encoders_that_are_not_the_labs_read_otherwise_has_a_version_too(monkeypatch):
+    def stages(encoder):
+        tagged = Training(settings=TRAINED.work.settings, portions=(Portion(task=LAB_POS, steps=40),))
+        works = (TRAINED.work, tagged, EVALUATED.work, replace(EVALUATED.work, task=LAB_POS))
+        made = (TRAINED, TRAINED, EVALUATED, EVALUATED)
+        return [replace(one, encoder=encoder, work=work) for one, work in zip(made, works, strict=True)]
+
+    own = replace(TRAINED.encoder, text=LocalEncoder(path="/here"))
+    before = [[stage.digest for stage in stages(encoder)] for encoder in (TRAINED.encoder, own)]
+    monkeypatch.setattr("trainables.stages.READING_VERSIONS", {POS.kind: 99})
+    after = [[stage.digest for stage in stages(encoder)] for encoder in (TRAINED.encoder, own)]
+    assert before[0] == after[0]
+    assert [old == new for old, new in zip(before[1], after[1], strict=True)] == [True, False, True, False]
+
+
 def test_a_training_stage_whose_portions_do_not_add_up_is_refused():
     settings = replace(SETTINGS, maximum_steps=10)
     with pytest.raises(Invalid) as refused:

@@ -27,7 +27,7 @@ def test_every_source_of_every_study_is_a_line_of_words(sweep):
 def test_a_published_source_says_its_repositories_their_commits_and_the_files_that_were_read():
     found = {one.task: one.origin for sweep in SWEEPS for one in sources(encode(sweep))}
     assert found["xnli"] == "facebook/xnli@b8dd5d7af51114dbda02c0e3f6133f332186418e"
-    assert found["panx"] == "google/xtreme at any revision"
+    assert found["panx"] == "google/xtreme@ec5f1f46e9af79639a90684a7a70a956c4998f04"
     assert found["xquad"].endswith("; where parts are absent deepmind/xquad at any revision")
     assert found["lab_nli"] == "generator nli, seed 0, version 1"
     read = next(

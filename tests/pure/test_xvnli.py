@@ -16,7 +16,7 @@ from trainables.catalogue.task import NLI_LABELS, Task, with_oracle
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.data.reading import inspect, read
-from trainables.data.remarked import own_remarks
+from trainables.data.remarked import own_remarks, shared_images
 from trainables.data.schema import IMAGE_TEXT
 from trainables.faults import Invalid
 
@@ -152,21 +152,21 @@ def test_an_item_with_another_label_or_image_in_one_language_is_told(made, tmp_p
 
 
 def test_an_image_in_two_splits_is_a_remark_and_no_fault(made, tmp_path):
-    assert own_remarks(made) == ()
+    assert tuple(shared_images(made)) == ()
     train = [iglue_row(n, "neutral", image) for n, image in enumerate((0, 4, 5, 3))]
     write_jsonl(tmp_path / "annotations" / "en" / "train.jsonl", train)
     assert inspect(made) == []
-    assert own_remarks(made) == (
+    assert tuple(shared_images(made)) == (
         "1 of the 2 images of 'dev' are in 'train' too (3)",
         "2 of the 2 images of 'test' are in 'train' too (4)",
     )
     source = made.source
     proxy = xtreme_m.xvnli_text_proxy(train=source.train, dev=source.dev, test=source.test, languages=("en", "fr"))
-    assert own_remarks(proxy) == ()
+    assert tuple(shared_images(proxy)) == ()
 
 
 def test_images_of_the_hubs_files_are_compared_by_name(tmp_path):
-    assert own_remarks(hub(tmp_path)) == ("2 of the 4 images of 'test' are in 'train' too (0)",)
+    assert tuple(shared_images(hub(tmp_path))) == ("2 of the 4 images of 'test' are in 'train' too (0)",)
 
 
 GOOD = [iglue_row(0, "neutral", 0), iglue_row(1, "entailment", 0)]
@@ -371,6 +371,24 @@ def test_a_number_of_the_hub_that_stands_for_no_label_and_a_row_without_an_image
     pq.write_table(table.set_column(table.schema.get_field_index("image"), "image", bare), place)
     with pytest.raises(Invalid, match="every row must have an image, got 1 without up to row 4"):
         read(task, "train", None, tmp_path / "cache")
+
+
+def test_another_size_of_the_test_than_the_published_one_is_told(made, tmp_path):
+    assert own_remarks(made) == ("the test is not the published one: 4 rows in each of en fr, published 1,164",)
+    place = tmp_path / "annotations" / "fr" / "test.jsonl"
+    rows = [json.loads(line) for line in place.read_text().splitlines()]
+    write_jsonl(place, [row for row in rows if row["gold_label"] != "-"])
+    assert own_remarks(made) == (
+        "the test is not the published one: 4 rows in 'en', 3 rows in 'fr', published 1,164",
+        "the test has no row without a gold label in fr: accuracy_iglue is there the same as accuracy, and not IGLUE's",
+    )
+    full = replace(made, splits=tuple(replace(one, rows=0) for one in made.splits))
+    assert len(own_remarks(full)) == 1  # where nobody states a size there is none to compare
+
+
+def test_a_test_of_the_published_size_has_no_remark(made):
+    four = tuple(replace(one, rows=4 if one.name == "test" else 0) for one in made.splits)
+    assert own_remarks(replace(made, splits=four)) == own_remarks(with_oracle(replace(made, splits=four))) == ()
 
 
 @real

@@ -142,6 +142,13 @@ class TestWindows:
         data = lay_out(spans((LONG, "what colour", "red")), Kind.SPAN, tiny.ENCODER)
         assert len(data) == 1 and not data.may_be_nowhere
 
+    def test_an_answer_in_no_one_place_is_no_question_without_an_answer(self):
+        (row,) = spans((LONG, "what colour", "red")).to_pylist()
+        told = pa.Table.from_pylist([{**row, "answer_start": -1}], schema=SPAN.append(ANSWERS))
+        data = lay_out(told, Kind.SPAN, tiny.ENCODER)
+        assert not data.may_be_nowhere and data.labels.tolist() == [[ABSENT, ABSENT]]
+        assert data.answers == (("red",),)
+
     def test_a_question_longer_than_the_context_leaves_room_for_it(self):
         data = lay_out(spans((LONG, "the " * 300, "red")), Kind.SPAN, tiny.ENCODER)
         assert data.lengths.max() <= tiny.ENCODER.maximum_tokens

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from trainables.catalogue.task import NLI_LABELS, Kind, Layout, Part, PublishedSource, Shaping, Split, Task
 
-#: Commits at which these repositories of the hub were seen to have the columns stated here, as others pin them.
+#: Commits of repositories of the hub, as others pin them in public code for the configurations that are read here.
 REVISIONS = {
     "nyu-mll/glue": "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c",
     "facebook/anli": "8e4813d81f46d313dac7892e1c28076917cfcdf9",
@@ -16,6 +16,9 @@ REVISIONS = {
     "rajpurkar/squad_v2": "3ffb306f725f7d2ce8394bc1873b24868140c412",
     "Rowan/hellaswag": "218ec52e09a7e7462a5400043bb9a69a41d06b76",
     "tau/commonsense_qa": "94630fe30dad47192a8546eb75f094926d47e155",
+    "google/xtreme": "ec5f1f46e9af79639a90684a7a70a956c4998f04",
+    "google-research-datasets/paws-x": "4cd8187c404bda33cb1f62b49b001115862acf37",
+    "google-research-datasets/tydiqa": "da78f23f9119363459acbaf46bf89426ff26c259",
 }
 
 #: The integers of MNLI, XNLI, SNLI and ANLI on the hub. IGLUE and CCLM number their labels otherwise.

@@ -342,8 +342,9 @@ class Task:
 def with_oracle(task: Task) -> Task:
     """The task with its test split in two halves by a hash of the item's id: `test`, and `oracle`.
 
-    For a definition that asks what selection by target-language labels would have given, where the source has no
-    development set in those languages. An item is in the same half in every language.
+    For a definition that asks what selection by target-language labels would have given. An item is in the same half in
+    every language. The test is halved even where its publisher has development data in those languages (XNLI, PAWS-X,
+    MLQA, PAN-X and the treebanks have): they are not read.
 
     Raises:
         Invalid: where the task has no test split, or such halves already.

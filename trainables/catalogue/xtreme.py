@@ -10,8 +10,8 @@ from trainables.catalogue.intermediate import (
     NLI_CODES,
     PAIR_COLUMNS,
     QUESTION_COLUMNS,
-    REVISIONS,
     SQUAD_V1,
+    pins,
 )
 from trainables.catalogue.task import (
     NLI_LABELS,
@@ -164,6 +164,7 @@ PAWSX = Task(
         columns=(("id", "integer"), ("sentence1", "string"), ("sentence2", "string"), ("label", "integer")),
         fields=(("id", "id"), ("premise", "sentence1"), ("hypothesis", "sentence2")),
         codes=(("0", "different"), ("1", "same")),
+        revisions=pins(*_PAWSX),
     ),
     licence="free for any purpose, as its owner states",
 )
@@ -192,6 +193,7 @@ POS = Task(
         parts=_UDPOS,
         columns=(("tokens", "strings"), ("pos_tags", "tags")),
         fields=(("tags", "pos_tags"),),
+        revisions=pins(*_UDPOS),
     ),
     licence="the licence of each treebank",
     metric=Metric.TAGS,
@@ -217,10 +219,13 @@ NER = Task(
         parts=_PANX,
         columns=(("tokens", "strings"), ("ner_tags", "tags")),
         fields=(("tags", "ner_tags"),),
+        revisions=pins(*_PANX),
     ),
     licence="unknown (WikiAnn)",
     metric=Metric.ENTITIES,
 )
+
+_XQUAD = _parts(XQUAD_LANGUAGES, "test", "google/xtreme", "XQuAD.{}", "validation", 1_190)
 
 #: Questions in the languages of XNLI but four, learned from SQuAD; the one split that exists is scored as the test.
 XQUAD = Task(
@@ -229,8 +234,9 @@ XQUAD = Task(
     splits=(Split(name="test", languages=XQUAD_LANGUAGES, rows=1_190),),
     source=PublishedSource(
         shaping=Shaping.QUESTION,
-        parts=_parts(XQUAD_LANGUAGES, "test", "google/xtreme", "XQuAD.{}", "validation", 1_190),
+        parts=_XQUAD,
         columns=QUESTION_COLUMNS,
+        revisions=pins(*_XQUAD),
         instead=tuple(
             Part(
                 split="test",
@@ -248,6 +254,8 @@ XQUAD = Task(
     learned_from=SQUAD_V1,
 )
 
+_MLQA = _parts(tuple(MLQA_ROWS), "test", "google/xtreme", "MLQA.{0}.{0}", "test", MLQA_ROWS)
+
 #: The configurations whose context and question share a language, as XTREME scores them; learned from SQuAD.
 MLQA = Task(
     name="mlqa",
@@ -255,8 +263,9 @@ MLQA = Task(
     splits=(Split(name="test", languages=tuple(MLQA_ROWS), rows=_mean(MLQA_ROWS)),),
     source=PublishedSource(
         shaping=Shaping.QUESTION,
-        parts=_parts(tuple(MLQA_ROWS), "test", "google/xtreme", "MLQA.{0}.{0}", "test", MLQA_ROWS),
+        parts=_MLQA,
         columns=QUESTION_COLUMNS,
+        revisions=pins(*_MLQA),
     ),
     licence="CC BY-SA 3.0",
     metric=Metric.MLQA,
@@ -267,6 +276,7 @@ _TYDIQA_REPOSITORY = "google-research-datasets/tydiqa"
 _TYDIQA = (
     *_parts(ENGLISH, "train", _TYDIQA_REPOSITORY, "secondary_task", "train", 3_696),
     *_parts(tuple(TYDIQA_ROWS), "test", _TYDIQA_REPOSITORY, "secondary_task", "validation", TYDIQA_ROWS),
+    *_parts(ENGLISH, "dev", "rajpurkar/squad", "plain_text", "validation", 10_570),
 )
 
 #: All languages are in one file, named by the beginning of the id. It has no development set beside the one that is
@@ -281,24 +291,18 @@ TYDIQA = Task(
     ),
     source=PublishedSource(
         shaping=Shaping.QUESTION,
-        parts=(
-            *_TYDIQA,
-            Part(
-                split="dev",
-                language="en",
-                repository="rajpurkar/squad",
-                config="plain_text",
-                origin="validation",
-                rows=10_570,
-            ),
-        ),
+        parts=_TYDIQA,
         columns=QUESTION_COLUMNS,
         fields=tuple((f"language.{code}", name) for code, name in TYDIQA_NAMES.items()),
-        revisions=(("rajpurkar/squad", REVISIONS["rajpurkar/squad"]),),
+        revisions=pins(*_TYDIQA),
     ),
     licence="Apache-2.0",
 )
 
+_BUCC_ALIGNED = (
+    *_parts(BUCC_LANGUAGES, "dev", "google/xtreme", "bucc18.{}", "validation", 0),
+    *_parts(BUCC_LANGUAGES, "test", "google/xtreme", "bucc18.{}", "test", 0),
+)
 _BUCC_COLUMNS = (("source_sentence", "string"), ("target_sentence", "string"))
 
 #: The shared task's files: the sample tunes the threshold, the training set is scored, as in XTREME. The hub has its
@@ -322,13 +326,23 @@ BUCC = Task(
             for language in BUCC_LANGUAGES
         ),
         columns=_BUCC_COLUMNS,
-        instead=(
-            *_parts(BUCC_LANGUAGES, "dev", "google/xtreme", "bucc18.{}", "validation", 0),
-            *_parts(BUCC_LANGUAGES, "test", "google/xtreme", "bucc18.{}", "test", 0),
-        ),
+        instead=_BUCC_ALIGNED,
+        revisions=pins(*_BUCC_ALIGNED),
     ),
     licence="research only",
     metric=Metric.MINING,
+)
+
+_TATOEBA = tuple(
+    Part(
+        split="test",
+        language=language,
+        repository="google/xtreme",
+        config=f"tatoeba.{code}",
+        origin="validation",
+        rows=TATOEBA_ROWS.get(language, 1_000),
+    )
+    for language, code in TATOEBA_CODES.items()
 )
 
 TATOEBA = Task(
@@ -343,18 +357,9 @@ TATOEBA = Task(
     ),
     source=PublishedSource(
         shaping=Shaping.TRANSLATIONS,
-        parts=tuple(
-            Part(
-                split="test",
-                language=language,
-                repository="google/xtreme",
-                config=f"tatoeba.{code}",
-                origin="validation",
-                rows=TATOEBA_ROWS.get(language, 1_000),
-            )
-            for language, code in TATOEBA_CODES.items()
-        ),
+        parts=_TATOEBA,
         columns=_BUCC_COLUMNS,
+        revisions=pins(*_TATOEBA),
         instead=tuple(
             Part(
                 split="test",

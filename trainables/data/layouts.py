@@ -175,7 +175,7 @@ def _span(table: pa.Table, encoder: Encoder, made: PreTrainedTokenizerBase, temp
         for item, first, question in zip(items, first_tokens, asked, strict=True)
     ]
     joined = _join(Ragged.of(asked), Ragged.of(parts), template, encoder.maximum_tokens)
-    may_be_nowhere = len(items) > len(contexts) or any(start < 0 for start in starts)
+    may_be_nowhere = len(items) > len(contexts) or not all(texts)
     missing = NOWHERE if may_be_nowhere else ABSENT
     spans = []
     for row, (item, first) in enumerate(zip(items, first_tokens, strict=True)):
@@ -224,9 +224,10 @@ def _tagging(table: pa.Table, encoder: Encoder, made: PreTrainedTokenizerBase, t
     """Words tokenised one by one, as XTREME does; too long a sentence is cut between words into several rows."""
     names = _names(table)
     room = encoder.maximum_tokens - len(template.prefix) - len(template.suffix)
-    pieces = _word_pieces(table, made)
+    sentences = _in_sentences(table, made)
+    pieces = _word_pieces(sentences, names["languages"], made)
     items, texts, word_starts, tags = [], [], [], []
-    for item, (words, labels) in enumerate(zip(table["tokens"].to_pylist(), table["tags"].to_pylist(), strict=True)):
+    for item, (words, labels) in enumerate(zip(sentences, table["tags"].to_pylist(), strict=True)):
         text: list[int] = []
         begins: list[int] = []
         given: list[int] = []
@@ -251,14 +252,29 @@ def _tagging(table: pa.Table, encoder: Encoder, made: PreTrainedTokenizerBase, t
     )
 
 
-def _word_pieces(table: pa.Table, made: PreTrainedTokenizerBase) -> dict[tuple[str, bool], list[int]]:
+def _in_sentences(table: pa.Table, made: PreTrainedTokenizerBase) -> list[list[str]]:
+    """The words of every sentence, with the space before them where the tokenizer does not set one by itself: to a
+    byte-level one, and to Gemma's, a word without it is the inside of another.
+    """
+    sentences = table["tokens"].to_pylist()
+    if not tokens.needs_spaces(made):
+        return sentences
+    return [
+        words if language in _UNSPACED else [*words[:1], *(f" {word}" for word in words[1:])]
+        for language, words in zip(table["language"].to_pylist(), sentences, strict=True)
+    ]
+
+
+def _word_pieces(
+    sentences: Iterable[Iterable[str]], languages: Iterable[str], made: PreTrainedTokenizerBase
+) -> dict[tuple[str, bool], list[int]]:
     """(word, whether its language writes no spaces) → its tokens, at least one.
 
     The piece that stands for a space alone is left out before a word that no space stands before.
     """
     known = {
         (word, language in _UNSPACED): None
-        for language, words in zip(table["language"].to_pylist(), table["tokens"].to_pylist(), strict=True)
+        for language, words in zip(languages, sentences, strict=True)
         for word in words
     }
     encoded = tokens.tokenise([word for word, _ in known], made)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from trainables.catalogue.task import ORACLE_HALF, PublishedSource, Task
 from trainables.data import places
-from trainables.data.published import left_out
+from trainables.data.published import left_out, misplaced
 from trainables.data.reading import read
 from trainables.faults import Invalid
 
@@ -48,6 +48,7 @@ def look(task: Task, cache: Path | None) -> Seen:
             faults += error.faults
             continue
         remarks += without_languages(split.name, left_out(table))
+        remarks += [one.told(split.name) for one in misplaced(table)]
         remarks += _empty_texts(split.name, table)
     return Seen(faults=tuple(faults), remarks=tuple(remarks))
 

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from trainables.catalogue.intermediate import CCG_REST
 from trainables.catalogue.task import Kind, Layout, Part, PublishedSource, Shaping, Task
 from trainables.data import places
+from trainables.data.answers import LEFT_OUT_SHARE, Misplaced, place_of
 from trainables.data.raw import RAW, column_faults, first_lines, heads, label_names, lines, null_rows
 from trainables.data.schema import ANSWERS, CHOICE, PAIR, RETRIEVAL, SPAN, TAGGING
 from trainables.faults import Invalid, refuse
@@ -29,20 +30,19 @@ from trainables.faults import Invalid, refuse
 #: At most so many offending rows or values are shown in one fault.
 _SHOWN = 3
 
-#: A published answer may begin so many characters away from where it is said to: some publishers counted bytes or
-#: combining signs otherwise. Farther away it is taken for a mistake.
-_SHIFT = 8
-
-
 #: Where the metadata of a table says, as JSON, why languages that its files are there for have no rows.
 _LEFT_OUT = b"left out"
 
+#: The same for answers that do not stand where they are said to.
+_MISPLACED = b"misplaced answers"
+
 #: Raised when the code here changes what files are read as.
-VERSION = 2
+VERSION = 3
 
 
 def read_published(task: Task, split: str, languages: tuple[str, ...]) -> pa.Table:
-    """The rows of a split in those of the languages whose files are here and can be used; `left_out` has the others.
+    """The rows of a split in those of the languages whose files are here and can be used; `left_out` has the others,
+    `misplaced` the answers that stand elsewhere than where they are said to.
 
     Raises:
         Invalid: naming every fault of the files where none of the languages can be used, or the way to get them where
@@ -56,21 +56,24 @@ def read_published(task: Task, split: str, languages: tuple[str, ...]) -> pa.Tab
     _refuse_changed(task, source)
     tables: list[pa.Table] = []
     wrong: dict[str, list[str]] = {}
+    elsewhere: list[Misplaced] = []
     for language in languages:
         parts = here.get((split, language), ())
         read = [_read_part(task, source, part, files) for part, files in parts]
-        if faults := [fault for _, found in read for fault in found]:
+        if faults := [fault for _, found, _ in read for fault in found]:
             wrong[language] = faults
         else:
-            tables += [table for table, _ in read]
+            tables += [table for table, _, _ in read]
+            elsewhere += [told for _, _, told in read if told is not None]
     if not tables:
         refuse(f"task {task.name!r}", (fault for faults in wrong.values() for fault in faults))
         raise Invalid(
             f"task {task.name!r}",
             [f"split {split!r} must be here in one of {' '.join(languages)}, got no file; {places.way(task)}"],
         )
-    table = pa.concat_tables(tables)
-    return table.replace_schema_metadata({_LEFT_OUT: json.dumps(wrong)}) if wrong else table
+    told = {_LEFT_OUT: wrong, _MISPLACED: [asdict(one) for one in elsewhere]}
+    notes = {name: json.dumps(value) for name, value in told.items() if value}
+    return pa.concat_tables(tables).replace_schema_metadata(notes or None)
 
 
 def left_out(table: pa.Table) -> dict[str, tuple[str, ...]]:
@@ -79,13 +82,19 @@ def left_out(table: pa.Table) -> dict[str, tuple[str, ...]]:
     return {language: tuple(faults) for language, faults in json.loads(told).items()} if told else {}
 
 
+def misplaced(table: pa.Table) -> tuple[Misplaced, ...]:
+    """Of a table that `read_published` made, the answers that stand elsewhere than where they are said to."""
+    told = (table.schema.metadata or {}).get(_MISPLACED)
+    return tuple(Misplaced(**one) for one in json.loads(told)) if told else ()
+
+
 def _read_part(
     task: Task, source: PublishedSource, part: Part, files: tuple[Path, ...]
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """The rows of a part, or whatever where there are faults."""
+) -> tuple[pa.Table, tuple[str, ...], Misplaced | None]:
+    """The rows of a part, or whatever where there are faults, and those, and its answers that stand elsewhere."""
     made = _Reading(task, source, part, _where(part, files))
     table = made.table(files)
-    return table, (*_missing_files(part, files), *made.faults)
+    return table, (*_missing_files(part, files), *made.faults), made.misplaced
 
 
 def _where(part: Part, files: tuple[Path, ...]) -> str:
@@ -165,6 +174,7 @@ class _Reading:
 
     def __post_init__(self) -> None:
         self.faults: list[str] = []
+        self.misplaced: Misplaced | None = None
         self.fields = dict(self.source.fields)
 
     def table(self, files: tuple[Path, ...]) -> pa.Table:
@@ -321,15 +331,19 @@ class _Reading:
     def _question(self, raw: pa.Table) -> pa.Table:
         if beginning := places.id_beginning(self.source, self.part):
             raw = raw.filter(pc.starts_with(raw["id"], beginning))
-        rows, shifted, missing = [], [], []
+        rows, missing = [], []
+        moved: list[str] = []
+        placeless: list[str] = []
         for row in raw.select(["id", "context", "question", "answers"]).to_pylist():
             texts, starts = row["answers"]["text"], row["answers"]["answer_start"]
             if len(texts) != len(starts) or not all(texts) or (not texts and not self.task.unanswerable):
                 missing.append(row["id"])
                 continue
-            start = _found(row["context"], texts[0], starts[0]) if texts else -1
-            if texts and start < 0:
-                shifted.append(f"{row['id']} ({texts[0][:30]!r} at {starts[0]})")
+            start, is_far = place_of(row["context"], texts[0], starts[0]) if texts else (-1, False)
+            if is_far:
+                (moved if start >= 0 else placeless).append(f"{row['id']}: {texts[0][:30]!r} at {starts[0]}")
+            if texts and start < 0 and self.part.split == "train":
+                continue  # there is nothing to learn; elsewhere the text is what is scored
             rows.append(
                 {
                     "id": row["id"],
@@ -346,10 +360,19 @@ class _Reading:
                 f"{self.where}: every question must have answers, each with its place, got {len(missing)} without "
                 f"({', '.join(missing[:_SHOWN])}); correct or drop them"
             )
-        if shifted:
+        if self.part.split == "train" and len(placeless) > LEFT_OUT_SHARE * len(raw):
             self.faults.append(
-                f"{self.where}: every answer must stand in its context where answer_start says, got {len(shifted)} "
-                f"that do not ({', '.join(shifted[:_SHOWN])}); correct or drop them"
+                f"{self.where}: every answer must stand in its context where answer_start says, or once elsewhere in "
+                f"it, got {len(placeless)} of {len(raw)} that do not ({', '.join(placeless[:_SHOWN])}); at most "
+                f"{LEFT_OUT_SHARE:.0%} of training are left out: correct or drop them"
+            )
+        if moved or placeless:
+            self.misplaced = Misplaced(
+                language=self.part.language,
+                questions=len(raw),
+                moved=len(moved),
+                placeless=len(placeless),
+                example=(moved or placeless)[0],
             )
         return pa.Table.from_pylist(rows, schema=SPAN.append(ANSWERS))
 
@@ -484,14 +507,6 @@ class _Reading:
             )
             return pa.table({})
         return self._two_sides(*sides, {left: right for left, right in gold})
-
-
-def _found(context: str, text: str, start: int) -> int:
-    """Where the answer stands, within a few characters of `start`; -1 where it does not."""
-    if start >= 0 and context[start : start + len(text)] == text:
-        return start
-    near = (start + shift for step in range(1, _SHIFT + 1) for shift in (-step, step))
-    return next((one for one in near if one >= 0 and text and context[one : one + len(text)] == text), -1)
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:

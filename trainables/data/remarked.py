@@ -9,13 +9,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, ParquetSource, Task
-from trainables.data.visual_files import image_names
+from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_HALF, ParquetSource, Task
+from trainables.data.visual_files import gold_labels, image_names
 
 
 def own_remarks(task: Task) -> tuple[str, ...]:
     """What is to be said of a task's files; empty for tasks of other sources."""
-    return (*other_languages(task), *shared_images(task))
+    return (*other_languages(task), *shared_images(task), *sizes(task))
+
+
+def sizes(task: Task) -> Iterator[str]:
+    """Whether XVNLI's test has the published rows in every language, those without a gold label among them.
+
+    Told and not refused: a sample is a fair way to try a sweep. Without those rows IGLUE's accuracy is another number.
+    """
+    source, test = task.source, task.split("test")
+    if not isinstance(source, XvnliSource) or test is None:
+        return
+    try:
+        found = gold_labels(source.files("test"), test.languages)
+    except (pa.ArrowException, OSError, KeyError):
+        return  # what cannot be read others tell
+    if other := {language: rows for language, (rows, _) in found.items() if test.rows and rows != test.rows}:
+        alike = len(set(other.values())) == 1 and len(other) > 1
+        told = (
+            f"{min(other.values()):,} rows in each of {' '.join(other)}"
+            if alike
+            else ", ".join(f"{rows:,} rows in {language!r}" for language, rows in other.items())
+        )
+        yield f"the test is not the published one: {told}, published {test.rows:,}"
+    if task.keeps_unlabelled and (whole := [language for language, (_, without) in found.items() if not without]):
+        yield (
+            f"the test has no row without a gold label in {' '.join(whole)}: {IGLUE_ACCURACY} is there the same as "
+            "accuracy, and not IGLUE's"
+        )
 
 
 def shared_images(task: Task) -> Iterator[str]:

@@ -27,7 +27,7 @@ from trainables.settings import Visible
 from trainables.stages import as_read, without_places
 
 #: Raised when the code here, or the layout of a kind, changes what a split is laid out as.
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 
 #: Splits kept laid out in memory, the least recently used dropped; a gang meets the same few again and again.
 _KEPT = 32

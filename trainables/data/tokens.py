@@ -211,6 +211,12 @@ def template(tokens: PreTrainedTokenizerBase) -> Template:
     )
 
 
+def needs_spaces(tokens: PreTrainedTokenizerBase) -> bool:
+    """Whether a word alone has other tokens than in the middle of a sentence, where a space stands before it."""
+    first, second, both = tokens(["a", "b", "a b"], add_special_tokens=False)["input_ids"]
+    return list(both) != [*first, *second]
+
+
 def tokenise(texts: Sequence[str], tokens: PreTrainedTokenizerBase) -> Ragged:
     """The token numbers of every text, without special tokens; each distinct text is tokenised once."""
     known = {text: number for number, text in enumerate(dict.fromkeys(texts))}

@@ -147,6 +147,20 @@ def image_names(files: VisualFiles, languages: tuple[str, ...]) -> set[str]:
     return names
 
 
+def gold_labels(files: VisualFiles, languages: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Language → rows of a split, and how many of them have no gold label; a file without that column raises."""
+    label, _, _, _ = _COLUMNS[files.format]
+    counts = {}
+    for language, paths in visual_paths(files, languages).items():
+        tables = [
+            pq.read_table(path, columns=[label]) if files.format.has_images else _json(path, [label]) for path in paths
+        ]
+        if tables:
+            values = pa.concat_tables(tables)[label].cast(pa.string())
+            counts[language] = (len(values), pc.sum(pc.equal(values, NO_GOLD)).as_py() or 0)
+    return counts
+
+
 def _first_names(path: Path) -> list[str]:
     with path.open("rb") as file:
         line = file.readline()
