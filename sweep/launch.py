@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,9 @@ COUNTS = (
     "gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost", "remade", "duplicate",
     "evicted",
 )  # fmt: skip
+
+#: Requests to the storage at a time: one after the other, those for three hundred runs take half a minute.
+_LOOKS = 16
 
 #: Trials in flight per gang: one runs, one waits, so that a gang never waits for Tune.
 _TRIALS_PER_GANG = 2
@@ -135,7 +139,8 @@ def _run(
     ledger = PatientLedger(_ledger(sweep, store))
     ledger.hold()
     conductor = Conductor(sweep, ledger)
-    conductor.take_up(failed=retry_failed, outdated=renew)
+    gone = _gone(conductor, store)
+    conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
     display = None
     if conductor.remaining():
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
@@ -158,6 +163,8 @@ def _run(
                 display.say(f"{cell} does not run: {reason}")
             for task, remark in found.remarks.items():
                 display.say(f"{task}: {remark}")
+            for text in _lost(conductor, gone):
+                display.say(text)
             for text, count in conductor.outdated().items():
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
@@ -175,6 +182,24 @@ def _run(
     if conductor.broken:
         raise Interrupted(_left_open(conductor))
     return Results(place, sweep.name)
+
+
+def _gone(conductor: Conductor, store: Store) -> dict[str, str]:
+    """The evaluations of reported runs whose scores or answers are not in the store as they were written, and why."""
+    asked = conductor.evaluations()
+    with ThreadPoolExecutor(_LOOKS) as looks:
+        found = zip(asked, looks.map(store.whole_results, asked), strict=True)
+        return {digest: store.damage.get(digest, "its scores are gone") for digest, kept in found if kept is None}
+
+
+def _lost(conductor: Conductor, gone: Mapping[str, str]) -> Iterator[str]:
+    """What becomes of evaluations that are gone, in words."""
+    stays = set(conductor.evaluations())
+    for digest, why in gone.items():
+        way = (
+            "other library versions made it, and --renew makes its run anew" if digest in stays else "it is made again"
+        )
+        yield f"the evaluation {digest} of a reported run is damaged ({why}); {way}"
 
 
 def _left_open(conductor: Conductor) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,7 +91,8 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
         reason = _absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [row["remark"], standing.missing(cell.name), standing.kept(cell.name)]
+    remarks = [row["remark"], standing.missing(cell.name), _unscored(standing, cell, mine, languages, answers)]
+    remarks.append(standing.kept(cell.name))
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])
@@ -119,8 +120,14 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
 
 
 def _why_no_items(outcomes: Mapping[int, Outcome]) -> str:
-    is_mean = all(outcome.is_mean for outcome in outcomes.values())
-    return "no predictions stored" if is_mean else "a score of all answers at once"
+    if not all(outcome.is_mean for outcome in outcomes.values()):
+        return "a score of all answers at once"
+    without = sum(outcome.ids is None for outcome in outcomes.values())
+    return (
+        "no predictions stored"
+        if without in (0, len(outcomes))
+        else f"no predictions stored of {without} of {len(outcomes)} runs"
+    )
 
 
 def outcome_count(outcomes: Mapping[int, Outcome]) -> int:
@@ -135,6 +142,18 @@ def _absent(standing: Standing, cell: CellInfo, languages: Sequence[str], answer
         return standing.missing(cell.name)
     reasons = [answers.absence(run.evaluation, language) for run in runs for language in languages]
     return "; ".join(sorted({reason for reason in reasons if reason}))
+
+
+def _unscored(
+    standing: Standing, cell: CellInfo, scored: Collection[int], languages: Sequence[str], answers: Answers
+) -> str:
+    """How many reported runs of a cell the row does not rest on, and why."""
+    runs = standing.confirmations(cell.name)
+    without = [run for run in runs if run.seed not in scored]
+    if not without:
+        return ""
+    reasons = {answers.absence(run.evaluation, language) for run in without for language in languages} - {""}
+    return f"{len(without)} of {len(runs)} runs not counted ({'; '.join(sorted(reasons))})"
 
 
 def _gain(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> tuple[dict[str, Any], str]:

@@ -99,7 +99,7 @@ class Outputs:
         found = Found()
         for digest in digests:
             manifest = self._store.find(digest)
-            results = manifest.results if manifest is not None else self._store.results(digest)
+            results = manifest.results if manifest is not None else self._store.whole_results(digest)
             if manifest is not None:
                 found.kept.append(_kept(manifest))
             elif results is not None:

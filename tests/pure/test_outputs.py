@@ -12,7 +12,7 @@ from tests.pure.stores import holding
 from tests.ray_local.stage_paths import training
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
-from trainables.store import Store
+from trainables.store import PREDICTIONS, Store
 
 
 class Running:
@@ -58,6 +58,19 @@ def test_what_the_store_has_of_a_path_is_found_and_of_what_is_damaged_the_result
         assert (await mine.outputs.found((there,))).stored == {}, "the board knows it"
 
     asyncio.run(story())
+
+
+def test_an_evaluation_whose_predictions_are_damaged_is_not_there_and_is_named(tmp_path):
+    stage = training("text_nli", "")
+    store = Store(tmp_path / "store")
+    output = store.workspace(stage.digest, "earlier-1")
+    (output / PREDICTIONS).write_bytes(b"answers")
+    store.commit(stage, output, "earlier-1", steps=0, seconds=1.0)
+    (tmp_path / "store/results" / stage.digest / "earlier-1.parquet").write_bytes(b"answer.")
+    mine = Running(store)
+    assert mine.outputs.heed(asyncio.run(mine.outputs.found((stage,)))) == ({}, [])
+    (said,) = mine.said
+    assert said.startswith(f"stage {stage.digest} was damaged (earlier-1.parquet has another sha256")
 
 
 def test_what_is_being_deleted_is_gone_for_a_trial_that_comes_and_made_again_only_afterwards(tmp_path, monkeypatch):
