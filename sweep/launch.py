@@ -36,6 +36,7 @@ from sweep.stopping import Stopping
 from trainables.faults import Invalid, refuse
 from trainables.gangs import GangKind
 from trainables.machine import graphics_processors, processors
+from trainables.room import size_of
 from trainables.scores import event_from_json
 from trainables.store import Store, cache_folder
 from trainables.whole_files import put_whole
@@ -143,7 +144,7 @@ def _run(
     conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
     display = None
     if conductor.remaining():
-        refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
+        refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(conductor, store))
         display = _display(conductor, console)
 
     def begin() -> None:
@@ -252,14 +253,16 @@ def _machine_faults(sweep: Sweep) -> Sequence[str]:
     return sweep.gangs.fits(cpus=processors(), gpus=graphics_processors())
 
 
-def _disk_faults(sweep: Sweep, store: Store) -> Iterator[str]:
-    """Why the disk under the storage cannot hold the sweep; a rehearsal keeps little, and an object store grows."""
-    root = store.local_path("")
+def _disk_faults(conductor: Conductor, store: Store) -> Iterator[str]:
+    """Why the disk under the storage cannot hold the sweep; a rehearsal keeps little, and an object store grows.
+
+    Of what lies there only what is this sweep's own is not needed once more.
+    """
+    sweep, root = conductor.sweep, store.local_path("")
     if sweep.gangs.kind is GangKind.REHEARSAL or root is None:
         return iter(())
-    held_bytes = sum(
-        path.stat().st_size for part in ("stages", "inflight") for path in (root / part).rglob("*") if path.is_file()
-    )
+    mine = set(conductor.stages()[0]).union(stage.digest for path in conductor.foreseen() for stage in path)
+    held_bytes = sum(size_of(root / part / digest) for part in ("stages", "inflight") for digest in mine)
     return disk_faults(plan(sweep), free_bytes=shutil.disk_usage(root).free, held_bytes=held_bytes)
 
 
