@@ -183,3 +183,21 @@ def test_the_best_confirmation_of_each_cell_is_found_in_its_latest_generation(tm
     ledger.fold()
     assert best_runs(ledger.table()) == {"a": {"de": 0.25}, "b": {"de": 0.05}}
     assert best_runs(reader(tmp_path / "elsewhere").table()) == {}
+
+
+def test_what_is_folded_between_listing_and_reading_is_found_and_what_is_torn_is_passed_over(tmp_path, monkeypatch):
+    ledger, looking = fill(writer(tmp_path)), reader(tmp_path)
+    (tmp_path / "sweeps/mine/ledger/000-torn.parquet").write_bytes(b"PAR1")
+    rows, read = looking._rows, []
+
+    def folding(path: str):
+        if len(read) == 3:
+            ledger.fold()
+        read.append(path)
+        return rows(path)
+
+    monkeypatch.setattr(looking, "_rows", folding)
+    found = looking.table()
+    told = {(row["number"], row["sequence"]) for row in found.to_pylist()}
+    assert told == {(entry.trial.number, entry.sequence) for entry in MANY}
+    assert [Path(path).name for path in looking.torn] == ["000-torn.parquet"]
