@@ -115,13 +115,12 @@ def run(
     found = looked_up(sweep, fetch=True)
     refuse(f"the data of sweep {sweep.name!r}", found.unable)
     sweep = found.present
-    refuse("the gangs of this sweep", _machine_faults(sweep))
     place = os.fspath(storage)
     store = Store(place)
     store.check_writable()
     _refuse_unwritable(found, store)
-    found = with_rows_read(found, cache_folder(place))
     with held(store.filesystem, store.root, sweep.name) as hold:
+        found = with_rows_read(found, cache_folder(place))
         return _run(found, store, place, console, mirrors, hold, retry_failed=retry_failed, renew=renew)
 
 
@@ -144,6 +143,7 @@ def _run(
     conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
     display = None
     if conductor.remaining():
+        refuse("the gangs of this sweep", _machine_faults(sweep))
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(conductor, store))
         display = _display(conductor, console)
 

@@ -13,6 +13,7 @@ from sweep import NoPruning, launch, patience, record_definition
 from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
+from sweep.lock import held
 from sweep.results import Results
 from sweep.standing import Standing
 from tests.libraries.test_budget import stored
@@ -22,6 +23,7 @@ from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
+from trainables.gangs import Gangs
 
 SWEEP = replace(small_sweep(), name="unwritable")
 
@@ -116,6 +118,29 @@ def test_a_refused_run_changes_neither_the_ledger_nor_the_definition(tmp_path, m
     with pytest.raises(Invalid, match="there must be room"):
         launch.run(larger, tmp_path, **asked)
     assert kept() == before
+
+
+def test_a_finished_sweep_is_done_also_on_a_machine_that_could_not_run_it_and_an_unfinished_one_is_refused(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "_connected", lambda: False)
+    monkeypatch.setattr(launch, "graphics_processors", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    large = replace(SWEEP, name="large", cells=(BASELINE,), gangs=Gangs(gpus_per_worker=1.0))
+    with pytest.raises(Invalid, match="the gangs of this sweep"):
+        launch.run(large, tmp_path)
+    conducted(large, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), large.name).open())
+    monkeypatch.setattr(launch, "_gone", lambda *_: {})
+    assert launch.run(large, tmp_path).standing().whole
+
+
+def test_a_second_run_is_refused_before_it_has_read_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "with_rows_read", lambda *_: pytest.fail("nothing may be read"))
+    monkeypatch.setattr("sweep.lock.LOOKED_AT_SECONDS", 0.1)
+    (tmp_path / "sweeps" / SWEEP.name).mkdir(parents=True)
+    with held(pafs.LocalFileSystem(), str(tmp_path), SWEEP.name), pytest.raises(Invalid, match="one process at a time"):
+        launch.run(SWEEP, tmp_path)
 
 
 def on_xnli(mirror, **labels: tuple[int, ...]):
