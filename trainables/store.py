@@ -46,6 +46,7 @@ class Results:
     steps: int
     """Optimiser steps of the stage, over all attempts."""
     seconds: float
+    """What the stage takes to make, all of its steps."""
     history: tuple[Progress, ...] = ()
     scores: tuple[Score, ...] = ()
     predictions: StoredFile | None = None

@@ -122,6 +122,22 @@ def test_weights_that_cannot_be_deleted_count_no_more_and_whoever_needs_them_mak
     assert [one.stage for one in decided if isinstance(one, Assign)] == [old]
 
 
+def test_what_goes_on_from_deleted_weights_is_kept_before_what_is_dearer_by_itself(tmp_path):
+    first = training("text_nli", "")
+    child, other = training("visual_nli", first.digest), training("visual_nli", "", seed=7)
+    store = holding(tmp_path, child, other, first)  # of one, two and three seconds
+
+    async def story() -> list[str]:
+        store.evict(first.digest)
+        mine = Running(store, limit_bytes=11_500.0)
+        mine.outputs.heed(await mine.outputs.found((first, child)))
+        mine.outputs.heed(await mine.outputs.found((other,)))
+        await mine.outputs.make_room()
+        return [one.digest for one in (child, other) if store.find(one.digest)]
+
+    assert asyncio.run(story()) == [child.digest]
+
+
 def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(tmp_path):
     theirs, best, old = (training("text_nli", "", seed=seed) for seed in range(3))
     store = holding(tmp_path, theirs, best, old)
