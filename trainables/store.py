@@ -351,10 +351,15 @@ class Store:
         if not faults:
             faults = self._prediction_faults(manifest.results)
         if faults:
-            self._tell_damage(digest, faults)
+            if self._is_listed(digest):  # else another sweep has evicted it since it was read, the manifest first
+                self._tell_damage(digest, faults)
             return False
         self._verified[digest] = seen
         return True
+
+    def _is_listed(self, digest: str) -> bool:
+        (info,) = self.filesystem.get_file_info([self.files.at(f"stages/{digest}/manifest.json")])
+        return info.type != fs.FileType.NotFound
 
     def _prediction_faults(self, kept: Results) -> list[str]:
         """What is wrong with the file of predictions that belongs to results; nothing where none does."""

@@ -128,6 +128,19 @@ def test_a_file_that_changed_or_went_makes_the_stage_absent_with_a_warning(tmp_p
     assert "taken as absent" in caplog.text
 
 
+def test_what_another_sweep_evicts_while_it_is_looked_at_is_absent_and_not_called_damaged(store, caplog):
+    commit(store)
+    other, sealed = beside(store), store.files.sealed
+    store.files.sealed = lambda path: (sealed(path), other.evict(STAGE.digest))[0]
+    assert store.find(STAGE.digest) is None
+    assert store.damage == {} and "damaged" not in caplog.text
+
+
+def beside(store: Store) -> Store:
+    """Another process's view of a store."""
+    return Store(store.root, filesystem=store.filesystem)
+
+
 def predicted(store: Store) -> str:
     (path,) = (info.path for info in listed(store, f"results/{STAGE.digest}") if info.path.endswith(".parquet"))
     return path
