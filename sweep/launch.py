@@ -33,7 +33,7 @@ from sweep.results import Results
 from sweep.roll_call import call_roll, machines_to_come, may_grow, posed
 from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
-from trainables.faults import Invalid, refuse
+from trainables.faults import Invalid, NotThere, refuse
 from trainables.gangs import GangKind
 from trainables.machine import graphics_processors, processors
 from trainables.room import size_of
@@ -112,10 +112,15 @@ def run(
         from sweep.mirror_names import mirror_faults
 
         refuse("the mirrors", mirror_faults(mirrors))
-    found = looked_up(sweep, fetch=True)
-    refuse(f"the data of sweep {sweep.name!r}", found.unable)
-    sweep = found.present
     place = os.fspath(storage)
+    try:
+        found = looked_up(sweep, fetch=True)
+        refuse(f"the data of sweep {sweep.name!r}", found.unable)
+    except Invalid:
+        if not (retry_failed or renew) and (done := _finished(sweep, place)) is not None:
+            return done
+        raise
+    sweep = found.present
     store = Store(place)
     store.check_writable()
     _refuse_unwritable(found, store)
@@ -183,6 +188,17 @@ def _run(
     if conductor.broken:
         raise Interrupted(_left_open(conductor))
     return Results(place, sweep.name)
+
+
+def _finished(sweep: Sweep, place: str) -> Results | None:
+    """The results of a sweep of which all is there, so that its data are not needed any more; None for any other."""
+    try:
+        results = Results.open(place, sweep.name)
+        if record_definition.is_same_but_for_files(results.stated(), sweep) and results.complete:
+            return results
+    except (NotThere, Invalid, OSError):
+        return None
+    return None
 
 
 def _gone(conductor: Conductor, store: Store) -> dict[str, str]:

@@ -27,6 +27,10 @@ BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
+#: Fields that a look at the files fills in, and that say where these are.
+_OF_FILES = frozenset({"fingerprint", "revision", "path", "images", "folders", "download"})
+
+
 def refuse_other(
     sweep: Sweep, filesystem: pafs.FileSystem, root: str, absent: Mapping[str, str] = MappingProxyType({})
 ) -> None:
@@ -45,6 +49,18 @@ def refuse_other(
         old = _comparable(stated["definition"])
         kept = {name: value for name, value in old.items() if name not in {f"cell {cell!r}" for cell in gone}}
         refuse(f"sweep {sweep.name!r}", _differences(kept, _comparable(new)))
+
+
+def is_same_but_for_files(stated: dict[str, Any], sweep: Sweep) -> bool:
+    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold."""
+    stored, asked = (_without_files(one) for one in (stated.get("definition"), encode(sweep)))
+    return isinstance(stored, dict) and {**stored, "gangs": None} == {**asked, "gangs": None}
+
+
+def _without_files(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: None if name in _OF_FILES else _without_files(one) for name, one in value.items()}
+    return [_without_files(one) for one in value] if isinstance(value, list) else value
 
 
 def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.lock import held
+from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.standing import Standing
 from tests.libraries.test_budget import stored
@@ -158,6 +159,25 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "mirror"
+
+
+def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "_gone", lambda *_: {})
+    sweep = on_xnli(mirror, de=(0, 1), en=(0, 1))
+    found = looked_up(sweep, fetch=False).present
+    record_definition.keep(found, pafs.LocalFileSystem(), str(tmp_path))
+    conducted(found, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), sweep.name).open())
+    mirror.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(Results, "unscored", {"de": "the store has no score of it"})
+    with pytest.raises(Invalid, match="is absent"):
+        launch.run(sweep, tmp_path)
+    monkeypatch.setattr(Results, "unscored", {})
+    assert launch.run(sweep, tmp_path).complete
+    larger = replace(sweep, search=replace(sweep.search, trials=sweep.search.trials + 1))
+    for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
+        with pytest.raises(Invalid, match="is absent"):
+            launch.run(asked, tmp_path, **how)
 
 
 def test_rows_that_cannot_be_trained_on_refuse_a_run_before_anything_starts(mirror, tmp_path, monkeypatch):
