@@ -116,6 +116,7 @@ def run(
     try:
         found = looked_up(sweep, fetch=True)
         refuse(f"the data of sweep {sweep.name!r}", found.unable)
+        refuse("the gangs of this sweep", _machine_faults(found.present))
     except Invalid:
         if not (retry_failed or renew) and (done := _finished(sweep, place)) is not None:
             return done
@@ -148,7 +149,6 @@ def _run(
     conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
     display = None
     if conductor.remaining():
-        refuse("the gangs of this sweep", _machine_faults(sweep))
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(conductor, store))
         display = _display(conductor, console)
 
@@ -191,7 +191,9 @@ def _run(
 
 
 def _finished(sweep: Sweep, place: str) -> Results | None:
-    """The results of a sweep of which all is there, so that its data are not needed any more; None for any other."""
+    """The results of a sweep of which all is there, so that neither its data nor gangs are needed any more; None for any
+    other.
+    """
     try:
         results = Results.open(place, sweep.name)
         if record_definition.is_same_but_for_files(results.stated(), sweep) and results.complete:

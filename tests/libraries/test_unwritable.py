@@ -131,8 +131,10 @@ def test_a_finished_sweep_is_done_also_on_a_machine_that_could_not_run_it_and_an
     large = replace(SWEEP, name="large", cells=(BASELINE,), gangs=Gangs(gpus_per_worker=1.0))
     with pytest.raises(Invalid, match="the gangs of this sweep"):
         launch.run(large, tmp_path)
+    assert not list(tmp_path.iterdir())
     conducted(large, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), large.name).open())
-    monkeypatch.setattr(launch, "_gone", lambda *_: {})
+    record_definition.keep(large, pafs.LocalFileSystem(), str(tmp_path))
+    monkeypatch.setattr(Results, "unscored", {})
     assert launch.run(large, tmp_path).standing().whole
 
 
