@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sweep.lock import holder
-from trainables.leftovers import Owners, Seen, left_over
+from trainables.leftovers import UNNAMED_SECONDS, Owners, Seen, left_over
 from trainables.listing import seen_in
 from trainables.pins import PinFile
 from trainables.storage_clock import storage_time
 from trainables.store import Store
+from trainables.whole_files import PARTIAL
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ def clear(store: Store, name: str, *, stages: Iterable[str], still_open: Iterabl
         owners = _owners(store, name, frozenset(stages), frozenset(still_open))
         seen = [one for part in ("stages", "inflight", "results") for one in seen_in(store, part)]
         seen += seen_in(store, "", deep=False)
-        found = list(left_over(seen, owners, counted=lambda digest: _counted(store, digest), now=_now(store)))
+        now = _now(store)
+        found = list(left_over(seen, owners, counted=lambda digest: _counted(store, digest), now=now))
+        found += _unnamed(store, name, now)
     except OSError as error:
         _log.warning("what killed runs have left in the storage could not be looked for: %s", error)
         return Cleared()
@@ -55,6 +58,12 @@ def _owners(store: Store, name: str, stages: frozenset[str], still_open: frozens
         open=still_open.union(*(pins.open for pins in others.values())),
         mine=stages | still_open,
     )
+
+
+def _unnamed(store: Store, name: str, now: float) -> list[Seen]:
+    """Files of the sweep's folder whose writer was killed before it gave them their name; on a disk alone."""
+    seen = seen_in(store, f"sweeps/{name}") if store.is_shared else []
+    return [one for one in seen if one.path[-1].endswith(PARTIAL) and now - one.changed > UNNAMED_SECONDS]
 
 
 def _is_held(store: Store, name: str) -> bool:

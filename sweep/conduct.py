@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
@@ -210,12 +210,13 @@ class Conductor:
             count += len(set(self.sweep.confirmation_seeds) - confirmed) if best else 0
         return count
 
-    def take_up(self, *, failed: bool = False, outdated: bool = False) -> int:
+    def take_up(self, *, failed: bool = False, outdated: bool = False, gone: Collection[str] = ()) -> int:
         """Begin ended trials anew, under their numbers and with their values and seeds; how many.
 
         Always those confirmations whose training stands but whose evaluation is another now, as when a test language
-        joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry. With `failed`
-        those that failed; with `outdated` those that other library versions, another precision or another device made.
+        joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry, and those
+        whose evaluation is `gone` from the store. With `failed` those that failed; with `outdated` those that other
+        library versions, another precision or another device made.
 
         Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell
         whose leader is not known yet, or may be another once its search is made anew, are begun when it is. That is so
@@ -230,7 +231,7 @@ class Conductor:
         for record in again:
             if record.key.cell not in self.cells or self._is_outside(record.key) or self._overtaken(record):
                 continue
-            if self._incomplete(record):
+            if self._incomplete(record) or (record.evaluation in gone and self._is_of_now(record)):
                 chosen.append(record)
             elif (failed and record.state is State.FAILED) or (
                 (outdated or record.key in behind) and self._outdated(record)
@@ -310,7 +311,23 @@ class Conductor:
         due = tuple(target_settings(self.sweep, cell, {}).evaluated_steps()) if teacher(self.sweep, cell) else ()
         if stages >= set(record.stages) and steps == due:
             return False
+        return self._is_of_now(record)
+
+    def _is_of_now(self, record: TrialRecord) -> bool:
+        """Whether a trial begun anew would be of the stages that it was of."""
         return _digests(self._path(record.key, record.values, record.seed)) == record.stages
+
+    def evaluations(self) -> list[str]:
+        """The evaluations of the runs that are reported."""
+        return [
+            record.evaluation
+            for record in self.records.values()
+            if record.key.phase is Phase.CONFIRMATION
+            and record.key.cell in self.cells
+            and record.state is State.FINISHED
+            and record.evaluation
+            and self._reported(record)
+        ]
 
     def _outdated(self, record: TrialRecord) -> bool:
         asked = record.key.cell in self.cells and record.state is not State.OPEN and not self._is_outside(record.key)

@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +33,10 @@ from sweep.results import Results
 from sweep.roll_call import call_roll, machines_to_come, may_grow, posed
 from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
-from trainables.faults import Invalid, refuse
+from trainables.faults import Invalid, NotThere, refuse
 from trainables.gangs import GangKind
 from trainables.machine import graphics_processors, processors
+from trainables.room import size_of
 from trainables.scores import event_from_json
 from trainables.store import Store, cache_folder
 from trainables.whole_files import put_whole
@@ -62,6 +64,9 @@ COUNTS = (
     "gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost", "remade", "duplicate",
     "evicted",
 )  # fmt: skip
+
+#: Requests to the storage at a time: one after the other, those for three hundred runs take half a minute.
+_LOOKS = 16
 
 #: Trials in flight per gang: one runs, one waits, so that a gang never waits for Tune.
 _TRIALS_PER_GANG = 2
@@ -107,16 +112,21 @@ def run(
         from sweep.mirror_names import mirror_faults
 
         refuse("the mirrors", mirror_faults(mirrors))
-    found = looked_up(sweep, fetch=True)
-    refuse(f"the data of sweep {sweep.name!r}", found.unable)
-    sweep = found.present
-    refuse("the gangs of this sweep", _machine_faults(sweep))
     place = os.fspath(storage)
+    try:
+        found = looked_up(sweep, fetch=True)
+        refuse(f"the data of sweep {sweep.name!r}", found.unable)
+        refuse("the gangs of this sweep", _machine_faults(found.present))
+    except Invalid:
+        if not (retry_failed or renew) and (done := _finished(sweep, place)) is not None:
+            return done
+        raise
+    sweep = found.present
     store = Store(place)
     store.check_writable()
     _refuse_unwritable(found, store)
-    found = with_rows_read(found, cache_folder(place))
     with held(store.filesystem, store.root, sweep.name) as hold:
+        found = with_rows_read(found, cache_folder(place))
         return _run(found, store, place, console, mirrors, hold, retry_failed=retry_failed, renew=renew)
 
 
@@ -135,10 +145,11 @@ def _run(
     ledger = PatientLedger(_ledger(sweep, store))
     ledger.hold()
     conductor = Conductor(sweep, ledger)
-    conductor.take_up(failed=retry_failed, outdated=renew)
+    gone = _gone(conductor, store)
+    conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
     display = None
     if conductor.remaining():
-        refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(sweep, store))
+        refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(conductor, store))
         display = _display(conductor, console)
 
     def begin() -> None:
@@ -158,6 +169,8 @@ def _run(
                 display.say(f"{cell} does not run: {reason}")
             for task, remark in found.remarks.items():
                 display.say(f"{task}: {remark}")
+            for text in _lost(conductor, gone):
+                display.say(text)
             for text, count in conductor.outdated().items():
                 display.say(
                     f"{count} ended trials were made with {text}; they stay as they are (--renew makes them anew)"
@@ -175,6 +188,37 @@ def _run(
     if conductor.broken:
         raise Interrupted(_left_open(conductor))
     return Results(place, sweep.name)
+
+
+def _finished(sweep: Sweep, place: str) -> Results | None:
+    """The results of a sweep of which all is there, so that neither its data nor gangs are needed any more; None for any
+    other.
+    """
+    try:
+        results = Results.open(place, sweep.name)
+        if record_definition.is_same_but_for_files(results.stated(), sweep) and results.complete:
+            return results
+    except (NotThere, Invalid, OSError):
+        return None
+    return None
+
+
+def _gone(conductor: Conductor, store: Store) -> dict[str, str]:
+    """The evaluations of reported runs whose scores or answers are not in the store as they were written, and why."""
+    asked = conductor.evaluations()
+    with ThreadPoolExecutor(_LOOKS) as looks:
+        found = zip(asked, looks.map(store.whole_results, asked), strict=True)
+        return {digest: store.damage.get(digest, "its scores are gone") for digest, kept in found if kept is None}
+
+
+def _lost(conductor: Conductor, gone: Mapping[str, str]) -> Iterator[str]:
+    """What becomes of evaluations that are gone, in words."""
+    stays = set(conductor.evaluations())
+    for digest, why in gone.items():
+        way = (
+            "other library versions made it, and --renew makes its run anew" if digest in stays else "it is made again"
+        )
+        yield f"the evaluation {digest} of a reported run is damaged ({why}); {way}"
 
 
 def _left_open(conductor: Conductor) -> str:
@@ -227,14 +271,16 @@ def _machine_faults(sweep: Sweep) -> Sequence[str]:
     return sweep.gangs.fits(cpus=processors(), gpus=graphics_processors())
 
 
-def _disk_faults(sweep: Sweep, store: Store) -> Iterator[str]:
-    """Why the disk under the storage cannot hold the sweep; a rehearsal keeps little, and an object store grows."""
-    root = store.local_path("")
+def _disk_faults(conductor: Conductor, store: Store) -> Iterator[str]:
+    """Why the disk under the storage cannot hold the sweep; a rehearsal keeps little, and an object store grows.
+
+    Of what lies there only what is this sweep's own is not needed once more.
+    """
+    sweep, root = conductor.sweep, store.local_path("")
     if sweep.gangs.kind is GangKind.REHEARSAL or root is None:
         return iter(())
-    held_bytes = sum(
-        path.stat().st_size for part in ("stages", "inflight") for path in (root / part).rglob("*") if path.is_file()
-    )
+    mine = set(conductor.stages()[0]).union(stage.digest for path in conductor.foreseen() for stage in path)
+    held_bytes = sum(size_of(root / part / digest) for part in ("stages", "inflight") for digest in mine)
     return disk_faults(plan(sweep), free_bytes=shutil.disk_usage(root).free, held_bytes=held_bytes)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +19,8 @@ from trainables.faults import Invalid
 from trainables.whole_files import put_whole
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 SCHEMA_VERSION = 3
 
@@ -103,8 +105,9 @@ class Ledger:
             Invalid: where a later version of this package has written it.
         """
         # Fragments come first: one that is folded in between is found again in its folded file, never the other way.
-        loose = {entry.name: entry for path in self._files(self.directory) for entry in self._readable(path)}
-        folded = {entry.name: entry for path in self._folded() for entry in self._readable(path)}
+        read = self._happenings_in
+        loose = {one.name: one for path in self._files(self.directory) for one in self._readable(path, read) or ()}
+        folded = {one.name: one for path in self._folded() for one in self._readable(path, read) or ()}
         if self._writes:
             self._drop(set(loose) & set(folded))
             self._loose = {name: entry for name, entry in loose.items() if name not in folded}
@@ -117,12 +120,16 @@ class Ledger:
         return seconds_run(self.filesystem, self.directory.rpartition("/")[0])
 
     def table(self) -> pa.Table:
-        """All that has been recorded as it lies there, in no order: for looking at very many trials at once."""
-        paths = [*self._files(self.directory), *self._folded()]
-        tables = []
-        for path in paths:
-            with self.filesystem.open_input_file(path) as file:
-                tables.append(pq.ParquetFile(file).read())
+        """All that has been recorded as it lies there, in no order: for looking at very many trials at once.
+
+        What is folded meanwhile may be there twice.
+
+        Raises:
+            Invalid: as `happenings`.
+        """
+        loose = [self._readable(path, self._rows) for path in self._files(self.directory)]
+        folded = [self._readable(path, self._rows) for path in self._folded()]
+        tables = [rows for rows in (*loose, *folded) if rows is not None]
         return pa.concat_tables(tables, promote_options="default") if tables else SCHEMA.empty_table()
 
     def _path(self, name: str) -> str:
@@ -142,12 +149,12 @@ class Ledger:
             except FileNotFoundError:
                 continue  # an earlier fold came this far
 
-    def _readable(self, path: str) -> list[Happening]:
+    def _readable(self, path: str, read: Callable[[str], T]) -> T | None:
         """What a file says. One that a power cut left torn says nothing; the writer sets it aside, to be done again."""
         try:
-            return self._read(path)
+            return read(path)
         except FileNotFoundError:
-            return []  # folded since the folder was listed
+            return None  # folded since the folder was listed
         except (pa.ArrowInvalid, OSError, ValueError, KeyError) as error:
             if isinstance(error, Invalid) or getattr(error, "errno", None) is not None:
                 raise  # not torn: of a later version, or a disk that cannot be read now
@@ -155,16 +162,18 @@ class Ledger:
             self.torn.append(path)
             if self._writes:
                 self.filesystem.move(path, f"{path}.damaged")
-            return []
+            return None
 
-    def _read(self, path: str) -> list[Happening]:
+    def _rows(self, path: str) -> pa.Table:
         with self.filesystem.open_input_file(path) as file:
             parquet = pq.ParquetFile(file)
             version = int((parquet.schema_arrow.metadata or {}).get(b"schema_version", b"1"))
             if version > SCHEMA_VERSION:
                 fault = f"its files must be of version {SCHEMA_VERSION} at most, got {version} in {path}"
                 raise Invalid(f"the ledger of sweep {self.sweep!r}", [f"{fault}; use the newer transfer-sweep"])
-            rows = parquet.read().to_pylist()
+            return parquet.read()
+
+    def _happenings_in(self, path: str) -> list[Happening]:
         return [
             Happening(
                 trial=TrialKey(cell=row["cell"], phase=Phase(row["phase"]), number=row["number"]),
@@ -173,7 +182,7 @@ class Ledger:
                 generation=row.get("generation", 0),
                 payload=json.loads(row["payload"]),
             )
-            for row in rows
+            for row in self._rows(path).to_pylist()
         ]
 
 

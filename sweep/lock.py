@@ -40,6 +40,10 @@ SETTLING_SECONDS = 2.0
 LOOKED_AT_SECONDS = 2.0
 
 
+#: The largest tables take minutes to write.
+TABLES_SECONDS = 1800.0
+
+
 #: What tells one run of a sweep from every other.
 _IDENTITY = ("host", "boot", "process", "since")
 
@@ -83,6 +87,30 @@ def held(filesystem: pafs.FileSystem, root: str, name: str) -> Iterator[Hold]:
     hold = _locked if isinstance(filesystem, pafs.LocalFileSystem) else _leased
     with hold(filesystem, folder, name) as mine:
         yield mine
+
+
+@contextmanager
+def writing_tables(filesystem: pafs.FileSystem, folder: str) -> Iterator[None]:
+    """Be the one process that writes a sweep's tables into its folder, so that all of them are of one moment.
+
+    It waits for whoever writes them now. On an object store nobody does.
+
+    Raises:
+        TimeoutError: where another does not end.
+    """
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        yield
+        return
+    lock = FileLock(f"{folder}/tables.lock")
+    try:
+        lock.acquire(timeout=TABLES_SECONDS)
+    except Timeout:
+        fault = f"another process has been writing the tables in {folder} for {TABLES_SECONDS:.0f} s; wait or end it"
+        raise TimeoutError(fault) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def holder(filesystem: pafs.FileSystem, root: str, name: str, *, may_write: bool = False) -> dict[str, Any] | None:

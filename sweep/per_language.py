@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +106,8 @@ def row(
         reason = why_absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [row["remark"], _seen(cell, languages), standing.missing(cell.name), standing.kept(cell.name)]
+    remarks = [row["remark"], _seen(cell, languages), standing.missing(cell.name)]
+    remarks += [_unscored(standing, cell, mine, languages, answers), standing.kept(cell.name)]
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])
@@ -135,8 +136,14 @@ def row(
 
 
 def _why_no_items(outcomes: Mapping[int, Outcome]) -> str:
-    is_mean = all(outcome.is_mean for outcome in outcomes.values())
-    return "no predictions stored" if is_mean else "a score of all answers at once"
+    if not all(outcome.is_mean for outcome in outcomes.values()):
+        return "a score of all answers at once"
+    without = sum(outcome.ids is None for outcome in outcomes.values())
+    return (
+        "no predictions stored"
+        if without in (0, len(outcomes))
+        else f"no predictions stored of {without} of {len(outcomes)} runs"
+    )
 
 
 def outcome_count(outcomes: Mapping[int, Outcome]) -> int:
@@ -160,6 +167,18 @@ def why_absent(standing: Standing, cell: CellInfo, languages: Sequence[str], ans
         return ""
     reasons = [answers.absence(run.evaluation, language) for run in runs for language in languages]
     return "; ".join(sorted({reason for reason in reasons if reason}))
+
+
+def _unscored(
+    standing: Standing, cell: CellInfo, scored: Collection[int], languages: Sequence[str], answers: Answers
+) -> str:
+    """How many reported runs of a cell the row does not rest on, and why."""
+    runs = standing.confirmations(cell.name)
+    without = [run for run in runs if run.seed not in scored]
+    if not without:
+        return ""
+    reasons = {answers.absence(run.evaluation, language) for run in without for language in languages} - {""}
+    return f"{len(without)} of {len(runs)} runs not counted ({'; '.join(sorted(reasons))})"
 
 
 def _gain(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> tuple[dict[str, Any], str]:

@@ -28,6 +28,13 @@ BEFORE_SELECTORS = {"selector": str(Selector.LAST_STEP), "checkpoints": 1}
 _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space", "storage_limit_bytes")
 
 
+#: What of the gangs is part of every digest.
+_SHAPE = ("workers", "threads", "gpus_per_worker", "kind")
+
+#: Fields that a look at the files fills in, and that say where these are.
+_OF_FILES = frozenset({"fingerprint", "revision", "path", "images", "folders", "download"})
+
+
 def refuse_other(
     sweep: Sweep, filesystem: pafs.FileSystem, root: str, absent: Mapping[str, str] = MappingProxyType({})
 ) -> None:
@@ -49,6 +56,22 @@ def refuse_other(
         old = _comparable(stated["definition"])
         kept = {name: value for name, value in old.items() if name not in {f"cell {cell!r}" for cell in gone}}
         refuse(f"sweep {sweep.name!r}", _differences(kept, _comparable(new)))
+
+
+def is_same_but_for_files(stated: dict[str, Any], sweep: Sweep) -> bool:
+    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold."""
+    stored, asked = (_without_files(one) for one in (stated.get("definition"), encode(sweep)))
+    return isinstance(stored, dict) and _with_shape_alone(stored) == _with_shape_alone(asked)
+
+
+def _with_shape_alone(definition: dict[str, Any]) -> dict[str, Any]:
+    return definition | {"gangs": {name: definition["gangs"].get(name) for name in _SHAPE}}
+
+
+def _without_files(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: None if name in _OF_FILES else _without_files(one) for name, one in value.items()}
+    return [_without_files(one) for one in value] if isinstance(value, list) else value
 
 
 def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
@@ -139,7 +162,7 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     fixed = BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
     fixed["target"] = _without_test(definition["target"])
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
-    shape = {f"gangs.{name}": definition["gangs"][name] for name in ("workers", "threads", "gpus_per_worker", "kind")}
+    shape = {f"gangs.{name}": definition["gangs"][name] for name in _SHAPE}
     cells = {
         f"cell {cell['name']!r}": {**cell, "intermediates": [_without_test(task) for task in cell["intermediates"]]}
         for cell in definition["cells"]

@@ -212,11 +212,18 @@ class Results:
         With `everything`, those of `findings` too. In the sweep's own folder, `predictions`, the largest by far, is
         written only where the answers have changed.
         """
+        from sweep.lock import writing_tables
+
+        if directory is not None:
+            return self._export(*_place(directory), everything=everything, note="")
+        with writing_tables(self._filesystem, self._folder):
+            own = f"{self._folder}/tables"
+            return self._export(self._filesystem, own, everything=everything, note=f"{self._folder}/{NOTE}")
+
+    def _export(self, filesystem: pafs.FileSystem, folder: str, *, everything: bool, note: str) -> tuple[str, ...]:
         from sweep import streamed, tables
         from sweep.selectors import selectors
 
-        own = (self._filesystem, f"{self._folder}/tables")
-        filesystem, folder = own if directory is None else _place(directory)
         standing = self.standing()
         answers = self.answers(standing)
         small = tables.export(
@@ -234,8 +241,8 @@ class Results:
         )
         large = tables.streamed_predictions(standing, answers)
         stem = f"{folder.rstrip('/')}/predictions"
-        if directory is None:
-            paths = streamed.write_changed(filesystem, stem, large, f"{self._folder}/{NOTE}")
+        if note:
+            paths = streamed.write_changed(filesystem, stem, large, note)
         else:
             paths = streamed.write(filesystem, stem, large)
         return tuple(sorted((*small, *paths), key=lambda path: path.rpartition(".")[0]))

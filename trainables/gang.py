@@ -284,7 +284,7 @@ def _ended(
                 output,
                 attempt,
                 steps=stage.steps,
-                seconds=seconds,
+                seconds=whole_seconds(seconds, stage.steps, outcome.steps_executed),
                 history=tuple(outcome.history),
                 scores=tuple(outcome.scores),
                 checkpoints=tuple(outcome.checkpoints),
@@ -315,6 +315,11 @@ def _ended(
     if not mailbox.wanted(stage.digest):
         _clear(stage, attempt, mailbox, store)
     return Cancelled(digest=stage.digest, steps_executed=outcome.steps_executed)
+
+
+def whole_seconds(seconds: float, steps: int, steps_executed: int) -> float:
+    """What a stage takes from its first step, by what the last of its attempts took for those steps that it did."""
+    return seconds * steps / steps_executed if 0 < steps_executed < steps else seconds
 
 
 def _await_room_to_commit(full: str, asked: Asked, stage: Stage, attempt: str, mailbox: Mailbox, store: Store) -> bool:

@@ -54,6 +54,8 @@ class Outputs:
         self._store, self._board, self._carry, self._say = store, board, carry, say
         self._session, self._gangs, self._limit_bytes = session, gangs, limit_bytes
         self._kept: dict[str, Kept] = {}
+        self._gone: dict[str, Kept] = {}
+        """Of what was kept before, what it took to make."""
         self._leaves: dict[str, set[str]] = {}
         """By cell, the outputs to keep for good."""
         self._mine: set[str] = set()
@@ -80,7 +82,12 @@ class Outputs:
         """What the store knows of those stages of a path that the board does not."""
         self._mine.update(stage.digest for stage in stages)
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
-        return await asyncio.to_thread(self._look_up, unknown)
+        found = await asyncio.to_thread(self._look_up, unknown)
+        for stage in stages:
+            if stage.digest in found.gone:
+                seconds = found.stored[stage.digest].seconds
+                self._gone[stage.digest] = Kept(digest=stage.digest, size_bytes=0, seconds=seconds, parent=stage.parent)
+        return found
 
     def heed(self, found: Found) -> tuple[dict[str, Done], list[str]]:
         """What the board is told of it. Nothing may be awaited from here until it is told."""
@@ -94,12 +101,13 @@ class Outputs:
     def add(self, made: Kept) -> None:
         """It counts from now on. In the same breath the board must know it to be done, and who needs it."""
         self._kept[made.digest] = made
+        self._gone.pop(made.digest, None)
 
     def _look_up(self, digests: list[str]) -> Found:
         found = Found()
         for digest in digests:
             manifest = self._store.find(digest)
-            results = manifest.results if manifest is not None else self._store.results(digest)
+            results = manifest.results if manifest is not None else self._store.whole_results(digest)
             if manifest is not None:
                 found.kept.append(_kept(manifest))
             elif results is not None:
@@ -118,7 +126,9 @@ class Outputs:
 
     def _hold(self, found: Iterable[Kept]) -> None:
         """Weights that are in the store count, but for those that were deleted since they were looked up."""
-        self._kept.update((kept.digest, kept) for kept in found if not self._board.is_gone(kept.digest))
+        for kept in found:
+            if not self._board.is_gone(kept.digest):
+                self.add(kept)
 
     # What stays
 
@@ -207,7 +217,7 @@ class Outputs:
         largest = max((one.size_bytes for one in self._kept.values()), default=0)
         under_way = self._gangs * under_way_bytes(largest, max(checkpoints.values(), default=0))
         excess = self.stored_bytes() + waiting + under_way - self._limit_bytes
-        return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess)
+        return evictions(self._kept.values(), needed=self._needed() | elsewhere, excess_bytes=excess, gone=self._gone)
 
     def _may_go(self, digest: str) -> bool:
         """Whether the weights are there and nobody of this sweep needs them."""
@@ -219,7 +229,7 @@ class Outputs:
             if elsewhere is None or digest in elsewhere or not self._may_go(digest):
                 continue
             # Nothing is awaited from the question to the answer: a trial that comes later finds it gone.
-            del self._kept[digest]
+            self._gone[digest] = self._kept.pop(digest)
             self._board.evicting(digest)
             self.evicted += 1
             try:
@@ -242,4 +252,4 @@ class Outputs:
 
 def _kept(manifest: Manifest) -> Kept:
     size, seconds = manifest.size_bytes, manifest.results.seconds
-    return Kept(digest=manifest.stage.digest, size_bytes=size, seconds=seconds)
+    return Kept(digest=manifest.stage.digest, size_bytes=size, seconds=seconds, parent=manifest.stage.parent)

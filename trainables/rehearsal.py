@@ -80,7 +80,10 @@ class JsonCheckpoints:
     def load(self) -> tuple[int, tuple[Progress, ...]]:
         """The last step saved and the reports up to it; 0 and none where nothing was."""
         for folder in self._kept.kept():
-            data = json.loads((folder / "rehearsal.json").read_text())
+            try:
+                data = json.loads((folder / "rehearsal.json").read_text())
+            except FileNotFoundError:
+                continue  # another sweep that is at the same stage has newer ones
             return data["step"], tuple(decode(Progress, item) for item in data["history"])
         return 0, ()
 

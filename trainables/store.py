@@ -46,6 +46,7 @@ class Results:
     steps: int
     """Optimiser steps of the stage, over all attempts."""
     seconds: float
+    """What the stage takes to make, all of its steps."""
     history: tuple[Progress, ...] = ()
     scores: tuple[Score, ...] = ()
     predictions: StoredFile | None = None
@@ -172,14 +173,17 @@ class Store:
 
     def find(self, digest: str) -> Manifest | None:
         """The manifest of a finished stage, or None. What is damaged is absent, with a warning."""
+        manifest = self._manifest(digest)
+        return manifest if manifest is not None and self._complete(manifest) else None
+
+    def _manifest(self, digest: str) -> Manifest | None:
+        """What the manifest of a stage says, whatever became of the files that it names."""
         data = self.files.sealed(f"stages/{digest}/manifest.json")
         manifest = _decoded(Manifest, data, f"the manifest of stage {digest}")
-        if manifest is None:
-            return None
-        if manifest.stage.digest != digest:
+        if manifest is not None and manifest.stage.digest != digest:
             _log.warning("the manifest of stage %s names stage %s; taken as absent", digest, manifest.stage.digest)
             return None
-        return manifest if self._complete(manifest) else None
+        return manifest
 
     def fetch(self, digest: str) -> Path:
         """A local directory with the stage's files, checked against their sha256; not to be written to.
@@ -196,9 +200,24 @@ class Store:
         return self._download(manifest)
 
     def results(self, digest: str) -> Results | None:
-        """Scores and history of a finished stage, also after its weights are gone."""
+        """Scores and history of a finished stage, also after its weights are gone.
+
+        The manifest, while it is there, says the same, for the day on which their own file cannot be read.
+        """
         data = self.files.sealed(f"results/{digest}/results.json")
-        return _decoded(Results, data, f"the results of stage {digest}")
+        kept = _decoded(Results, data, f"the results of stage {digest}")
+        if kept is not None:
+            return kept
+        manifest = self._manifest(digest)
+        return manifest.results if manifest is not None else None
+
+    def whole_results(self, digest: str) -> Results | None:
+        """The same, or None where the predictions that belong to them are not there as they were written."""
+        kept = self.results(digest)
+        if kept is None or not (faults := self._prediction_faults(kept)):
+            return kept
+        self._tell_damage(digest, faults)
+        return None
 
     def scores(self, digest: str) -> tuple[Score, ...] | None:
         """The scores of an `evaluate` stage, or None where the store has none."""
@@ -329,12 +348,34 @@ class Store:
         seen = (manifest.attempt, tuple(info.mtime_ns or 0 for info in sizes))
         if not faults and self.files.local and self._verified.get(digest) != seen:
             faults = list(differing(manifest.files, Path(folder)))
+        if not faults:
+            faults = self._prediction_faults(manifest.results)
         if faults:
-            _log.warning("stage %s is damaged (%s); taken as absent", digest, "; ".join(faults))
-            self.damage[digest] = "; ".join(faults)
+            if self._is_listed(digest):  # else another sweep has evicted it since it was read, the manifest first
+                self._tell_damage(digest, faults)
             return False
         self._verified[digest] = seen
         return True
+
+    def _is_listed(self, digest: str) -> bool:
+        (info,) = self.filesystem.get_file_info([self.files.at(f"stages/{digest}/manifest.json")])
+        return info.type != fs.FileType.NotFound
+
+    def _prediction_faults(self, kept: Results) -> list[str]:
+        """What is wrong with the file of predictions that belongs to results; nothing where none does."""
+        if kept.predictions is None:
+            return []
+        folder = self.files.at(f"results/{kept.digest}")
+        (info,) = self.filesystem.get_file_info([f"{folder}/{kept.predictions.name}"])
+        if info.type == fs.FileType.NotFound:
+            return [f"its predictions {kept.predictions.name} are gone"]
+        if info.size != kept.predictions.size:
+            return [f"{kept.predictions.name} has {info.size} bytes where {kept.predictions.size} were written"]
+        return list(differing([kept.predictions], Path(folder))) if self.files.local else []
+
+    def _tell_damage(self, digest: str, faults: list[str]) -> None:
+        _log.warning("stage %s is damaged (%s); taken as absent", digest, "; ".join(faults))
+        self.damage[digest] = "; ".join(faults)
 
     def _download(self, manifest: Manifest) -> Path:
         digest, attempt = manifest.stage.digest, manifest.attempt

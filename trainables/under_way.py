@@ -14,6 +14,7 @@ from pyarrow import fs
 
 from trainables.canonical import decode
 from trainables.errors import is_full
+from trainables.inflight import forget, written_at
 from trainables.sealed_files import SealedFiles, StoredFile, described, differing
 
 _log = logging.getLogger(__name__)
@@ -55,11 +56,11 @@ class UnderWay:
     def newest(self, digest: str) -> Path | None:
         """The newest checkpoint of a stage on this machine."""
         here = (path for path in self._place(digest).glob("*") if not path.name.startswith("."))
-        return max(here, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return max(here, key=written_at, default=None)
 
     def clear(self, digest: str) -> None:
         """Delete the checkpoints of a stage that is finished."""
-        shutil.rmtree(self._place(digest), ignore_errors=True)
+        forget(self._place(digest))
         if not self._files.local:
             self._forget(digest, before="")
 

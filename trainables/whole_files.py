@@ -1,10 +1,11 @@
-"""Files of one writer that a reader sees whole or not at all, on any pyarrow filesystem; knows no meaning."""
+"""Files that a reader sees whole or not at all, on any pyarrow filesystem; knows no meaning."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from trainables.places import upload
+
+#: What a file that has not got its name yet ends in.
+PARTIAL = ".partial"
 
 
 def put_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -> None:
@@ -40,7 +44,10 @@ def read_json(filesystem: pafs.FileSystem, path: str) -> Any:
 
 @contextmanager
 def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
-    """A stream to write such a file to, piece by piece; after an error in the block the path is as it was before."""
+    """A stream to write such a file to, piece by piece; after an error in the block the path is as it was before.
+
+    Of several who write the same file at once the last one's stays.
+    """
     if not isinstance(filesystem, pafs.LocalFileSystem):
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / "file"
@@ -48,7 +55,7 @@ def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
                 yield file
             upload(local, filesystem, path)
         return
-    aside = Path(f"{path}.partial")
+    aside = Path(f"{path}.{uuid.uuid4().hex[:8]}{PARTIAL}")
     try:
         with aside.open("wb") as file:
             yield file

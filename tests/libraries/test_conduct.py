@@ -863,6 +863,33 @@ def test_a_new_test_language_is_evaluated_and_trains_nothing_anew():
 # Taken up anew
 
 
+def test_a_reported_run_whose_evaluation_is_gone_is_evaluated_again_under_its_number_and_nothing_is_trained():
+    world = World()
+    first, ledger = conducted(world=world)
+    assert len(first.evaluations()) == len(set(first.evaluations())) == 6
+    lost = first.evaluations()[1]
+    superseded = "of a run that is not reported"
+    assert Conductor(SWEEP, ledger).take_up(gone=[superseded]) == 0
+    del world.stored[lost]
+    again = Conductor(SWEEP, ledger)
+    assert again.take_up(gone=[lost]) == again.remaining() == 1
+    assert lost not in again.evaluations()
+    drive(again, world)
+    assert again.complete() and again.evaluations() == first.evaluations()
+    (key,) = [key for key, record in again.records.items() if record != first.records[key]]
+    assert again.records[key].evaluation == lost and again.records[key].generation == 1
+    assert [run["reused"] for run in again.records[key].stage_runs[:-1]] == [True] * (
+        len(first.records[key].stages) - 1
+    )
+    assert again.records[key].stage_runs[-1]["reused"] is False
+
+
+def test_a_run_of_other_versions_whose_evaluation_is_gone_is_made_anew_only_when_asked(monkeypatch):
+    first, ledger = conducted()
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("numpy", "99.0"), ("torch", "99.1")))
+    assert Conductor(SWEEP, ledger).take_up(gone=first.evaluations()) == 0
+
+
 def test_failed_trials_are_tried_again_only_when_asked_under_their_numbers():
     broken = World(fails=lambda stage: len(stage.tasks) == 2)
     first, ledger = conducted(world=broken)

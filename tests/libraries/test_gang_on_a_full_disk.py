@@ -14,7 +14,7 @@ from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal, room
 from trainables.gang import _of_kind, _run
-from trainables.gangs import GangKind, Gangs, Runner
+from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.mailbox import Request
 from trainables.scores import Cancelled, Done, Failed
 from trainables.stages import Stage
@@ -67,6 +67,24 @@ def run_filling(box: Box, store: Store, ranks: Any = None) -> None:
     runner = Runner(run=f"{__name__}:filling_stage", checkpoints="trainables.rehearsal:JsonCheckpoints")
     request = Request(sequence=0, stage=training("text_nli", "").to_json(), attempt="mine")
     _run(request, box, store=store, cache=None, gangs=gangs, runner=runner, ranks=ranks)  # type: ignore[arg-type]
+
+
+def test_a_stage_that_was_resumed_is_as_dear_to_make_again_as_all_of_its_steps(tmp_path):
+    store, stage, box = (
+        Store(tmp_path / "store", cache=tmp_path / "cache"),
+        training("text_nli", ""),
+        Box(accepting=True),
+    )
+    left = stage.steps // 4
+    checkpoints = rehearsal.JsonCheckpoints(store.under_way.folder(stage.digest), interval_steps=1)
+    checkpoints.save(stage.steps - left, ())
+    gangs = Gangs(kind=GangKind.REHEARSAL, rehearsal_step_seconds=0.01)
+    request = Request(sequence=0, stage=stage.to_json(), attempt="mine")
+    _run(request, box, store=store, cache=None, gangs=gangs, runner=RUNNERS[gangs.kind], ranks=None)  # type: ignore[arg-type]
+    (done,) = [event for event in box.events if isinstance(event, Done)]
+    assert done.steps_executed == left and done.seconds >= 0.01 * left
+    kept = store.results(stage.digest)
+    assert kept is not None and kept.seconds == pytest.approx(done.seconds * stage.steps / left)
 
 
 def test_a_disk_that_is_full_again_and_again_fails_no_stage_and_nests_no_calls(filling, tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 
 from sweep import streamed, tables
 from sweep.columns import PREDICTIONS
+from sweep.lock import writing_tables
 from sweep.results import NOTE, Results
 from sweep.streamed import Streamed
 from tests.pure import fake_sweep as fake
@@ -135,6 +138,40 @@ def test_a_writer_that_dies_leaves_no_note_behind_it(storage, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         Results.open(str(storage)).export()
     assert not (storage / "sweeps" / "fake" / NOTE).exists()
+
+
+def test_several_writers_of_one_file_tear_nothing_and_the_last_one_stays(tmp_path):
+    path, texts, seen, stop = str(tmp_path / "file"), (b"a" * 300_000, b"b" * 200_000), [], threading.Event()
+    put_whole(LOCAL, path, texts[0])
+
+    def read() -> None:
+        while not stop.is_set():
+            seen.append(Path(path).read_bytes() in texts)
+
+    def write(data: bytes) -> None:
+        for _ in range(40):
+            put_whole(LOCAL, path, data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with ThreadPoolExecutor() as writers:
+        done = [writers.submit(write, data) for data in texts]
+    stop.set()
+    reader.join()
+    assert [one.exception() for one in done] == [None, None]
+    assert len(seen) > 10 and all(seen) and list(tmp_path.iterdir()) == [Path(path)]
+    put_whole(LOCAL, path, b"last")
+    assert Path(path).read_bytes() == b"last"
+
+
+def test_tables_are_written_by_one_process_at_a_time_and_elsewhere_by_any(storage, tmp_path, monkeypatch):
+    monkeypatch.setattr("sweep.lock.TABLES_SECONDS", 0.1)
+    results = Results.open(str(storage))
+    with writing_tables(LOCAL, str(storage / "sweeps" / "fake")):
+        with pytest.raises(TimeoutError, match=r"another process has been writing the tables in .*fake for 0 s; wait"):
+            results.export()
+        assert results.export(str(tmp_path / "elsewhere"))
+    assert results.export()
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])

@@ -364,6 +364,26 @@ def test_without_stored_predictions_the_interval_is_over_seeds_and_says_so():
     assert row["remark"] == "no predictions stored: interval over seeds only"
 
 
+def test_where_the_answers_of_one_run_are_gone_the_interval_is_over_seeds_and_says_of_how_many():
+    lost = fake.evaluation("nli", 2, 2).digest
+    found = _per_language(predictions=lambda digest: None if digest == lost else fake.predictions(digest))
+    row = _row(found, "nli", "de")
+    assert (row["seeds"], row["items"]) == (3, None)
+    assert row["remark"] == "no predictions stored of 1 of 3 runs: interval over seeds only"
+
+
+def test_a_run_that_has_no_scores_is_counted_out_aloud():
+    lost = fake.evaluation("nli", 2, 2).digest
+    found = _per_language(
+        scores=lambda digest: None if digest == lost else fake.scores(digest),
+        predictions=lambda digest: None if digest == lost else fake.predictions(digest),
+    )
+    row = _row(found, "nli", "de")
+    assert (row["seeds"], row["absent_reason"]) == (2, "") and row["accuracy"] is not None
+    assert row["remark"].split("; ")[0] == "1 of 3 runs not counted (no score in de)"
+    assert "not counted" not in _row(found, "none", "de")["remark"]
+
+
 def _with_scores(worth):
     """The fake answers with a score each: `worth` of being right."""
 

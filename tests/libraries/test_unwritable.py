@@ -13,6 +13,8 @@ from sweep import NoPruning, launch, patience, record_definition
 from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
+from sweep.lock import held
+from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.standing import Standing
 from tests.libraries.test_budget import stored
@@ -22,6 +24,7 @@ from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
+from trainables.gangs import Gangs
 
 SWEEP = replace(small_sweep(), name="unwritable")
 
@@ -118,6 +121,31 @@ def test_a_refused_run_changes_neither_the_ledger_nor_the_definition(tmp_path, m
     assert kept() == before
 
 
+def test_a_finished_sweep_is_done_also_on_a_machine_that_could_not_run_it_and_an_unfinished_one_is_refused(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "_connected", lambda: False)
+    monkeypatch.setattr(launch, "graphics_processors", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    large = replace(SWEEP, name="large", cells=(BASELINE,), gangs=Gangs(gpus_per_worker=1.0))
+    with pytest.raises(Invalid, match="the gangs of this sweep"):
+        launch.run(large, tmp_path)
+    assert not list(tmp_path.iterdir())
+    conducted(large, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), large.name).open())
+    record_definition.keep(large, pafs.LocalFileSystem(), str(tmp_path))
+    monkeypatch.setattr(Results, "unscored", {})
+    assert launch.run(large, tmp_path).standing().whole
+
+
+def test_a_second_run_is_refused_before_it_has_read_a_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "with_rows_read", lambda *_: pytest.fail("nothing may be read"))
+    monkeypatch.setattr("sweep.lock.LOOKED_AT_SECONDS", 0.1)
+    (tmp_path / "sweeps" / SWEEP.name).mkdir(parents=True)
+    with held(pafs.LocalFileSystem(), str(tmp_path), SWEEP.name), pytest.raises(Invalid, match="one process at a time"):
+        launch.run(SWEEP, tmp_path)
+
+
 def on_xnli(mirror, **labels: tuple[int, ...]):
     """A sweep with XNLI as its target and test files in some languages."""
     for split in ("train", "validation_matched"):
@@ -133,6 +161,25 @@ def mirror(tmp_path, monkeypatch):
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "mirror"
+
+
+def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "_gone", lambda *_: {})
+    sweep = on_xnli(mirror, de=(0, 1), en=(0, 1))
+    found = looked_up(sweep, fetch=False).present
+    record_definition.keep(found, pafs.LocalFileSystem(), str(tmp_path))
+    conducted(found, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), sweep.name).open())
+    mirror.rename(tmp_path / "elsewhere")
+    monkeypatch.setattr(Results, "unscored", {"de": "the store has no score of it"})
+    with pytest.raises(Invalid, match="is absent"):
+        launch.run(sweep, tmp_path)
+    monkeypatch.setattr(Results, "unscored", {})
+    assert launch.run(sweep, tmp_path).complete
+    larger = replace(sweep, search=replace(sweep.search, trials=sweep.search.trials + 1))
+    for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
+        with pytest.raises(Invalid, match="is absent"):
+            launch.run(asked, tmp_path, **how)
 
 
 def test_rows_that_cannot_be_trained_on_refuse_a_run_before_anything_starts(mirror, tmp_path, monkeypatch):

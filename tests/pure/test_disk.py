@@ -57,6 +57,18 @@ def test_the_cheapest_to_make_again_per_byte_goes_first():
     assert evictions(kept, needed=("large",), excess_bytes=101) == ("cheap", "dear")
 
 
+def test_what_goes_on_from_a_stage_that_is_gone_is_as_dear_as_both():
+    kept = [
+        Kept(digest="child", size_bytes=100, seconds=1, parent="middle"),
+        Kept(digest="other", size_bytes=100, seconds=50),
+    ]
+    middle = Kept(digest="middle", size_bytes=0, seconds=10, parent="first")
+    first = Kept(digest="first", size_bytes=0, seconds=40)
+    assert evictions(kept, needed=(), excess_bytes=1) == ("child",)
+    assert evictions(kept, needed=(), excess_bytes=1, gone={"middle": middle}) == ("child",)
+    assert evictions(kept, needed=(), excess_bytes=1, gone={"middle": middle, "first": first}) == ("other",)
+
+
 def test_the_least_that_a_sweep_can_work_with_is_less_than_the_most_and_grows_with_gangs():
     one = disk_need(plan(small_sweep()))
     assert 0 < one.output_bytes < one.least_bytes < one.most_bytes

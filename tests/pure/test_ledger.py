@@ -155,7 +155,9 @@ def test_a_fragment_is_brought_to_the_disk_before_it_gets_its_name(tmp_path, mon
     said = []
     monkeypatch.setattr(os, "fsync", lambda handle: said.append(Path(f"/proc/self/fd/{handle}").readlink()))
     ledger = fill(writer(tmp_path), MANY[:1])
-    assert said == [Path(f"{ledger._path(MANY[0].name)}.partial")]
+    (aside,) = said
+    assert aside.parent == Path(ledger.directory) and aside.name.startswith(Path(ledger._path(MANY[0].name)).name)
+    assert aside.suffix == ".partial"
 
 
 @pytest.mark.parametrize("name", ["draws", "draws of shares"])
@@ -186,3 +188,21 @@ def test_the_best_confirmation_of_each_cell_is_found_in_its_latest_generation(tm
     ledger.fold()
     assert best_runs(ledger.table()) == {"a": {"de": 0.25}, "b": {"de": 0.05}, "c": {"de": 0.6}}
     assert best_runs(reader(tmp_path / "elsewhere").table()) == {}
+
+
+def test_what_is_folded_between_listing_and_reading_is_found_and_what_is_torn_is_passed_over(tmp_path, monkeypatch):
+    ledger, looking = fill(writer(tmp_path)), reader(tmp_path)
+    (tmp_path / "sweeps/mine/ledger/000-torn.parquet").write_bytes(b"PAR1")
+    rows, read = looking._rows, []
+
+    def folding(path: str):
+        if len(read) == 3:
+            ledger.fold()
+        read.append(path)
+        return rows(path)
+
+    monkeypatch.setattr(looking, "_rows", folding)
+    found = looking.table()
+    told = {(row["number"], row["sequence"]) for row in found.to_pylist()}
+    assert told == {(entry.trial.number, entry.sequence) for entry in MANY}
+    assert [Path(path).name for path in looking.torn] == ["000-torn.parquet"]

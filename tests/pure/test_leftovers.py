@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from types import SimpleNamespace
 
@@ -154,6 +155,18 @@ def test_what_a_killed_run_has_left_goes_when_its_sweep_begins_again_and_all_els
     assert [there(store, name) for name in goes] == [False] * 4
     assert store.find(FIRST.digest) is not None and store.fetch(FIRST.digest)
     assert clear(store, "mine", stages=[], still_open=[]) == Cleared()
+
+
+def test_a_file_of_the_sweep_whose_writer_was_killed_before_it_got_its_name_goes_after_a_day(tmp_path):
+    store = local(tmp_path)
+    names = [f"sweeps/{sweep}/tables/scores.csv.{age}.partial" for sweep in ("mine", "other") for age in ("new", "old")]
+    for name in (*names, "sweeps/mine/tables/scores.csv"):
+        write(store, name)
+        if name.endswith("old.partial") or name.endswith(".csv"):
+            os.utime(f"{store.root}/{name}", (time.time() - UNNAMED_SECONDS - 60,) * 2)
+    assert clear(store, "mine", stages=[], still_open=[]) == Cleared(pieces=1, size_bytes=10)
+    assert [there(store, name) for name in names] == [True, False, True, True]
+    assert there(store, "sweeps/mine/tables/scores.csv")
 
 
 def test_what_belongs_to_another_sweep_stays_while_that_runs_and_its_attempts_go_when_it_is_over(store, monkeypatch):

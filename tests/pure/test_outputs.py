@@ -12,7 +12,7 @@ from tests.pure.stores import holding
 from tests.ray_local.stage_paths import training
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
-from trainables.store import Store
+from trainables.store import PREDICTIONS, Store
 
 
 class Running:
@@ -58,6 +58,19 @@ def test_what_the_store_has_of_a_path_is_found_and_of_what_is_damaged_the_result
         assert (await mine.outputs.found((there,))).stored == {}, "the board knows it"
 
     asyncio.run(story())
+
+
+def test_an_evaluation_whose_predictions_are_damaged_is_not_there_and_is_named(tmp_path):
+    stage = training("text_nli", "")
+    store = Store(tmp_path / "store")
+    output = store.workspace(stage.digest, "earlier-1")
+    (output / PREDICTIONS).write_bytes(b"answers")
+    store.commit(stage, output, "earlier-1", steps=0, seconds=1.0)
+    (tmp_path / "store/results" / stage.digest / "earlier-1.parquet").write_bytes(b"answer.")
+    mine = Running(store)
+    assert mine.outputs.heed(asyncio.run(mine.outputs.found((stage,)))) == ({}, [])
+    (said,) = mine.said
+    assert said.startswith(f"stage {stage.digest} was damaged (earlier-1.parquet has another sha256")
 
 
 def test_what_is_being_deleted_is_gone_for_a_trial_that_comes_and_made_again_only_afterwards(tmp_path, monkeypatch):
@@ -107,6 +120,22 @@ def test_weights_that_cannot_be_deleted_count_no_more_and_whoever_needs_them_mak
     stored = {old.digest: store.results(old.digest).done()}
     decided = mine.board.submit("late", (old, training("visual_nli", old.digest)), stored)
     assert [one.stage for one in decided if isinstance(one, Assign)] == [old]
+
+
+def test_what_goes_on_from_deleted_weights_is_kept_before_what_is_dearer_by_itself(tmp_path):
+    first = training("text_nli", "")
+    child, other = training("visual_nli", first.digest), training("visual_nli", "", seed=7)
+    store = holding(tmp_path, child, other, first)  # of one, two and three seconds
+
+    async def story() -> list[str]:
+        store.evict(first.digest)
+        mine = Running(store, limit_bytes=11_500.0)
+        mine.outputs.heed(await mine.outputs.found((first, child)))
+        mine.outputs.heed(await mine.outputs.found((other,)))
+        await mine.outputs.make_room()
+        return [one.digest for one in (child, other) if store.find(one.digest)]
+
+    assert asyncio.run(story()) == [child.digest]
 
 
 def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 from pathlib import Path
 from zlib import crc32
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from trainables.catalogue import lab
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, ParquetSource, Split, Task
 from trainables.data import reading
 from trainables.data.fingerprint import resolve
@@ -169,7 +171,7 @@ def test_files_that_changed_since_they_were_planned_are_refused(task):
 
 
 def test_generated_rows_are_kept_and_mapped(tmp_path):
-    lab = Task(
+    task = Task(
         name="nli",
         kind=Kind.PAIR,
         labels=NLI_LABELS,
@@ -177,13 +179,32 @@ def test_generated_rows_are_kept_and_mapped(tmp_path):
         source=LabSource(generator="nli"),
         licence="generated",
     )
-    first = read(lab, "train", None, tmp_path)
+    first = read(task, "train", None, tmp_path)
     assert first.schema == PAIR and first.num_rows == 12
     (kept,) = tmp_path.iterdir()
     before = kept.stat().st_mtime_ns
-    assert read(lab, "train", None, tmp_path).equals(first)
+    assert read(task, "train", None, tmp_path).equals(first)
     assert kept.stat().st_mtime_ns == before
-    assert read(lab, "train", None, None).equals(first)
+    assert read(task, "train", None, None).equals(first)
+
+
+@pytest.mark.parametrize("left", [b"", b"ARROW1", None])
+def test_a_kept_file_that_a_power_cut_left_torn_is_made_anew_and_is_on_the_disk_before_it_has_its_name(
+    tmp_path, left, monkeypatch, caplog
+):
+    task = lab.visual_nli(train=20)
+    first = read(task, "train", None, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    torn = kept.read_bytes()[:-9] if left is None else left
+    kept.unlink()  # what is mapped keeps its content
+    kept.write_bytes(torn)
+    settled = []
+    monkeypatch.setattr(os, "fsync", lambda handle: settled.append((os.fstat(handle).st_ino, kept.stat().st_ino)))
+    assert read(task, "train", None, tmp_path).equals(first)
+    ((written, before),) = settled
+    assert written == kept.stat().st_ino != before
+    assert f"{kept} is damaged" in caplog.text
+    assert read(task, "train", None, tmp_path).equals(first) and len(settled) == 1
 
 
 def test_a_split_that_is_not_there_is_refused(task):

@@ -128,6 +128,65 @@ def test_a_file_that_changed_or_went_makes_the_stage_absent_with_a_warning(tmp_p
     assert "taken as absent" in caplog.text
 
 
+def test_what_another_sweep_evicts_while_it_is_looked_at_is_absent_and_not_called_damaged(store, caplog):
+    commit(store)
+    other, sealed = beside(store), store.files.sealed
+    store.files.sealed = lambda path: (sealed(path), other.evict(STAGE.digest))[0]
+    assert store.find(STAGE.digest) is None
+    assert store.damage == {} and "damaged" not in caplog.text
+
+
+def beside(store: Store) -> Store:
+    """Another process's view of a store."""
+    return Store(store.root, filesystem=store.filesystem)
+
+
+def predicted(store: Store) -> str:
+    (path,) = (info.path for info in listed(store, f"results/{STAGE.digest}") if info.path.endswith(".parquet"))
+    return path
+
+
+def listed(store: Store, folder: str) -> list[fs.FileInfo]:
+    return store.filesystem.get_file_info(fs.FileSelector(store.files.at(folder)))
+
+
+def cut(store: Store) -> None:
+    store.files.write(predicted(store), store.files.read(predicted(store))[:-1])
+
+
+def go(store: Store) -> None:
+    store.filesystem.delete_file(predicted(store))
+
+
+@pytest.mark.parametrize("damage", [cut, go])
+def test_a_stage_whose_predictions_are_not_whole_is_absent_and_can_be_committed_again(store, damage, caplog):
+    commit(store)
+    assert store.whole_results(STAGE.digest) == store.results(STAGE.digest)
+    damage(store)
+    assert store.find(STAGE.digest) is store.whole_results(STAGE.digest) is None
+    assert store.scores(STAGE.digest) == (SCORE,), "they are whole"
+    assert "its predictions one-1.parquet are gone" in caplog.text or "bytes where" in caplog.text
+    commit(store, attempt="two-1")
+    assert store.find(STAGE.digest) is not None and store.predictions(STAGE.digest) == PREDICTED
+
+
+def test_predictions_with_another_byte_are_seen_at_once_where_the_storage_is_a_folder(tmp_path):
+    store = local(tmp_path)
+    commit(store)
+    path = Path(predicted(store))
+    path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+    assert store.find(STAGE.digest) is store.whole_results(STAGE.digest) is None
+    assert store.damage[STAGE.digest] == "one-1.parquet has another sha256 than when it was written"
+
+
+@pytest.mark.parametrize("content", [b"{", None])
+def test_scores_whose_own_file_is_damaged_or_gone_are_read_from_the_manifest(store, content):
+    manifest = commit(store)
+    path = store.files.at(f"results/{STAGE.digest}/results.json")
+    store.files.write(path, content) if content is not None else store.filesystem.delete_file(path)
+    assert store.results(STAGE.digest) == store.whole_results(STAGE.digest) == manifest.results
+
+
 def test_a_stage_that_was_damaged_can_be_committed_again(tmp_path):
     manifest = commit(local(tmp_path))
     (tmp_path / "store" / "stages" / STAGE.digest / manifest.attempt / "model.safetensors").write_bytes(b"weighty")

@@ -277,6 +277,16 @@ def test_the_hubs_parquet_files_are_read_and_each_image_is_kept_once(tmp_path):
     assert test["hypothesis"].to_pylist() == [f"ar {n}" for n in range(4)]
 
 
+def test_an_image_that_a_power_cut_left_empty_is_kept_again(tmp_path):
+    task, cache = resolve(hub(tmp_path)), tmp_path / "cache"
+    image = Path(read(task, "train", None, cache)["image"][0].as_py()["path"])
+    image.write_bytes(b"")
+    for kept in cache.glob("*.arrow"):
+        kept.write_bytes(b"")
+    read(task, "train", None, cache)
+    assert image.read_bytes() == jpeg(0)
+
+
 def test_an_item_of_the_hubs_files_has_one_label_in_every_language(tmp_path):
     task = hub(tmp_path)
     place = tmp_path / "xvnli" / "data" / "ar-00000-of-00001.parquet"

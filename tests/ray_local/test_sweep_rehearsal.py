@@ -97,6 +97,24 @@ def test_one_gang_and_two_export_the_same_bytes(two_gangs, tmp_path):
 
 
 @pytest.mark.timeout(180)
+def test_reported_runs_whose_scores_and_answers_are_damaged_are_evaluated_again_by_the_same_command(cluster, tmp_path):
+    sweep = replace(SMALL, cells=(BASELINE, ALONE), search=Search(trials=1), gangs=ONE)
+    first = run(sweep, tmp_path / "storage")
+    before = tables(first, tmp_path / "before")
+    answers, both = (
+        tmp_path / "storage/results" / first.standing().confirmations(cell.name)[0].evaluation for cell in sweep.cells
+    )
+    digests = (both.name, answers.name)
+    next(answers.glob("*.parquet")).write_bytes(b"of another disk")
+    (both / "results.json").write_bytes(b"{")
+    (tmp_path / "storage/stages" / both.name / "manifest.json").write_bytes(b"{")
+    assert not first.complete
+    again = run(sweep, tmp_path / "storage")
+    assert again.complete and tables(again, tmp_path / "after") == before
+    assert counts(again)["executed"] == len(digests) and counts(again)["failed"] == 0
+
+
+@pytest.mark.timeout(180)
 def test_the_dispatcher_counts_the_time_of_every_attempt_also_of_pruned_ones(cluster, tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr("sweep.launch._keep_counts", lambda status, *_: said.append(status))

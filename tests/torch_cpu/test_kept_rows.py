@@ -52,6 +52,19 @@ def test_a_second_process_tokenises_nothing(tmp_path, monkeypatch):
     assert len(rows.rows(tiny.NLI, "train", None, tiny.ENCODER, cache=tmp_path)) == 48
 
 
+def test_a_file_that_a_power_cut_left_torn_is_made_anew(tmp_path, caplog):
+    made = rows.rows(tiny.VISUAL, "train", None, tiny.ENCODER, cache=tmp_path)
+    files = [path for path in tmp_path.rglob("*.arrow") if path.is_file()]
+    assert len({path.parent for path in files}) == 3  # rows, tokens and pixels
+    for path in files:
+        torn = path.read_bytes()[:-9]
+        path.unlink()  # what is mapped keeps its content
+        path.write_bytes(torn)
+    rows._kept.clear()
+    assert equal(rows.rows(tiny.VISUAL, "train", None, tiny.ENCODER, cache=tmp_path), made)
+    assert all(f"{path} is damaged" in caplog.text for path in files)
+
+
 def test_another_task_length_tokenizer_or_view_is_tokenised_anew_and_another_image_side_is_not(tmp_path):
     def files() -> int:
         return len(list((tmp_path / "tokens").iterdir()))

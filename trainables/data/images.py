@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,9 @@ from PIL import Image, UnidentifiedImageError
 
 from trainables.catalogue.encoder import Patches
 from trainables.faults import Invalid
+from trainables.on_disk import settle
+
+_log = logging.getLogger(__name__)
 
 #: Bytes of an image's key: the beginning of the SHA-256 of its encoded form.
 KEY_BYTES = 16
@@ -173,6 +177,7 @@ def _write(folder: Path, keys: list[bytes], parts: Iterator[np.ndarray]) -> None
                 written += len(part)
             if writer is not None:
                 writer.close()
+        settle(Path(temporary))
         Path(temporary).replace(folder / f"{sha256(b''.join(keys)).hexdigest()[:24]}.arrow")
     finally:
         Path(temporary).unlink(missing_ok=True)
@@ -185,12 +190,17 @@ def _schema(part: np.ndarray) -> pa.Schema:
 
 
 def _index(folder: Path) -> tuple[list[np.ndarray], dict[bytes, tuple[int, int]]]:
-    """Every array in a folder, mapped, and where each key's is."""
+    """Every array in a folder, mapped, and where each key's is. A file that a power cut has left torn is deleted."""
     chunks: list[np.ndarray] = []
     places: dict[bytes, tuple[int, int]] = {}
     for path in sorted(folder.glob("*.arrow")):
         with pa.memory_map(str(path)) as file:
-            reader = pa.ipc.open_file(file)
+            try:
+                reader = pa.ipc.open_file(file)
+            except pa.ArrowInvalid as error:
+                _log.warning("%s is damaged (%s); its arrays are made anew", path, error)
+                path.unlink(missing_ok=True)
+                continue
             shape = [int(size) for size in (reader.schema.metadata or {})[b"shape"].decode().split(",")]
             for number in range(reader.num_record_batches):
                 batch = reader.get_batch(number)

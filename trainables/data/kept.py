@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import tempfile
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from trainables.on_disk import settle
+
+_log = logging.getLogger(__name__)
 
 _TREE = b"tree"
 
@@ -35,13 +41,29 @@ def keep(value: Any, path: Path) -> None:
     try:
         with pa.OSFile(temporary, "wb") as file, pa.ipc.new_file(file, schema) as writer:
             writer.write_batch(pa.record_batch(list(columns.values()), schema=schema))
+        settle(Path(temporary))
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
+def made_once(make: Callable[[], Any], path: Path, classes: tuple[type, ...]) -> Any:
+    """What is kept there; made and kept first where nothing is, or where a power cut has left a file torn."""
+    if path.is_file():
+        try:
+            return fetch(path, classes)
+        except pa.ArrowInvalid as error:
+            _log.warning("%s is damaged (%s) and made anew", path, error)
+    keep(make(), path)
+    return fetch(path, classes)
+
+
 def fetch(path: Path, classes: tuple[type, ...]) -> Any:
-    """What `keep` wrote, with its arrays mapped and not to be written to; `classes` are those that it may hold."""
+    """What `keep` wrote, with its arrays mapped and not to be written to; `classes` are those that it may hold.
+
+    Raises:
+        pyarrow.ArrowInvalid: where it is torn.
+    """
     with pa.memory_map(str(path)) as file:
         batch = pa.ipc.open_file(file).get_batch(0)
     tree = json.loads((batch.schema.metadata or {})[_TREE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections import Counter
@@ -27,6 +28,9 @@ from trainables.data.text_files import inspect_pairs, label_faults, label_number
 from trainables.data.visual_files import inspect_visual, read_visual
 from trainables.data.word_files import inspect_words, read_words
 from trainables.faults import Invalid, nearest, refuse
+from trainables.on_disk import settle
+
+_log = logging.getLogger(__name__)
 
 #: The schema that `read` answers in.
 SCHEMA_OF = {
@@ -127,12 +131,22 @@ def _read_published(task: Task, split: Split, languages: tuple[str, ...], cache:
 
 
 def _kept(name: str, make: Callable[[], pa.Table], cache: Path | None) -> pa.Table:
-    """The table of that name from the cache, made and kept there first where it is not; made anew without a cache."""
+    """The table of that name from the cache, made and kept there first where it is not, or where a power cut has left
+    it torn; made anew without a cache.
+    """
     if cache is None:
         return make()
     path = cache / f"{name}.arrow"
-    if not path.is_file():
-        _write_arrow(make(), path)
+    if path.is_file():
+        try:
+            return _mapped(path)
+        except pa.ArrowInvalid as error:
+            _log.warning("%s is damaged (%s) and made anew", path, error)
+    _write_arrow(make(), path)
+    return _mapped(path)
+
+
+def _mapped(path: Path) -> pa.Table:
     with pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
 
@@ -144,6 +158,7 @@ def _write_arrow(table: pa.Table, path: Path) -> None:
     try:
         with pa.OSFile(temporary, "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
             writer.write_table(table)
+        settle(Path(temporary))
         Path(temporary).replace(path)
     finally:
         Path(temporary).unlink(missing_ok=True)

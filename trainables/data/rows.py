@@ -72,9 +72,11 @@ def _tokenised(
     said = [LAYOUT_VERSION, without_places(as_read(encode(task), (read_from,))), split, languages, visible]
     name = digest([*said, tokenizer, encoder.maximum_tokens])
     path = cache / "tokens" / f"{task.name}-{split}-{name}.arrow"
-    if not path.is_file():
-        kept.keep(_lay_out(read(task, split, languages, cache), task.kind, encoder, visible), path)
-    return kept.fetch(path, (Rows, Sequences, Ragged, Template, Kind))
+
+    def lay_out() -> Rows:
+        return _lay_out(read(task, split, languages, cache), task.kind, encoder, visible)
+
+    return kept.made_once(lay_out, path, (Rows, Sequences, Ragged, Template, Kind))
 
 
 def _with_pixels(laid_out: Rows, encoder: Encoder, cache: Path | None, table: Callable[[], pa.Table]) -> Rows:

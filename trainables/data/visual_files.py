@@ -21,6 +21,7 @@ from trainables.data.parallel import items_of, parallel_faults
 from trainables.data.schema import IMAGE_TEXT, IMAGE_TYPE
 from trainables.data.text_files import label_faults
 from trainables.faults import Invalid, nearest, refuse
+from trainables.on_disk import settle
 
 #: What each format calls a row's gold label, hypothesis, id and image.
 _COLUMNS = {
@@ -231,7 +232,7 @@ def _bytes(column: pa.ChunkedArray) -> list[bytes]:
 
 
 def _kept(images: list[bytes], cache: Path | None) -> pa.Array:
-    """Each distinct image as a file under `cache`, named by its content."""
+    """Each distinct image as a file under `cache`, named by its content; one that a power cut has cut goes anew."""
     if cache is None:
         return pa.array([{"bytes": data, "path": None} for data in images], IMAGE_TYPE)
     folder = cache / "images"
@@ -239,9 +240,10 @@ def _kept(images: list[bytes], cache: Path | None) -> pa.Array:
     paths = []
     for data in images:
         place = folder / sha256(data).hexdigest()[:32]
-        if not place.is_file():
+        if not place.is_file() or place.stat().st_size != len(data):
             aside = place.with_suffix(f".{id(data):x}.part")
             aside.write_bytes(data)
+            settle(aside)
             aside.replace(place)
         paths.append(str(place))
     return _paths(paths, len(paths))
