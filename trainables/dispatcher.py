@@ -93,7 +93,7 @@ class Dispatcher:
             carry=self._carry,
             give_up=self._give_up,
             say=lambda text: self._notices.append(text),
-            left=self._discard,
+            left=self._lost,
             may_grow=may_grow,
         )
         self._slots = self._roster.slots
@@ -361,6 +361,7 @@ class Dispatcher:
             self._looking.cancel()
         await self._outputs.pin()
         await self._roster.close(seconds)
+        await self._outputs.tidy()
         await asyncio.to_thread(self._tidy)
 
     # Moves
@@ -430,9 +431,9 @@ class Dispatcher:
         self._outputs.leave_open()
         await self._carry(self._board.gangs_gone(reason))
 
-    def _discard(self, request: Request) -> None:
+    def _lost(self, request: Request) -> None:
         """A gang will not answer this request."""
-        self._outputs.discard(Stage.from_json(request.stage).digest, request.attempt)
+        self._outputs.lost(Stage.from_json(request.stage).digest, request.attempt)
 
     async def _look(self) -> None:
         """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""

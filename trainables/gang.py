@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,9 @@ def _run(
     leads = ranks is None or ranks.rank == 0
     asked = Asked()
     try:
+        if _is_there(stage, attempt, mailbox, store, ranks):
+            mailbox.settle()
+            return
         while full := _tried(stage, attempt, mailbox, store, cache, gangs, runner, ranks):
             if not _await_room(full, asked, stage, attempt, mailbox, store, ranks):
                 mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
@@ -156,6 +159,27 @@ def _run(
         _answer(error, stage, attempt, mailbox, store, leads)
         return
     mailbox.settle()
+
+
+def _is_there(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> bool:
+    """Whether the store has the output of a stage already, by what the first rank sees; then the dispatcher is told.
+
+    So it is where a gang was lost when its manifest was in place and before it had said so: these steps were run for
+    this sweep, and count once. Those of another sweep do not.
+    """
+    leads = ranks is None or ranks.rank == 0
+    manifest = _together(ranks, lambda: store.find(stage.digest) if leads else None)
+    if manifest is not None:
+        _clear(stage, attempt, mailbox, store)
+        done = manifest.done()
+        if _session(manifest.attempt) == _session(attempt):
+            done = replace(done, reused=False, steps_executed=manifest.results.steps)
+        mailbox.report(attempt, done)
+    return manifest is not None if ranks is None else ranks.any(manifest is not None)
+
+
+def _session(attempt: str) -> str:
+    return attempt.rpartition("-")[0]
 
 
 def _tried(

@@ -260,7 +260,8 @@ class Store:
         """Store the files of a directory as the output of a stage; the one written first stays.
 
         `admitted` is asked after the files are up, and again before the manifest, since what lies between may have to
-        wait for the storage; when it says no, the stage does not count as done and None is returned.
+        wait for the storage; when it says no, the stage does not count as done and None is returned. Whether another
+        attempt was faster is looked up last of all: this one may have been cut off since it was admitted.
         """
         digest = stage.digest
         found = self.find(digest)
@@ -285,6 +286,8 @@ class Store:
         manifest = Manifest(stage=stage, attempt=attempt, files=tuple(weights), results=results)
         if not admitted():
             return None
+        if (found := self.find(digest)) is not None:
+            return found
         self.files.seal(f"stages/{digest}/manifest.json", manifest)
         shutil.rmtree(self._cache / "work" / digest / attempt, ignore_errors=True)  # it is up
         return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 
 from tests.pure.box import Box
 from tests.pure.flaky import Flaky
+from tests.pure.pair_of_ranks import pair
 from tests.pure.stores import behind
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal
-from trainables.gang import _fetch_checkpoint, _run
+from trainables.gang import _fetch_checkpoint, _is_there, _run
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.mailbox import Request
 from trainables.rehearsal import JsonCheckpoints
@@ -45,6 +47,7 @@ class Line:
 def cutting(stage: Stage, **given: Any) -> Any:
     """A rehearsal whose storage is silent from its last step on."""
     outcome = rehearsal.run_stage(stage, **given)
+    given["checkpoints"].settle()
     Line.flaky.dead = True
     if Line.error is not None:
         raise Line.error
@@ -89,9 +92,9 @@ def test_an_output_that_a_silent_storage_does_not_take_is_no_want_of_a_parent_an
     box = run(CHILD, store, "s-2", CUTTING)
     assert box.missing == [] and is_of_machine(box.events[-1])
     Line.flaky.dead = False
-    assert checkpoints(tmp_path, CHILD)[-1:] == ["15"]
+    assert checkpoints(tmp_path, CHILD) == ["15", "20"]
     again = run(CHILD, store, "s-3").events[-1]
-    assert isinstance(again, Done) and again.steps_executed == 5
+    assert isinstance(again, Done) and again.steps_executed == 0
 
 
 def test_a_stage_that_begins_while_the_storage_is_silent_finds_no_parent_missing(store):
@@ -148,3 +151,63 @@ def test_a_checkpoint_whose_table_of_contents_cannot_be_read_for_a_while_is_neit
     monkeypatch.undo()
     _fetch_checkpoint(CHILD, "mine", box, other, None)  # type: ignore[arg-type]
     assert [path.name[:14] for path in other.under_way.folder(CHILD.digest).iterdir()] == ["step-000000020"]
+
+
+# An output that is there already
+
+
+def test_a_stage_whose_gang_was_lost_between_its_manifest_and_its_word_is_not_run_again(store, monkeypatch):
+    def lost(*_: Any) -> None:
+        raise KeyboardInterrupt  # the process ends here, whatever raises it
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Telling, "report", lambda _, attempt, event: isinstance(event, Done) and lost())
+        run(CHILD, store, "s-2")
+    monkeypatch.setattr(rehearsal, "run_stage", lost)
+    box = run(CHILD, store, "s-3")
+    (done,) = box.events
+    kept = store.results(CHILD.digest)
+    assert kept is not None and kept.scores == ()
+    assert done == Done(
+        digest=CHILD.digest,
+        steps_executed=CHILD.steps,
+        reused=False,
+        seconds=kept.seconds,
+        history=kept.history,
+    )
+    assert run(CHILD, store, "another-1").events == [kept.done()]
+
+
+def test_a_manifest_that_was_put_there_and_not_acknowledged_keeps_what_it_names(store, monkeypatch):
+    seal = store.files.seal
+
+    def unacknowledged(path: str, value: Any) -> None:
+        seal(path, value)
+        if path.startswith("stages/"):
+            raise OSError("the line is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.files, "seal", unacknowledged)
+        assert is_of_machine(run(CHILD, store, "s-2").events[-1])
+    manifest = store.find(CHILD.digest)
+    assert manifest is not None and manifest.attempt == "s-2"
+
+
+def test_a_stage_is_run_again_where_its_output_is_gone_or_damaged_and_the_checkpoints_of_the_first_are_not_needed(
+    store, tmp_path
+):
+    run(CHILD, store, "s-2")
+    (skill,) = (tmp_path / "bucket/stages" / CHILD.digest / "s-2").glob("*.json")
+    skill.write_text("")
+    (*_, done) = run(CHILD, store, "s-3").events
+    assert isinstance(done, Done) and done.steps_executed == CHILD.steps and not done.reused
+    assert behind(tmp_path, Line.flaky).find(CHILD.digest) is not None
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_all_ranks_hear_from_the_first_whether_the_output_is_there(store, there):
+    if there:
+        run(CHILD, store, "s-2")
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(_is_there, CHILD, "s-3", Telling(), store, one) for one in pair()]  # type: ignore[arg-type]
+        assert [end.result(30) for end in ends] == [there, there]
