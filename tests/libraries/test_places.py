@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from tests.ray_local.stage_paths import training
 from trainables import outputs as module
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
-from trainables.scores import Done, Failed
+from trainables.scores import Failed
 from trainables.stages import Stage
 from trainables.store import Store
 
