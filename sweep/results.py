@@ -235,7 +235,7 @@ class Results:
             paths = streamed.write_changed(filesystem, stem, large, f"{self._folder}/{NOTE}")
         else:
             paths = streamed.write(filesystem, stem, large)
-        # What is read while it is written goes first: where the storage falls silent meanwhile, nothing else is written.
+        # What is read while it is written goes first: where the storage falls silent there, nothing else is written.
         paths = (*paths, *tables.export(filesystem, folder, small))
         return tuple(sorted(paths, key=lambda path: path.rpartition(".")[0]))
 

@@ -51,6 +51,9 @@ def test_an_export_goes_beside_the_ledger_and_repeats_to_the_byte(storage, tmp_p
         assert Path(a).read_bytes() == Path(b).read_bytes(), a
 
 
+SILENCE = OSError(errno.EIO, "the storage does not answer")
+
+
 def kept_files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -62,7 +65,7 @@ def unreadable(tmp_path, monkeypatch):
     Results.open(str(tmp_path)).export()
     read = SealedFiles.read
 
-    def begin(part: str, error: OSError = OSError(errno.EIO, "the storage does not answer")) -> Results:
+    def begin(part: str, error: OSError = SILENCE) -> Results:
         def silent(self: SealedFiles, path: str) -> bytes:
             if "/results/" in path and path.endswith(part):
                 raise error
@@ -111,7 +114,7 @@ def test_a_storage_that_falls_silent_while_answers_are_written_leaves_every_tabl
 
     def once(self: SealedFiles, path: str) -> bytes:
         if path.endswith(".parquet") and (path in seen or seen.add(path)):
-            raise OSError(errno.EIO, "the storage does not answer")
+            raise SILENCE
         return read(self, path)
 
     monkeypatch.setattr(SealedFiles, "read", once)
