@@ -26,7 +26,7 @@ from trainables.gang import HEAD, Post, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.mailbox import Request
 from trainables.outputs import Outputs
-from trainables.processes import end
+from trainables.processes import end, is_gone
 from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
@@ -432,8 +432,12 @@ class Dispatcher:
         await self._carry(self._board.gangs_gone(reason))
 
     def _lost(self, request: Request) -> None:
-        """A gang will not answer this request."""
-        self._outputs.lost(Stage.from_json(request.stage).digest, request.attempt)
+        """A gang will not answer this request. Of a process of this machine it can be seen that it writes no more."""
+        places = next((slot.places for slot in self._slots.values() if slot.request is request), {})
+        node, process, started = places.get(0, ("", 0, 0))
+        here = node == ray.get_runtime_context().get_node_id()
+        digest = Stage.from_json(request.stage).digest
+        self._outputs.lost(digest, request.attempt, is_gone=lambda: here and is_gone(process, started))
 
     async def _look(self) -> None:
         """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""

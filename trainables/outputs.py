@@ -81,6 +81,7 @@ class Outputs:
         """Held while weights are chosen and deleted, so that the room of each is made once."""
         self._lost: list[tuple[float, str, str]] = []
         """Attempts that no gang will answer: when each was lost, its stage and its name."""
+        self._clearing: set[asyncio.Task[None]] = set()
         self._asking_again = asyncio.Lock()
         """Held by the one that asks a storage again which did not answer, for all who wait for it."""
         self._is_silent = False
@@ -134,9 +135,9 @@ class Outputs:
         return None
 
     def _hear_nothing(self, error: OSError) -> None:
-        _log.warning("the storage does not answer: %s", error)
         if not self._is_silent:
             self._is_silent = True
+            _log.warning("the storage does not answer: %s", error)
             since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
             self._say(
                 f"since {since} the storage does not answer ({error}); the sweep waits until it does, and goes on by "
@@ -276,11 +277,18 @@ class Outputs:
                 _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
             await self._carry(self._board.evicted(digest))
 
-    def lost(self, digest: str, attempt: str) -> None:
-        """No gang will answer this attempt. What it has written stays for now: its machine may only be cut off, and
-        have been admitted to name it as the output of its stage.
+    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool] = lambda: False) -> None:
+        """No gang will answer this attempt. What it has written goes if its process `is_gone`, which may take a while
+        to tell. Else it stays for now: the machine may only be cut off, and have been admitted to name it as the output
+        of its stage.
         """
         self._lost.append((time.monotonic(), digest, attempt))
+        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear_if, is_gone, digest, attempt)))
+        task.add_done_callback(self._clearing.discard)
+
+    def _clear_if(self, is_gone: Callable[[], bool], digest: str, attempt: str) -> None:
+        if is_gone():
+            self._clear([(digest, attempt)])
 
     async def tidy(self) -> None:
         """Delete what attempts have written that were lost a while ago, unless they were committed at the last moment.

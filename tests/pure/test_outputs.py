@@ -309,6 +309,24 @@ def test_a_manifest_of_a_host_that_was_cut_off_and_comes_back_leaves_the_stage_w
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_lost_attempt_has_written_goes_at_once_where_its_process_is_known_to_be_gone(tmp_path, gone):
+    named, other = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = Store(tmp_path / "store")
+    mine = Running(store)
+    put(store, named, "session-1")
+    put(store, other, "session-2", admitted=lambda: False)
+
+    async def story() -> None:
+        for stage, attempt in ((named, "session-1"), (other, "session-2")):
+            mine.outputs.lost(stage.digest, attempt, is_gone=lambda: gone)
+        await until(lambda: not mine.outputs._clearing)
+        assert store.output(other.digest, "session-2").exists() != gone
+        assert store.find(named.digest) is not None
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("dead", [False, True])
 def test_what_long_lost_attempts_have_written_goes_when_the_sweep_closes_unless_it_is_named_or_in_doubt(
     tmp_path, line, monkeypatch, dead
