@@ -152,8 +152,15 @@ def _run(options: argparse.Namespace) -> int:
         print(f"sweep: stopped at once. To go on: {_again(options)}", file=sys.stderr)
         options.stopped = True
         return 130
-    print(table_lines(results))
-    if said := _chosen(results):
+    try:
+        results = results.still()
+        lines, said = table_lines(results), _chosen(results)
+    except OSError as error:
+        why = f"the tables could not be made ({masked(str(error))})"
+        print(f"sweep: {why}; once they can be: {_again(options)}", file=sys.stderr)
+        return 1
+    print(lines)
+    if said:
         print(said)
     try:
         for path in results.export():

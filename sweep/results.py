@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainables.faults import NotThere, nearest
 
@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from trainables.scores import Score
     from trainables.store import Store
 
+T = TypeVar("T")
+
 DEFINITION = "definition.json"
 
 #: What the files of the table of answers were made of.
 NOTE = "predictions.json"
+
+
+class Unanswered(OSError):
+    """What a table is made of is in a storage that does not give it, and may be whole."""
 
 
 class Results:
@@ -71,14 +77,15 @@ class Results:
         from sweep import tables
 
         standing = self.standing()
-        return tables.select(tables.scores(standing, self.store.scores), standing, cell=cells, language=languages)
+        found = tables.scores(standing, self.answers(standing).stored_scores)
+        return tables.select(found, standing, cell=cells, language=languages)
 
     def predictions(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
         """Every answer of the reported runs, one per row; see `sweep.columns.PREDICTIONS`."""
         from sweep import tables
 
         standing = self.standing()
-        found = tables.predictions(standing, self.store.predictions)
+        found = tables.predictions(standing, self.answers(standing).stored_predictions)
         return tables.select(found, standing, cell=cells, language=languages)
 
     def per_language(self, *, cells: Sequence[str] | None = None, languages: Sequence[str] | None = None) -> pa.Table:
@@ -211,6 +218,9 @@ class Results:
 
         With `everything`, those of `findings` too. In the sweep's own folder, `predictions`, the largest by far, is
         written only where the answers have changed.
+
+        Raises:
+            Unanswered: where the storage gives no answer of a run; then every file stays as it was.
         """
         from sweep.lock import writing_tables
 
@@ -226,26 +236,25 @@ class Results:
 
         standing = self.standing()
         answers = self.answers(standing)
-        small = tables.export(
-            filesystem,
-            folder,
-            {
-                "scores": tables.scores(standing, answers.stored_scores),
-                "per_language": self._whole_per_language(standing, answers),
-                "selectors": selectors(standing, answers, self.definition()),
-                "trials": tables.trials(standing),
-                "mixtures": tables.mixtures(standing),
-                "stages": tables.stages(standing, answers.stored_results),
-                **(self.findings() if everything else {}),
-            },
-        )
+        small = {
+            "scores": tables.scores(standing, answers.stored_scores),
+            "per_language": self._whole_per_language(standing, answers),
+            "selectors": selectors(standing, answers, self.definition()),
+            "trials": tables.trials(standing),
+            "mixtures": tables.mixtures(standing),
+            "stages": tables.stages(standing, answers.stored_results),
+            **(self.findings() if everything else {}),
+        }
+        filesystem.create_dir(folder, recursive=True)
         large = tables.streamed_predictions(standing, answers)
         stem = f"{folder.rstrip('/')}/predictions"
         if note:
             paths = streamed.write_changed(filesystem, stem, large, note)
         else:
             paths = streamed.write(filesystem, stem, large)
-        return tuple(sorted((*small, *paths), key=lambda path: path.rpartition(".")[0]))
+        # What is read while it is written goes first: where the storage falls silent there, nothing else is written.
+        paths = (*paths, *tables.export(filesystem, folder, small))
+        return tuple(sorted(paths, key=lambda path: path.rpartition(".")[0]))
 
     def report(self, output: str | None = None, *, published: Sequence[Mapping[str, Any]] = ()) -> tuple[str, ...]:
         """Write the report as one HTML file, its figures and tables beside it, and give the paths, the page's first.
@@ -329,7 +338,7 @@ def _answers(standing: Standing, store: Store) -> Answers:
     """The answers in a store, which is asked once for what it keeps of a stage."""
     from sweep.outcomes import Answers
 
-    kept = cache(store.results)
+    kept = cache(lambda digest: _read(lambda: store.results(digest), f"the results of stage {digest}", store))
 
     def scores(digest: str) -> tuple[Score, ...] | None:
         found = kept(digest)
@@ -337,9 +346,21 @@ def _answers(standing: Standing, store: Store) -> Answers:
 
     def predictions(digest: str) -> pa.Table | None:
         found = kept(digest)
-        return store.predictions_of(found) if found else None
+        what = f"the answers of stage {digest}"
+        return _read(lambda: store.predictions_of(found), what, store) if found else None
 
     return Answers(standing, scores, predictions, kept)
+
+
+def _read(read: Callable[[], T], what: str, store: Store) -> T:
+    try:
+        return read()
+    except OSError as error:
+        raise Unanswered(
+            f"{what} must be readable in {store.uri}, got {error}; no table is made without them, and those that were "
+            "written before stay as they are. Ask again once the storage answers, with credentials that may read "
+            "results/ there"
+        ) from error
 
 
 def _place(storage: str) -> tuple[pafs.FileSystem, str]:

@@ -177,7 +177,7 @@ def _answers(results: Results) -> Iterator[tuple[str, Answers]]:
     baseline = standing.baseline.name if standing.baseline else ""
     for cell in (baseline, best):
         runs = standing.confirmations(cell) if cell else ()
-        table = results.store.predictions(runs[0].evaluation) if runs else None
+        table = results.answers(standing).stored_predictions(runs[0].evaluation) if runs else None
         if table is not None:
             mine = table.filter(table["task"].to_numpy(zero_copy_only=False) == standing.target).to_pylist()
             yield cell, {(row["language"], row["item_id"]): (row["gold"], row["predicted"]) for row in mine}

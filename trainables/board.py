@@ -200,6 +200,11 @@ class Board:
         work = self._work.get(digest)
         return bool(self._no_gangs) or (work is not None and bool(work.trials))
 
+    @property
+    def ended(self) -> str:
+        """Why nothing is handed out any more; empty while stages are."""
+        return self._no_gangs
+
     # Gangs
 
     def gang_ready(self, gang: str) -> tuple[Decision, ...]:
@@ -395,12 +400,13 @@ class Board:
     def _finish(self, work: _Work, event: Done) -> Iterator[Decision]:
         digest = work.stage.digest
         del self._work[digest]
-        self.counts["remade"] += digest in self._gone
+        self.counts["remade"] += digest in self._gone and not event.reused
         self._gone.discard(digest)
         self._done[digest] = event
-        self.counts["executed"] += 1
-        self.counts["duplicate"] += event.duplicate
-        self._unclaimed.add(digest)
+        if not event.reused:  # else the gang found it in the store, made by another sweep
+            self.counts["executed"] += 1
+            self.counts["duplicate"] += event.duplicate
+            self._unclaimed.add(digest)
         for trial in work.trials:
             yield from self._tell(trial, event if self._claims(trial, digest) else _reused(event))
             self._trials[trial].position += 1

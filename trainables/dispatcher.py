@@ -26,7 +26,7 @@ from trainables.gang import HEAD, Post, start_host
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.mailbox import Request
 from trainables.outputs import Outputs
-from trainables.processes import end
+from trainables.processes import end, is_gone
 from trainables.roster import Roster
 from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
@@ -93,7 +93,7 @@ class Dispatcher:
             carry=self._carry,
             give_up=self._give_up,
             say=lambda text: self._notices.append(text),
-            left=self._discard,
+            left=self._lost,
             may_grow=may_grow,
         )
         self._slots = self._roster.slots
@@ -361,6 +361,7 @@ class Dispatcher:
             self._looking.cancel()
         await self._outputs.pin()
         await self._roster.close(seconds)
+        await self._outputs.tidy()
         await asyncio.to_thread(self._tidy)
 
     # Moves
@@ -430,9 +431,13 @@ class Dispatcher:
         self._outputs.leave_open()
         await self._carry(self._board.gangs_gone(reason))
 
-    def _discard(self, request: Request) -> None:
-        """A gang will not answer this request."""
-        self._outputs.discard(Stage.from_json(request.stage).digest, request.attempt)
+    def _lost(self, request: Request) -> None:
+        """A gang will not answer this request. Of a process of this machine it can be seen that it writes no more."""
+        places = next((slot.places for slot in self._slots.values() if slot.request is request), {})
+        node, process, started = places.get(0, ("", 0, 0))
+        here = node == ray.get_runtime_context().get_node_id()
+        digest = Stage.from_json(request.stage).digest
+        self._outputs.lost(digest, request.attempt, is_gone=lambda: here and is_gone(process, started))
 
     async def _look(self) -> None:
         """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""

@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,9 @@ def _run(
     leads = ranks is None or ranks.rank == 0
     asked = Asked()
     try:
+        if _is_there(stage, attempt, mailbox, store, ranks):
+            mailbox.settle()
+            return
         while full := _tried(stage, attempt, mailbox, store, cache, gangs, runner, ranks):
             if not _await_room(full, asked, stage, attempt, mailbox, store, ranks):
                 mailbox.report(attempt, Cancelled(digest=stage.digest, steps_executed=0))
@@ -156,6 +159,27 @@ def _run(
         _answer(error, stage, attempt, mailbox, store, leads)
         return
     mailbox.settle()
+
+
+def _is_there(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> bool:
+    """Whether the store has the output of a stage already, by what the first rank sees; then the dispatcher is told.
+
+    So it is where a gang was lost when its manifest was in place and before it had said so: these steps were run for
+    this sweep, and count once. Those of another sweep do not.
+    """
+    leads = ranks is None or ranks.rank == 0
+    manifest = _together(ranks, lambda: store.find(stage.digest) if leads else None)
+    if manifest is not None:
+        _clear(stage, attempt, mailbox, store)
+        done = manifest.done()
+        if _session(manifest.attempt) == _session(attempt):
+            done = replace(done, reused=False, steps_executed=manifest.results.steps)
+        mailbox.report(attempt, done)
+    return manifest is not None if ranks is None else ranks.any(manifest is not None)
+
+
+def _session(attempt: str) -> str:
+    return attempt.rpartition("-")[0]
 
 
 def _tried(
@@ -221,7 +245,8 @@ def _share_images(
 def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> None:
     """Bring the checkpoint to go on from to this machine: the newest that every rank finds whole, or none.
 
-    Whoever finds one damaged says so; all ranks then try the one before.
+    Whoever finds one damaged says so; all ranks then try the one before. Where the storage does not answer one of them
+    none goes on: what lies there may be whole.
     """
     leads = ranks is None or ranks.rank == 0
     under_way, digest = store.under_way, stage.digest
@@ -230,12 +255,12 @@ def _fetch_checkpoint(stage: Stage, attempt: str, mailbox: Mailbox, store: Store
         fault = _together(ranks, lambda name=name: under_way.fetch(digest, name))
         if fault:
             mailbox.notice(
-                f"the checkpoint {name} of {stage.kind} {digest} is damaged ({fault.text}); falling back to the one "
+                f"the checkpoint {name} of {stage.kind} {digest} is damaged ({fault}); falling back to the one "
                 "before, or to the start where there is none"
             )
         if not (bool(fault) if ranks is None else ranks.any(bool(fault))):
             return
-        if leads and fault and fault.of_content:
+        if leads and fault:
             under_way.drop(digest, name)
     under_way.empty(digest)
 
@@ -356,12 +381,16 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
         mailbox.unfit(attempt, reason, of_machine=of_machine)
         raise Unfit(reason) from error
     absent = isinstance(error, Absent) or isinstance(error.__cause__, Absent)
-    # Whatever it stumbled over, a stage whose parent is not whole has not failed in itself.
-    if absent or (leads and stage.parent and store.find(stage.parent) is None):
-        mailbox.parent_missing(attempt, reason if absent else store.damage.get(stage.parent, "it is gone"))
-        return
+    try:
+        # Whatever it stumbled over, a stage whose parent is not whole has not failed in itself.
+        if absent or (leads and stage.parent and store.find(stage.parent) is None):
+            mailbox.parent_missing(attempt, reason if absent else store.damage.get(stage.parent, "it is gone"))
+            return
+    except OSError as silence:
+        reason, of_machine = f"{reason}; and the storage did not answer: {spoken(silence)}", True
     if leads:
-        store.discard(stage.digest, attempt)
+        # A manifest that was put there and not acknowledged may name what an attempt has in a silent storage.
+        store.discard(stage.digest, attempt, stored=not of_machine)
     if leads and not of_machine:
         _clear(stage, attempt, mailbox, store)
     mailbox.report(attempt, Failed(digest=stage.digest, reason=reason, of_machine=of_machine))

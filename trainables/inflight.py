@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from trainables.on_disk import settle, sha256_of
+from trainables.on_disk import NO_FILE, settle, sha256_of
 
 _log = logging.getLogger(__name__)
 
@@ -208,12 +208,16 @@ def _seal(folder: Path) -> None:
 
 
 def _fault(folder: Path) -> str:
-    """What is wrong with a checkpoint; empty where it is as it was written."""
+    """What is wrong with a checkpoint; empty where it is as it was written.
+
+    Raises:
+        OSError: where the disk, or a mount, gives no answer: it may be whole.
+    """
     try:
         hashes = json.loads((folder / SEAL).read_text())
         for name, expected in hashes.items():
             if sha256_of(folder / name) != expected:
                 return f"{name} has another sha256 than when it was written"
-    except (OSError, ValueError, AttributeError) as error:
+    except (*NO_FILE, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return ""

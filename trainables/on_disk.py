@@ -6,6 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
+#: What says that there is no such file. Any other error leaves open what is there: a disk or a storage does not answer.
+NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
 
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal digits."""

@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
 
 from trainables.board import Board, Decision
 from trainables.keeping import Kept, evictions, under_way_bytes
@@ -19,6 +21,15 @@ from trainables.stages import Stage
 from trainables.store import Manifest, Store
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How long a storage that did not answer, beside the tries that each request makes, is left alone.
+AGAIN_SECONDS = 5.0
+
+#: What an attempt has written is nobody's so long after it was lost: a machine that was cut off may be at a request,
+#: which it makes up to six times with pauses, and name it as the stage's output when the network is back.
+LATE_SECONDS = 600.0
 
 
 @dataclass(kw_only=True)
@@ -70,7 +81,12 @@ class Outputs:
         """How many outputs this run has deleted the weights of."""
         self._evicting = asyncio.Lock()
         """Held while weights are chosen and deleted, so that the room of each is made once."""
+        self._lost: list[tuple[float, str, str]] = []
+        """Attempts that no gang will answer: when each was lost, its stage and its name."""
         self._clearing: set[asyncio.Task[None]] = set()
+        self._asking_again = asyncio.Lock()
+        """Held by the one that asks a storage again which did not answer, for all who wait for it."""
+        self._is_silent = False
 
     def stored_bytes(self) -> int:
         """What the weights take that are there."""
@@ -82,7 +98,7 @@ class Outputs:
         """What the store knows of those stages of a path that the board does not."""
         self._mine.update(stage.digest for stage in stages)
         unknown = [stage.digest for stage in stages if not self._board.known(stage.digest)]
-        found = await asyncio.to_thread(self._look_up, unknown)
+        found = await self._answer(lambda: self._look_up(unknown)) or Found()
         for stage in stages:
             if stage.digest in found.gone:
                 seconds = found.stored[stage.digest].seconds
@@ -96,12 +112,45 @@ class Outputs:
 
     async def looked_up(self, digest: str) -> Kept | None:
         """What the store has of a stage that has just been made."""
-        return await asyncio.to_thread(self._kept_of, digest)
+        return await self._answer(lambda: self._kept_of(digest))
 
     def add(self, made: Kept) -> None:
         """It counts from now on. In the same breath the board must know it to be done, and who needs it."""
         self._kept[made.digest] = made
         self._gone.pop(made.digest, None)
+
+    async def _answer(self, look: Callable[[], T]) -> T | None:
+        """What `look` finds, as soon as the storage answers: what cannot be seen may be there, and is not made anew.
+
+        None where the board hands out nothing any more before that.
+        """
+        try:
+            return await asyncio.to_thread(look)
+        except OSError as error:
+            self._hear_nothing(error)
+        async with self._asking_again:
+            while not self._board.ended:
+                try:
+                    found = await asyncio.to_thread(look)
+                except OSError as error:
+                    self._hear_nothing(error)
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    continue
+                if self._is_silent:
+                    self._is_silent = False
+                    self._say("the storage answers again; the sweep goes on")
+                return found
+        return None
+
+    def _hear_nothing(self, error: OSError) -> None:
+        if not self._is_silent:
+            self._is_silent = True
+            _log.warning("the storage does not answer: %s", error)
+            since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+            self._say(
+                f"since {since} the storage does not answer ({error}); the sweep waits until it does, and goes on by "
+                "itself"
+            )
 
     def _look_up(self, digests: list[str]) -> Found:
         found = Found()
@@ -140,8 +189,8 @@ class Outputs:
         self._open.update(still_open)
         self._earlier = Pins()
         await self.pin()
-        found = await asyncio.to_thread(lambda: [self._kept_of(digest) for digest in digests])
-        self._hold(kept for kept in found if kept is not None)
+        found = await self._answer(lambda: [self._kept_of(digest) for digest in digests])
+        self._hold(kept for kept in found or () if kept is not None)
         await self.make_room()
 
     async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
@@ -238,16 +287,37 @@ class Outputs:
                 _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
             await self._carry(self._board.evicted(digest))
 
-    def discard(self, digest: str, attempt: str) -> None:
-        """Begin to delete what an attempt has written whose gang will not answer."""
-        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, attempt)))
+    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool] = lambda: False) -> None:
+        """No gang will answer this attempt. What it has written goes if its process `is_gone`, which may take a while
+        to tell. Else it stays for now: the machine may only be cut off, and have been admitted to name it as the output
+        of its stage.
+        """
+        self._lost.append((time.monotonic(), digest, attempt))
+        self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear_if, is_gone, digest, attempt)))
         task.add_done_callback(self._clearing.discard)
 
-    def _clear(self, digest: str, attempt: str) -> None:
-        """Delete what an attempt has written that will never be committed, unless it was at the last moment."""
-        manifest = self._store.find(digest)
-        if manifest is None or manifest.attempt != attempt:
-            self._store.discard(digest, attempt)
+    def _clear_if(self, is_gone: Callable[[], bool], digest: str, attempt: str) -> None:
+        if is_gone():
+            self._clear([(digest, attempt)])
+
+    async def tidy(self) -> None:
+        """Delete what attempts have written that were lost a while ago, unless they were committed at the last moment.
+
+        What stays goes when the sweep is run again.
+        """
+        before = time.monotonic() - LATE_SECONDS
+        await asyncio.to_thread(
+            self._clear, [(digest, attempt) for when, digest, attempt in self._lost if when < before]
+        )
+
+    def _clear(self, attempts: list[tuple[str, str]]) -> None:
+        try:
+            for digest, attempt in attempts:
+                manifest = self._store.find(digest)
+                if manifest is None or manifest.attempt != attempt:
+                    self._store.discard(digest, attempt)
+        except OSError as error:
+            _log.warning("what lost attempts have written could not be looked at, so it stays: %s", error)
 
 
 def _kept(manifest: Manifest) -> Kept:

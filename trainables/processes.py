@@ -1,9 +1,10 @@
-"""Ending one process of this machine for certain, frozen or not, and no other of its number; knows no Ray."""
+"""Whether one process of this machine is gone for certain, and ending it; no other of its number, and knows no Ray."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,28 @@ def started_at(process: int) -> int:
         return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19])
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def is_gone(process: int, started: int, *, within_seconds: float = 10.0) -> bool:
+    """Whether the process of that number that was started then is known to be gone by so long from now.
+
+    One that was killed and that its parent has not heard of yet does nothing any more, and counts as gone.
+    """
+    stop = time.monotonic() + within_seconds
+    while started:
+        if started_at(process) != started or _is_dead(process):
+            return True
+        if time.monotonic() >= stop:
+            return False
+        time.sleep(0.05)
+    return False
+
+
+def _is_dead(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def end(process: int, started: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from pyarrow import fs
 
 from trainables.canonical import canonical, encode
-from trainables.on_disk import settle, sha256_of
+from trainables.on_disk import NO_FILE, settle, sha256_of
 from trainables.places import upload
 from trainables.room import LEAST_BYTES, fits
 
@@ -75,13 +75,14 @@ class SealedFiles:
         self.write(self.at(path), json.dumps({"sha256": seal, "value": encode(value)}, sort_keys=True).encode())
 
     def sealed(self, path: str) -> Any:
-        """The JSON data that `seal` wrote, or None where there is none or it is damaged."""
+        """The JSON data that `seal` wrote, or None where there is none or it is damaged.
+
+        Raises:
+            OSError: where there is no answer, which tells nothing of what is there.
+        """
         try:
             data = self.read(self.at(path))
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _log.warning("%s cannot be read (%s); taken as absent", path, error)
+        except NO_FILE:
             return None
         try:
             sealed = json.loads(data)
@@ -135,9 +136,14 @@ def described(path: Path, directory: Path) -> StoredFile:
 
 
 def differing(files: Iterable[StoredFile], folder: Path) -> Iterator[str]:
+    """What is wrong with each file that is not as it was written.
+
+    Raises:
+        OSError: where one cannot be read, which tells nothing of what is in it.
+    """
     for file in files:
         try:
             if sha256_of(folder / file.name) != file.sha256:
                 yield f"{file.name} has another sha256 than when it was written"
-        except OSError as error:
-            yield f"{file.name} cannot be read: {error}"
+        except NO_FILE as error:
+            yield f"{file.name} is no file: {error}"

@@ -19,6 +19,7 @@ from pyarrow import fs
 
 from trainables.canonical import decode
 from trainables.faults import Invalid
+from trainables.on_disk import NO_FILE
 from trainables.places import local, patient, place_of
 from trainables.room import LEAST_BYTES, fits
 from trainables.scores import CheckpointScores, Done, Progress, Score
@@ -172,7 +173,11 @@ class Store:
     # Finding
 
     def find(self, digest: str) -> Manifest | None:
-        """The manifest of a finished stage, or None. What is damaged is absent, with a warning."""
+        """The manifest of a finished stage, or None. What is damaged is absent, with a warning.
+
+        Raises:
+            OSError: where the storage does not answer, as everything here that reads.
+        """
         manifest = self._manifest(digest)
         return manifest if manifest is not None and self._complete(manifest) else None
 
@@ -236,8 +241,8 @@ class Store:
             return None
         try:
             data = self.files.read(self.files.at(f"results/{digest}/{kept.predictions.name}"))
-        except OSError as error:
-            _log.warning("the predictions of stage %s cannot be read (%s); taken as absent", digest, error)
+        except NO_FILE as error:
+            _log.warning("the predictions of stage %s are not there (%s)", digest, error)
             return None
         if hashlib.sha256(data).hexdigest() != kept.predictions.sha256:
             _log.warning("the predictions of stage %s are damaged; taken as absent", digest)
@@ -274,7 +279,8 @@ class Store:
         """Store the files of a directory as the output of a stage; the one written first stays.
 
         `admitted` is asked after the files are up, and again before the manifest, since what lies between may have to
-        wait for the storage; when it says no, the stage does not count as done and None is returned.
+        wait for the storage; when it says no, the stage does not count as done and None is returned. Whether another
+        attempt was faster is looked up last of all: this one may have been cut off since it was admitted.
         """
         digest = stage.digest
         found = self.find(digest)
@@ -299,13 +305,20 @@ class Store:
         manifest = Manifest(stage=stage, attempt=attempt, files=tuple(weights), results=results)
         if not admitted():
             return None
+        if (found := self.find(digest)) is not None:
+            return found
         self.files.seal(f"stages/{digest}/manifest.json", manifest)
         shutil.rmtree(self._cache / "work" / digest / attempt, ignore_errors=True)  # it is up
         return manifest
 
-    def discard(self, digest: str, attempt: str) -> None:
-        """Delete what an attempt that will not be committed has written; silent where there is nothing."""
+    def discard(self, digest: str, attempt: str, *, stored: bool = True) -> None:
+        """Delete what an attempt that will not be committed has written; silent where there is nothing.
+
+        Not `stored`, what it has in the store stays, and its copy on this machine alone goes.
+        """
         shutil.rmtree(self._cache / "work" / digest / attempt, ignore_errors=True)
+        if not stored:
+            return
         if self.files.local:
             shutil.rmtree(self.files.local / "stages" / digest / attempt, ignore_errors=True)
             return
@@ -380,7 +393,7 @@ class Store:
     def _download(self, manifest: Manifest) -> Path:
         digest, attempt = manifest.stage.digest, manifest.attempt
         place = self._cache / "stages" / digest / attempt
-        if place.is_dir() and not list(differing(manifest.files, place)):
+        if place.is_dir() and _is_whole(manifest.files, place):
             return place
         arriving = self._cache / "stages" / digest / f"{attempt}.{uuid.uuid4().hex[:8]}.part"
         self.files.bring(f"stages/{digest}/{attempt}", manifest.files, arriving)
@@ -415,6 +428,14 @@ def absolute(uri: str) -> str:
         Invalid: as `trainables.places.local`.
     """
     return uri if "://" in uri else str(local(uri))
+
+
+def _is_whole(files: tuple[StoredFile, ...], folder: Path) -> bool:
+    """Whether a copy on this machine is as it was written; one that cannot be read is made anew."""
+    try:
+        return not list(differing(files, folder))
+    except OSError:
+        return False
 
 
 def _decoded(kind: type[T], data: Any, what: str) -> T | None:

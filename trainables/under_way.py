@@ -8,24 +8,16 @@ import shutil
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from pyarrow import fs
 
 from trainables.canonical import decode
 from trainables.errors import is_full
 from trainables.inflight import forget, written_at
+from trainables.on_disk import NO_FILE
 from trainables.sealed_files import SealedFiles, StoredFile, described, differing
 
 _log = logging.getLogger(__name__)
-
-
-class Fault(NamedTuple):
-    """Why a checkpoint cannot be gone on from."""
-
-    text: str
-    of_content: bool
-    """Whether another try would find the same."""
 
 
 class UnderWay:
@@ -99,16 +91,17 @@ class UnderWay:
             raise OSError(f"{self._offer(digest, attempt)} must be readable by every rank, got nothing that is whole")
         return tuple(names)
 
-    def fetch(self, digest: str, name: str) -> Fault | None:
-        """Make a remote checkpoint the only local one of its stage; where it is not whole, none is and why is returned.
+    def fetch(self, digest: str, name: str) -> str:
+        """Make a remote checkpoint the only local one of its stage; where it is not whole, none is and why is returned,
+        which is empty where it is.
 
         Raises:
-            OSError: where this machine's own disk is full, which is no fault of the checkpoint.
+            OSError: where the storage does not answer or this machine's own disk fails: no fault of the checkpoint.
         """
         self.empty(digest)
         listed = self._files.sealed(f"inflight/{digest}/{name}.json")
         if listed is None:
-            return Fault("its table of contents is gone or damaged", of_content=True)
+            return "its table of contents is gone or damaged"
         files = tuple(decode(StoredFile, item) for item in listed)
         arriving = self._cache / "inflight" / f"{digest}.{uuid.uuid4().hex[:8]}.part"
         try:
@@ -116,14 +109,11 @@ class UnderWay:
             faults = list(differing(files, arriving))
             if not faults:
                 arriving.rename(self._place(digest))
-                return None
-        except OSError as error:
-            if is_full(error):
-                raise
-            return Fault(f"it cannot be read: {error}", of_content=isinstance(error, FileNotFoundError))
+        except NO_FILE as error:
+            return f"a file of it is not there: {error}"
         finally:
             shutil.rmtree(arriving, ignore_errors=True)
-        return Fault("; ".join(faults), of_content=True)
+        return "; ".join(faults)
 
     def drop(self, digest: str, name: str) -> None:
         """Delete a remote checkpoint that is damaged, so that none is kept beside it in place of a whole one."""

@@ -12,6 +12,7 @@ import pytest
 from pyarrow import fs
 
 from tests.pure.box import Box
+from tests.pure.pair_of_ranks import Failed as AnyRankFailed
 from tests.pure.pair_of_ranks import pair
 from tests.ray_local.stage_paths import training
 from trainables import rehearsal
@@ -69,8 +70,8 @@ def test_a_stage_goes_on_from_the_newest_remote_checkpoint_that_is_whole_and_nam
         assert "has another sha256 than when it was written); falling back to the one before" in text
 
 
-def on_both(folder: Path) -> tuple[list[list[str]], list[Box]]:
-    """What each of two ranks has on its machine to go on from, and what it said."""
+def on_both(folder: Path, *, fails: str = "") -> tuple[list[list[str]], list[Box]]:
+    """What each of two ranks has on its machine to go on from, and what it said; both may have to fail."""
     stores = [remote(folder, f"cache-{rank}") for rank in range(2)]
     for rank, store in enumerate(stores):  # ranks here are threads, and would share what is a process's own
         store.under_way._place = lambda digest, rank=rank: folder / f"cache-{rank}" / "inflight" / digest
@@ -81,7 +82,11 @@ def on_both(folder: Path) -> tuple[list[list[str]], list[Box]]:
             for one in pair()
         ]
         for end in ends:
-            end.result(60)
+            if fails:
+                with pytest.raises(AnyRankFailed, match=fails):
+                    end.result(60)
+            else:
+                end.result(60)
     found = [[path.name[:14] for path in store.under_way.folder(STAGE.digest).iterdir()] for store in stores]
     return found, boxes
 
@@ -94,7 +99,7 @@ def test_ranks_fall_back_together_where_the_newest_checkpoint_is_damaged(sent, t
     assert not sent[0].exists() and sent[1].exists()
 
 
-def test_what_one_rank_alone_cannot_read_none_goes_on_from_and_nothing_is_deleted(sent, tmp_path, monkeypatch):
+def test_where_one_rank_alone_gets_no_answer_none_goes_on_and_nothing_is_deleted(sent, tmp_path, monkeypatch):
     bring = Store(tmp_path).files.bring.__func__
 
     def unreadable(self, where: str, files, folder: Path) -> None:
@@ -103,10 +108,9 @@ def test_what_one_rank_alone_cannot_read_none_goes_on_from_and_nothing_is_delete
         bring(self, where, files, folder)
 
     monkeypatch.setattr("trainables.sealed_files.SealedFiles.bring", unreadable)
-    found, boxes = on_both(tmp_path)
-    assert found == [["step-000000010"]] * 2
-    assert [len(box.notices) for box in boxes] == [0, 1] and "a line that broke" in boxes[1].notices[0]
-    assert sent[0].exists()
+    _, boxes = on_both(tmp_path, fails="a line that broke")
+    assert [box.notices for box in boxes] == [[], []]
+    assert sent[0].exists() and sent[1].exists()
 
 
 def test_ranks_begin_anew_together_where_no_checkpoint_is_whole(sent, tmp_path):

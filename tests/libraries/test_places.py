@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -20,6 +19,7 @@ from sweep.records import Happening, Phase, TrialKey, What
 from tests.examples import of_examples
 from tests.pure.flaky import Flaky
 from tests.pure.s3_server import CREDENTIALS, s3_server, uri
+from tests.pure.stores import behind
 from tests.pure.test_store import PREDICTED, STAGE, commit
 from trainables.faults import Invalid
 from trainables.places import Patience, Patient, patient, place_of
@@ -27,10 +27,6 @@ from trainables.store import Absent, Store
 
 #: Enough tries that none of the seeded plans of trouble below outlasts them; no pause to speak of.
 STUBBORN = Patience(tries=40, first_pause_seconds=1e-6, longest_pause_seconds=1e-6)
-
-
-def behind(folder: Path, line: Flaky, *, patience: Patience = STUBBORN) -> Store:
-    return Store("bucket", cache=folder / "cache", filesystem=patient(fs.PyFileSystem(line), patience))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +45,8 @@ def server():
 def test_what_was_committed_over_a_bad_line_is_found_whole(seed, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     line = Flaky(folder, seed=seed, share=0.15)
-    manifest = commit(behind(folder, line), folder=folder / "output")
-    store = behind(folder, Flaky(folder, seed=seed + 1, share=0.15))
+    manifest = commit(behind(folder, line, patience=STUBBORN), folder=folder / "output")
+    store = behind(folder, Flaky(folder, seed=seed + 1, share=0.15), patience=STUBBORN)
     assert store.find(STAGE.digest) == manifest
     fetched = store.fetch(STAGE.digest)
     assert (fetched / "model.safetensors").read_bytes() == b"weights"
@@ -223,7 +219,7 @@ def test_a_checkpoint_sent_to_s3_is_what_the_next_machine_goes_on_from(server, t
     one.keep("d1", 5)  # cut off and late: it neither hides nor deletes the one of more steps
     newest, before = two.offered("d1", "a-2")
     for name, step in ((newest, 20), (before, 10)):
-        assert two.fetch("d1", name) is None
+        assert two.fetch("d1", name) == ""
         assert (two.folder("d1") / "state").read_text() == f"step {step}"
     two.clear("d1")
     two.offer("d1", "a-3")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from sweep.ledger import Ledger
 from sweep.records import Phase, TrialKey
 from sweep.results import Results
 from tests.pure import fake_sweep as fake
+from trainables.sealed_files import SealedFiles
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,108 @@ def test_an_export_goes_beside_the_ledger_and_repeats_to_the_byte(storage, tmp_p
     assert own[0].startswith(f"{storage}/sweeps/fake/tables/")
     for a, b in zip(own, other, strict=True):
         assert Path(a).read_bytes() == Path(b).read_bytes(), a
+
+
+SILENCE = OSError(errno.EIO, "the storage does not answer")
+
+
+def kept_files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def unreadable(tmp_path, monkeypatch):
+    """A sweep with its tables, whose storage then gives nothing of a part of what evaluations left."""
+    fake.write(str(tmp_path))
+    Results.open(str(tmp_path)).export()
+    read = SealedFiles.read
+
+    def begin(part: str, error: OSError = SILENCE) -> Results:
+        def silent(self: SealedFiles, path: str) -> bytes:
+            if "/results/" in path and path.endswith(part):
+                raise error
+            return read(self, path)
+
+        monkeypatch.setattr(SealedFiles, "read", silent)
+        return Results.open(str(tmp_path))
+
+    return begin
+
+
+TABLES = {
+    "scores": Results.scores,
+    "predictions": Results.predictions,
+    "per_language": Results.per_language,
+    "per_group": lambda results: results.per_group("family"),
+    "findings": Results.findings,
+    "unscored": lambda results: results.unscored,
+    "export": Results.export,
+    "export elsewhere": lambda results: results.export(f"{results.storage}/elsewhere", everything=True),
+    "report": Results.report,
+}
+
+
+@pytest.mark.parametrize(("part", "what"), [("results.json", "results"), (".parquet", "answers")])
+def test_a_table_of_evaluations_that_cannot_be_read_is_refused_and_nothing_is_written(unreadable, tmp_path, part, what):
+    results, before = unreadable(part), kept_files(tmp_path)
+    said = rf"the {what} of stage \w+ must be readable in .*, got .*does not answer; no table is made without them"
+    for name, made in TABLES.items():
+        if part == ".parquet" and name in ("scores", "unscored"):
+            made(results)  # of no answers
+            continue
+        with pytest.raises(OSError, match=said):
+            made(results)
+    assert kept_files(tmp_path) == before
+
+
+def test_a_storage_that_falls_silent_while_answers_are_written_leaves_every_table_as_it_was(
+    unreadable, tmp_path, monkeypatch
+):
+    (tmp_path / "sweeps/fake/predictions.json").unlink()  # else they would not be written again
+    for scores in (tmp_path / "sweeps/fake/tables").glob("scores.*"):
+        scores.write_text("of another day")
+    results, before = unreadable("none of them"), kept_files(tmp_path)
+    read, seen = SealedFiles.read, set()
+
+    def once(self: SealedFiles, path: str) -> bytes:
+        if path.endswith(".parquet") and (path in seen or seen.add(path)):
+            raise SILENCE
+        return read(self, path)
+
+    monkeypatch.setattr(SealedFiles, "read", once)
+    with pytest.raises(OSError, match="the answers of stage"):
+        results.export()
+    assert kept_files(tmp_path) == before
+
+
+def test_a_laptop_that_may_not_read_the_results_is_told_so_by_the_table_and_by_the_end_of_a_run(
+    unreadable, tmp_path, monkeypatch, capsys
+):
+    results, before = unreadable("results.json", OSError("AWS Error ACCESS_DENIED")), kept_files(tmp_path)
+    assert main(["table", "fake", "--storage", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "got AWS Error ACCESS_DENIED; no table is made without them" in said.err
+    assert "with credentials that may read results/" in said.err
+    monkeypatch.setattr("sweep.launch.run", lambda *_, **__: results)
+    assert main(["run", "lab", "--storage", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "sweep: the tables could not be made (the results of stage " in said
+    assert f"once they can be: sweep run lab --storage {tmp_path}" in said
+    assert kept_files(tmp_path) == before
+
+
+def test_scores_and_answers_that_are_gone_or_damaged_are_rows_without_a_value_as_ever(tmp_path):
+    fake.write(str(tmp_path))
+    damaged, gone = sorted((tmp_path / "results").iterdir())[:2]
+    (damaged / "results.json").write_text("{}")
+    shutil.rmtree(gone)
+    results = Results.open(str(tmp_path))
+    assert {"the store has no score for it"} == {
+        row["absent_reason"].partition(" under evaluation")[0]
+        for row in results.scores().to_pylist()
+        if row["role"] == "report" and row["value"] is None
+    }
+    assert results.export()
 
 
 def test_a_storage_without_a_sweep_says_so(tmp_path):

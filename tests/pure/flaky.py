@@ -98,7 +98,8 @@ class Flaky(fs.FileSystemHandler):
         return self.open_input_file(path)
 
     def open_input_file(self, path):
-        return pa.PythonFile(_Read(self, self.inner.open_input_file(path)), mode="r")
+        opened = self.carried("opening", lambda: self.inner.open_input_file(path))
+        return pa.PythonFile(_Read(self, opened), mode="r")
 
     def open_output_stream(self, path, metadata):
         return pa.PythonFile(_Write(self, path), mode="w")

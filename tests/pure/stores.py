@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 from pyarrow import fs
 
+from tests.pure.flaky import Flaky
+from trainables.places import Patience, patient
 from trainables.stages import Stage
 from trainables.store import Store
+
+#: Tries and pauses that are over at once.
+QUICK = Patience(tries=2, first_pause_seconds=1e-6, longest_pause_seconds=1e-6)
 
 
 def local(folder: Path) -> Store:
@@ -28,6 +33,11 @@ def in_memory(folder: Path) -> Store:
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
     return Store("bucket/sweeps", cache=folder / "cache", filesystem=fs.PyFileSystem(fs.FSSpecHandler(memory)))
+
+
+def behind(folder: Path, line: Flaky, cache: str = "cache", *, patience: Patience = QUICK) -> Store:
+    """One behind a line, as a machine sees it that downloads to this cache."""
+    return Store("bucket", cache=folder / cache, filesystem=patient(fs.PyFileSystem(line), patience))
 
 
 def holding(folder: Path, *stages: Stage) -> Store:

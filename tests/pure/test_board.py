@@ -411,6 +411,17 @@ def test_a_free_gang_that_leaves_is_given_nothing_more():
     assert made.queued() == 1
 
 
+def test_a_stage_that_a_gang_found_in_the_store_is_reused_and_not_executed_whoever_waits_for_it():
+    mine, (stage, after) = board(), chain(1, 2)
+    attempt = assigned(mine.submit("one", (stage, after), {})).attempt
+    mine.submit("two", (stage,), {})
+    found = replace(done(stage), steps_executed=0, reused=True)
+    decisions = mine.report("gang-0", attempt, found)
+    assert told(decisions, "one") == told(decisions, "two") == [found]
+    assert assigned(decisions).stage == after
+    assert (mine.counts["executed"], mine.counts["reused"], mine.counts["remade"]) == (0, 2, 0)
+
+
 class AnyOrder(RuleBasedStateMachine):
     """Trials, gangs, failures and losses in any order."""
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from typing import Any
 
 import pytest
 
-from tests.pure.stores import holding
+from tests.pure.flaky import Flaky
+from tests.pure.stores import behind, holding, subtree
 from tests.ray_local.stage_paths import training
+from trainables import outputs as module
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
+from trainables.scores import Failed
+from trainables.stages import Stage
 from trainables.store import PREDICTIONS, Store
 
 
@@ -36,6 +41,27 @@ class Running:
 
     async def carry(self, decisions: tuple[Decision, ...]) -> None:
         self.carried += decisions
+
+
+def put(store: Store, stage: Stage, attempt: str, **given: Any) -> None:
+    """An attempt that ends and whose output is put in the store, unless it is not admitted."""
+    output = store.workspace(stage.digest, attempt)
+    (output / "weights").write_bytes(attempt.encode() * 9)
+    store.commit(stage, output, attempt, steps=stage.steps, seconds=1.0, **given)
+
+
+async def until(holds) -> None:
+    stop = asyncio.get_running_loop().time() + 10
+    while not holds():
+        assert asyncio.get_running_loop().time() < stop
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def line(tmp_path, monkeypatch) -> Flaky:
+    """A line that the test cuts; a silent storage is asked again at once."""
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.001)
+    return Flaky(tmp_path, seed=0, share=0.0)
 
 
 def test_what_the_store_has_of_a_path_is_found_and_of_what_is_damaged_the_results_alone(tmp_path):
@@ -203,5 +229,155 @@ def test_checkpoints_of_a_stage_that_waits_count_for_the_budget(tmp_path, limit,
         # a kilobyte is kept, five wait, and the gang may need ten
         await Running(store, limit_bytes=limit).outputs.remember([old.digest, waiting.digest], [waiting.digest])
         assert (store.find(old.digest) is not None) == stays
+
+    asyncio.run(story())
+
+
+# A storage that does not answer
+
+
+def test_a_look_for_what_is_there_waits_for_a_silent_storage_says_so_and_queues_nothing_finished_anew(tmp_path, line):
+    path = (first := training("text_nli", ""), training("visual_nli", first.digest))
+    store = behind(tmp_path, line)
+    put(store, first, "earlier-1")
+    mine = Running(store)
+
+    async def story() -> None:
+        line.dead = True
+        looking = [asyncio.ensure_future(mine.outputs.found(path)) for _ in range(3)]
+        await until(lambda: mine.said)
+        await asyncio.sleep(0.05)
+        assert not any(one.done() for one in looking)
+        (silent,) = mine.said
+        assert silent.startswith("since ") and "UTC the storage does not answer (the line is dead)" in silent
+        assert "the sweep waits until it does" in silent
+        line.dead = False
+        for found in await asyncio.gather(*looking):
+            assert set(found.stored) == {first.digest} and found.gone == []
+        assert mine.said[1:] == ["the storage answers again; the sweep goes on"]
+        decided = mine.board.submit("trial", path, *mine.outputs.heed(found))
+        assert [one.stage for one in decided if isinstance(one, Assign)] == [path[1]]
+
+    asyncio.run(story())
+
+
+def test_a_sweep_that_is_stopped_while_its_storage_is_silent_leaves_the_trial_open_and_queues_nothing(tmp_path, line):
+    stage = training("text_nli", "")
+    mine = Running(behind(tmp_path, line))
+
+    async def story() -> None:
+        line.dead = True
+        looking = asyncio.ensure_future(mine.outputs.found((stage,)))
+        await until(lambda: mine.said)
+        mine.board.stop("the sweep was stopped")
+        decided = mine.board.submit("trial", (stage,), *mine.outputs.heed(await asyncio.wait_for(looking, 5)))
+        (told,) = [one.event for one in decided if not isinstance(one, Assign)]
+        assert len(decided) == 1 and isinstance(told, Failed) and told.of_machine
+
+    asyncio.run(story())
+
+
+def test_what_is_made_or_was_made_before_counts_as_soon_as_a_silent_storage_can_be_asked(tmp_path, line):
+    before, made = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = behind(tmp_path, line)
+    for stage in (before, made):
+        put(store, stage, "session-1")
+    mine = Running(store)
+
+    async def story() -> None:
+        line.dead = True
+        looking = asyncio.ensure_future(mine.outputs.looked_up(made.digest))
+        remembering = asyncio.ensure_future(mine.outputs.remember([before.digest]))
+        await until(lambda: mine.said)
+        line.dead = False
+        kept = await looking
+        assert kept is not None and kept.size_bytes == 81
+        await remembering
+        assert mine.outputs.stored_bytes() == 81
+
+    asyncio.run(story())
+
+
+# What lost attempts have written
+
+
+@pytest.mark.parametrize("late", ["asked once more before the manifest", "the manifest itself"])
+def test_a_manifest_of_a_host_that_was_cut_off_and_comes_back_leaves_the_stage_whole(tmp_path, monkeypatch, late):
+    stage = training("text_nli", "")
+    old, new, desk = (subtree(tmp_path) for _ in range(3))
+    mine = Running(desk)
+    seal, asked = old.files.seal, []
+
+    def elsewhere() -> None:
+        """The host is taken for lost, and another gang is given the stage and ends it."""
+        mine.outputs.lost(stage.digest, "s-1")
+        put(new, stage, "s-2")
+        assert desk.find(stage.digest).attempt == "s-2"
+
+    def admitted() -> bool:
+        asked.append(1)
+        if len(asked) == 2 and late != "the manifest itself":
+            elsewhere()
+        return True
+
+    def slow(path: str, value: Any) -> None:
+        if path.startswith("stages/") and late == "the manifest itself":
+            elsewhere()
+        seal(path, value)
+
+    async def story() -> None:
+        monkeypatch.setattr(old.files, "seal", slow)
+        put(old, stage, "s-1", admitted=admitted)
+        found = subtree(tmp_path).find(stage.digest)
+        assert found.attempt == ("s-1" if late == "the manifest itself" else "s-2")
+        await mine.outputs.tidy()
+        found = subtree(tmp_path)
+        assert found.find(stage.digest) is not None and found.damage == {}
+        assert (found.fetch(stage.digest) / "weights").is_file()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_a_lost_attempt_has_written_goes_at_once_where_its_process_is_known_to_be_gone(tmp_path, gone):
+    named, other = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = Store(tmp_path / "store")
+    mine = Running(store)
+    put(store, named, "session-1")
+    put(store, other, "session-2", admitted=lambda: False)
+
+    async def story() -> None:
+        for stage, attempt in ((named, "session-1"), (other, "session-2")):
+            mine.outputs.lost(stage.digest, attempt, is_gone=lambda: gone)
+        await until(lambda: not mine.outputs._clearing)
+        assert store.output(other.digest, "session-2").exists() != gone
+        assert store.find(named.digest) is not None
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_what_long_lost_attempts_have_written_goes_when_the_sweep_closes_unless_it_is_named_or_in_doubt(
+    tmp_path, line, monkeypatch, dead
+):
+    named, other, fresh = (training("text_nli", "", seed=seed) for seed in range(3))
+    store = behind(tmp_path, line)
+    mine = Running(store)
+    put(store, named, "session-1")
+    for stage in (other, fresh):
+        put(store, stage, "session-2", admitted=lambda: False)
+
+    async def story() -> None:
+        for stage, attempt in ((named, "session-1"), (other, "session-2")):
+            mine.outputs.lost(stage.digest, attempt)
+        monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
+        await asyncio.sleep(0.002)
+        monkeypatch.setattr(mine.outputs, "_lost", [*mine.outputs._lost, (math.inf, fresh.digest, "session-2")])
+        line.dead = dead
+        await mine.outputs.tidy()
+        line.dead = False
+        lies = [(tmp_path / "bucket/stages" / stage.digest).glob("session-*") for stage in (named, other, fresh)]
+        assert [any(one) for one in lies] == [True, dead, True]
+        assert behind(tmp_path, line).find(named.digest) is not None
 
     asyncio.run(story())

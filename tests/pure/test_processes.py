@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from trainables.processes import end, started_at
+from trainables.processes import end, is_gone, started_at
 
 
 @pytest.fixture
@@ -38,6 +38,16 @@ def test_a_process_that_is_gone_has_no_start_and_is_not_ended(sleeper):
     sleeper.kill()
     sleeper.wait()
     assert started_at(sleeper.pid) == 0 and not end(sleeper.pid, started)
+
+
+def test_a_process_is_known_to_be_gone_when_it_is_dead_though_nobody_has_heard_of_it_and_not_before(sleeper):
+    started = started_at(sleeper.pid)
+    assert not is_gone(sleeper.pid, started, within_seconds=0.1)
+    assert not is_gone(sleeper.pid, 0, within_seconds=0.1), "nobody said which"
+    os.kill(sleeper.pid, signal.SIGKILL)
+    assert is_gone(sleeper.pid, started) and started_at(sleeper.pid) == started, "it is not waited for yet"
+    sleeper.wait()
+    assert is_gone(sleeper.pid, started)
 
 
 def test_of_two_processes_the_later_one_says_so(sleeper):

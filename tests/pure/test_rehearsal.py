@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +18,7 @@ from sweep.selection_score import SelectionScore
 from tests.pure.small_sweep import BASELINE, SETTINGS, small_sweep
 from tests.ray_local.stage_paths import evaluation, path, task, training
 from trainables.catalogue import lab, lab_twins
+from trainables.on_disk import sha256_of
 from trainables.rehearsal import BEST_LEARNING_RATE, JsonCheckpoints, best_shares, fit, run_stage, usefulness
 from trainables.selectors import Selector
 from trainables.settings import Visible
@@ -133,6 +136,29 @@ def test_a_task_named_so_fails_and_another_exhausts_the_memory(tmp_path):
         rehearse((training("this_fails", ""),), tmp_path)
     with pytest.raises(MemoryError, match="exhausts the memory"):
         rehearse((training("this_exhausts", ""),), tmp_path)
+
+
+@pytest.mark.parametrize("of_disk", [errno.EIO, errno.ENOENT])
+def test_a_checkpoint_that_a_mount_does_not_give_just_now_is_not_passed_over_for_an_earlier_one(
+    tmp_path, monkeypatch, of_disk
+):
+    kept = JsonCheckpoints(tmp_path, interval_steps=10)
+    for step in (10, 20):
+        kept.save(step, ())
+
+    def broken(path: Path) -> str:
+        if "step-000000020" in str(path):
+            raise OSError(of_disk, "planted")
+        return sha256_of(path)
+
+    monkeypatch.setattr("trainables.inflight.sha256_of", broken)
+    if of_disk == errno.ENOENT:
+        assert kept.load() == (10, ())
+    else:
+        with pytest.raises(OSError, match="planted"):
+            kept.load()
+    monkeypatch.undo()
+    assert kept.load() == (20, ())
 
 
 def test_an_image_only_view_stays_at_chance(tmp_path):

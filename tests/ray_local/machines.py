@@ -133,7 +133,8 @@ def placed(monkeypatch) -> Machines:
     monkeypatch.setattr(module, "_machines", made.look)
     monkeypatch.setattr(module, "_resources", lambda: {node: {"CPU": 1.0} for node in made.alive})
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
+    here = SimpleNamespace(current_actor="me", get_node_id=lambda: "head")
+    me = SimpleNamespace(get_runtime_context=lambda: here, kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
     return made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,8 +14,10 @@ import pytest
 from tests.pure.stores import holding
 from tests.ray_local.machines import LONG, begun, until
 from tests.ray_local.stage_paths import training
+from trainables import outputs
 from trainables.dispatcher import Dispatcher
 from trainables.pins import NEEDED_SECONDS, PinFile
+from trainables.processes import started_at
 from trainables.scores import Done, event_from_json, event_to_json
 from trainables.store import Store
 
@@ -184,7 +188,10 @@ def test_what_a_gang_has_made_counts_for_the_budget_as_soon_as_it_is_done(machin
 
 
 @pytest.mark.parametrize("at_the_last_moment", [False, True])
-def test_what_a_lost_attempt_has_written_is_deleted_unless_it_was_committed(machines, tmp_path, at_the_last_moment):
+def test_what_a_lost_attempt_has_written_is_deleted_at_the_end_and_not_before_unless_it_was_committed(
+    machines, tmp_path, monkeypatch, at_the_last_moment
+):
+    monkeypatch.setattr(outputs, "LATE_SECONDS", 0.0)
     stage = training("text_nli", "", steps=LONG)
     store = Store(tmp_path / "store")
 
@@ -198,9 +205,33 @@ def test_what_a_lost_attempt_has_written_is_deleted_unless_it_was_committed(mach
         if at_the_last_moment:
             store.commit(stage, output, attempt, steps=stage.steps, seconds=1.0)
         machines.alive -= {host.node}
-        await until(lambda: len(host.done) == 2 and not desk._outputs._clearing)
+        await until(lambda: len(host.done) == 2)
+        assert output.exists()
+        await desk.close(seconds=1)
         assert output.exists() == at_the_last_moment
         assert (store.find(stage.digest) is not None) == at_the_last_moment
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("on", ["head", "elsewhere"])
+def test_what_a_worker_of_the_dispatchers_own_machine_has_written_goes_as_soon_as_it_is_dead(machines, tmp_path, on):
+    stage = training("text_nli", "", steps=LONG)
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+    async def story() -> None:
+        machines.room = lambda avoid: ""  # the test itself is the gang
+        machines.alive |= {"head", "elsewhere"}
+        desk = await begun(machines, tmp_path)
+        await desk.submit("trial", [stage.to_json()])
+        request = await desk.take("gang-0", "start", -1, 0, worker.pid, on, started_at(worker.pid))
+        output = desk._store.workspace(stage.digest, request.attempt)
+        (output / "weights").write_bytes(bytes(1000))
+        worker.kill()
+        await desk.take("gang-0", "again", -1, 0, 1, on)
+        await until(lambda: not desk._outputs._clearing)
+        assert output.exists() == (on == "elsewhere")
         await desk.close(seconds=1)
 
     asyncio.run(story())
+    worker.wait()

@@ -25,6 +25,7 @@ from trainables.data.seeds import seed_of
 from trainables.faults import Invalid
 from trainables.inflight import Checkpoints
 from trainables.model.reader import Reader
+from trainables.on_disk import NO_FILE
 from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
 from trainables.settings import Settings
 from trainables.stages import Stage, StageKind, Training
@@ -387,7 +388,7 @@ class Attempt:
         for folder in checkpoints.kept():
             try:
                 position = read_running(folder, digest=self.stage.digest, reader=self.reader, optimiser=self.optimiser)
-            except (OSError, ValueError, KeyError, SafetensorError) as error:
+            except (*NO_FILE, ValueError, KeyError, SafetensorError) as error:
                 _log.warning("the checkpoint %s cannot be used (%s); falling back to the one before", folder, error)
                 continue
             if position is not None:
