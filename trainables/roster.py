@@ -197,16 +197,16 @@ class Roster:
                     return  # asked for again when work waits
                 deaths += slot.refused.keys() <= avoided  # it was placed there all the same
                 continue
-            if slot.leaving:
+            has_left, slot.leaving = slot.leaving and not slot.incarnation, False
+            if has_left:
                 self._cluster.end(slot.host)
                 slot.host = None
                 if self._gangs.elastic:
                     return  # asked for again when work waits
-                slot.leaving = False
                 continue
             deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
-            await self._carry(self._part(slot, gang, slot.unfit or reason))
+            await self._carry(self._part(slot, gang, slot.unfit or reason, of_machine=slot.of_machine))
         await self._bury([gang], reason)
 
     async def _bury(self, gangs: Iterable[str], reason: str) -> None:

@@ -53,6 +53,8 @@ class Host:
         self.machines, self.gang, self.avoid = machines, gang, avoid
         self.node, self.serving, self.stops, self.slow = "", False, True, False
         self.done: list[tuple[str, str]] = []
+        self.fault: Exception | None = None
+        """With this it ends where it waits next."""
         self.serve = SimpleNamespace(remote=self.run)
 
     async def run(self) -> None:
@@ -69,7 +71,7 @@ class Host:
 
     async def be_placed(self) -> None:
         while not (node := self.machines.room(self.avoid)):
-            await asyncio.sleep(0.005)
+            await self.wait(0.005)
         self.node = node
 
     async def incarnate(self) -> bool:
@@ -122,8 +124,13 @@ class Host:
             if self.node not in self.machines.alive:
                 waiting.cancel()
                 return True
-            await asyncio.sleep(0.002)
+            await self.wait(0.002)
         return False
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.fault is not None:
+            raise self.fault
 
 
 def placed(monkeypatch) -> Machines:

@@ -136,6 +136,43 @@ def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(mac
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("elastic", [True, False])
+def test_a_gang_whose_host_ends_while_it_is_to_leave_gives_its_stage_back(machines, tmp_path, elastic):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, elastic=elastic)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: machines.hosts and machines.hosts[0].done)
+        (host,) = machines.hosts
+        host.slow = True
+        machines.draining.add(host.node)
+        await until(lambda: desk._slots["gang-0"].leaving)
+        host.fault = RuntimeError("the host died")
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] != host.node and set(running(desk)) == {"gang-0"}
+        assert ((await desk.status())["lost"], (await desk.status())["moved"]) == (1, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            machines.hosts[-1].fault = RuntimeError("the host died")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert (await desk.status())["lost"] == HOST_STARTS
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
 def test_elastic_gangs_come_with_the_work_and_go_without_it(machines, tmp_path):
     async def story() -> None:
         desk = await begun(machines, tmp_path, count=2, elastic=True, idle_seconds=0.1)
