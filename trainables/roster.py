@@ -171,7 +171,7 @@ class Roster:
         """Keep a gang's host running until the sweep ends, it has left, has died too often, or no machine is left."""
         slot = self.slots[gang]
         reason, deaths = "", 0
-        while deaths < HOST_STARTS and gang not in self.dead:
+        while deaths < HOST_STARTS and gang not in self.dead and not self.closing:
             self.begun += 1
             slot.worked, slot.refused, slot.first = False, {}, set()
             avoided = set(self.refused)
@@ -210,7 +210,9 @@ class Roster:
         await self._bury([gang], reason)
 
     async def _bury(self, gangs: Iterable[str], reason: str) -> None:
-        """Start these gangs no more; when none is left, that is the end of the sweep."""
+        """Start these gangs no more; when none is left, that is the end of the sweep, if it is not ending anyway."""
+        if self.closing:
+            return
         known = len(self.dead)
         self.dead = dict.fromkeys(gangs, reason) | self.dead
         if known < len(self.dead) == len(self.slots):
@@ -363,7 +365,7 @@ class Roster:
         machines = await asyncio.to_thread(self._cluster.resources)
         self._see_room(machines)
         if refusing := "; ".join(text for node, text in self.refused.items() if node in machines):
-            if not (self.closing or self._may_grow or self._running() or self._has_room(machines)):
+            if not (self._may_grow or self._running() or self._has_room(machines)):
                 await self._bury(self.slots, refusing)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:

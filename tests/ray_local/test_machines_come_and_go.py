@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
+from trainables import dispatcher as module
 from trainables.gangs import GangKind
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
 from trainables.scores import Done, Failed, event_from_json
@@ -169,6 +171,41 @@ def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machi
         assert isinstance(event, Failed) and event.of_machine
         assert (await desk.status())["lost"] == HOST_STARTS
         await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_is_refused_while_the_sweep_closes_is_not_begun_anew(machines, tmp_path, monkeypatch):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {"a"}
+        asked, answered = threading.Event(), threading.Event()
+
+        def slow() -> dict[str, dict[str, float]]:
+            asked.set()
+            answered.wait(10)
+            return {"a": {"CPU": 1.0}}
+
+        monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+        monkeypatch.setattr(module, "_resources", slow)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
+        await until(lambda: "a" in desk._roster.refused and asked.is_set())
+        closing = asyncio.ensure_future(desk.close(seconds=5))
+        await until(lambda: desk._roster.closing)
+        answered.set()
+        await asyncio.wait_for(closing, 2)
+        assert len(machines.hosts) == 1
+
+    asyncio.run(story())
+
+
+def test_no_gang_is_asked_for_while_the_sweep_closes(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, elastic=True)
+        desk._roster.closing = True
+        await desk.submit("trial", [training("text_nli", "").to_json()])
+        await desk._roster.look()
+        assert machines.hosts == [] and desk._roster.serving() == 0
+        await desk.close(seconds=1)
 
     asyncio.run(story())
 
