@@ -42,6 +42,7 @@ class Cluster(Protocol):
     def start(self, gang: str, number: int) -> Any:
         """The host of a gang, with a `serve` to wait for; `number` differs between all starts.
 
+        What `serve` gives is true where the gang ended because no machine came for it.
         No rank of it may be placed on a machine that the roster knows to have refused.
         """
         ...
@@ -176,9 +177,10 @@ class Roster:
             slot.worked, slot.refused, slot.first = False, {}, set()
             avoided = set(self.refused)
             slot.host = self._cluster.start(gang, self.begun)
+            waited = False
             try:
-                await slot.host.serve.remote()
-                reason = "its host ended by itself"
+                waited = bool(await slot.host.serve.remote())
+                reason = "no machine came for it" if waited else "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
             slot.unready = {}
@@ -204,9 +206,12 @@ class Roster:
                 if self._gangs.elastic:
                     return  # asked for again when work waits
                 continue
-            deaths = 1 if slot.worked else deaths + 1
+            if not waited:  # else that was no fault of its own, and it waits on
+                deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
-            await self._carry(self._part(slot, gang, slot.unfit or reason, of_machine=slot.of_machine))
+            await self._carry(self._part(slot, gang, slot.unfit or reason, of_machine=slot.of_machine or waited))
+            if waited and self._gangs.elastic and not self._board.queued():
+                return  # asked for again when work waits
         await self._bury([gang], reason)
 
     async def _bury(self, gangs: Iterable[str], reason: str) -> None:

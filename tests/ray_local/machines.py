@@ -28,6 +28,8 @@ class Machines:
         """Those which the storage does not answer."""
         self.hosts_die_after: int | None = None
         """Stages after which a host dies."""
+        self.in_vain = 0
+        """How many hosts Ray Train will tell that no machine came for them."""
         self.hosts: list[Host] = []
         self.dispatcher: Dispatcher | None = None
 
@@ -57,7 +59,11 @@ class Host:
         """With this it ends where it waits next."""
         self.serve = SimpleNamespace(remote=self.run)
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        if self.machines.in_vain:
+            await self.wait(0.01)
+            self.machines.in_vain -= 1
+            return True
         await self.be_placed()
         self.serving = True
         try:
@@ -66,6 +72,7 @@ class Host:
             while not await self.incarnate():  # Ray Train starts the workers again, elsewhere where that is gone
                 if self.node not in self.machines.alive:
                     await self.be_placed()
+            return False
         finally:
             self.serving = False
 

@@ -560,6 +560,33 @@ def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host
     asyncio.run(story())
 
 
+def test_a_gang_for_which_no_machine_came_waits_on_however_often_ray_train_has_given_up(machines, tmp_path):
+    async def story() -> None:
+        machines.in_vain = HOST_STARTS + 2
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        assert isinstance(event_from_json((await desk.next_events("trial", ticket))[-1]), Done)
+        assert (len(machines.hosts), desk._roster.dead) == (HOST_STARTS + 3, {})
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_an_elastic_gang_for_which_no_machine_came_waits_on_only_while_work_does(machines, tmp_path):
+    async def story() -> None:
+        machines.in_vain = 1
+        desk = await begun(machines, tmp_path, elastic=True)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        await until(lambda: machines.hosts)
+        await desk.detach("trial", ticket)
+        await until(lambda: not machines.in_vain and not desk._roster.serving())
+        await asyncio.sleep(0.05)
+        assert len(machines.hosts) == 1
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machines, tmp_path):
     async def story() -> None:
         machines.room = lambda _: ""
