@@ -29,6 +29,10 @@ REFUSALS = 3
 #: How long work may wait for machines before that is said; to rent one takes a few minutes.
 LACKING_SECONDS = 60.0
 
+#: How long a sweep is kept that has no gang and sees only machines that cannot take part: one that was cut off, or is
+#: starting again, is back in a few minutes, and others may be added by hand.
+DESERTED_SECONDS = 300.0
+
 #: Why a gang ended whose machine is gone.
 LOST_MACHINE = "its machine was lost"
 
@@ -145,6 +149,8 @@ class Roster:
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
         self._lacking_since = 0.0
+        self._deserted_since = math.inf
+        """Since when no gang runs and no machine that is there can take part, where none is rented."""
         self._room = math.inf
         """How many gangs have room on the machines that are there."""
         self.begun = 0
@@ -264,8 +270,7 @@ class Roster:
 
     async def _is_hopeless(self, slot: Slot) -> bool:
         """Whether no machine is left that can take part and has room for a gang that was refused, and none is likely to
-        come: where machines are rented, so many that came one after the other may refuse it; where not, it waits as
-        long as others run.
+        come: of machines that are rented, so many that came one after the other may refuse it. Where none is, it waits.
         """
         try:
             machines = await asyncio.to_thread(self._cluster.resources)
@@ -274,9 +279,7 @@ class Roster:
             return False
         slot.met += not slot.first <= slot.seen
         slot.seen = set(machines)
-        if slot.met < REFUSALS if self._may_grow else self._running():
-            return False
-        return not self._has_room(machines)
+        return self._may_grow and slot.met >= REFUSALS and not self._has_room(machines)
 
     def _has_room(self, machines: Mapping[str, dict[str, float]]) -> bool:
         """Whether those of these machines that can take part have room for a gang beside those that run."""
@@ -369,9 +372,17 @@ class Roster:
         await self._heed(*await asyncio.to_thread(self._cluster.machines))
         machines = await asyncio.to_thread(self._cluster.resources)
         self._see_room(machines)
-        if refusing := "; ".join(text for node, text in self.refused.items() if node in machines):
-            if not (self._may_grow or self._running() or self._has_room(machines)):
-                await self._bury(self.slots, refusing)
+        refusing = "; ".join(text for node, text in self.refused.items() if node in machines)
+        if not refusing or self._may_grow or self._running() or self._has_room(machines):
+            self._deserted_since = math.inf
+        elif math.isinf(self._deserted_since):
+            self._deserted_since = time.monotonic()
+            self._say(
+                f"no machine that is there can take part ({refusing}); unless one comes within "
+                f"{DESERTED_SECONDS / 60:g} minutes, the sweep stops"
+            )
+        elif time.monotonic() - self._deserted_since >= DESERTED_SECONDS:
+            await self._bury(self.slots, refusing)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
         """What each of these machines has that has not refused."""
@@ -458,7 +469,16 @@ class Roster:
     def gangless(self) -> str:
         """What work waits for that no gang is there for."""
         unready = next((text for slot in self.slots.values() for text in slot.unready.values()), "")
-        return self.lacking or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
+        said = self._machineless or self.lacking
+        return said or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
+
+    @property
+    def _machineless(self) -> str:
+        """What is waited for where no machine that is there can take part; empty where one can."""
+        if math.isinf(self._deserted_since):
+            return ""
+        left = max(0.0, DESERTED_SECONDS + self._deserted_since - time.monotonic())
+        return f"for a machine that can take part: none is there, and without one the sweep stops in {left:.0f} s"
 
     def waits(self, gang: str) -> str:
         """Why a gang is not there; empty where it is."""
@@ -470,8 +490,8 @@ class Roster:
             return "is not needed: no work waits for it"
         if unready := self.slots[gang].unready:
             return f"waits on {'; '.join(unready.values())}"
-        if self.lacking:
-            return f"waits {self.lacking}"
+        if lacking := self._machineless or self.lacking:
+            return f"waits {lacking}"
         if self._running() >= self._room:
             return f"waits for machines: those that are there have room for {self._room:g} such gangs, which run"
         return "starts"

@@ -8,6 +8,7 @@ import uuid
 from types import SimpleNamespace
 
 from trainables import dispatcher as module
+from trainables import roster
 from trainables.dispatcher import Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, event_to_json
@@ -147,6 +148,7 @@ def placed(monkeypatch) -> Machines:
     monkeypatch.setattr(module, "_machines", made.look)
     monkeypatch.setattr(module, "_resources", lambda: {node: {"CPU": 1.0} for node in made.alive})
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
     me = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(current_actor="me"), kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
     return made

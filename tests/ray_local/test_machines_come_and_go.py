@@ -10,6 +10,7 @@ import pytest
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
 from trainables import dispatcher as module
+from trainables import roster
 from trainables.gangs import GangKind
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
 from trainables.scores import Done, Failed, event_from_json
@@ -334,6 +335,35 @@ def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_
         assert isinstance(event, Failed) and event.of_machine
         assert event.reason == "no gang could be kept running; the last reason: a: it must see the storage"
         await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("elastic", [True, False])
+@pytest.mark.parametrize("refused_before", [True, False])
+def test_a_sweep_whose_last_good_machine_was_only_cut_off_goes_on_when_it_is_back(
+    machines, tmp_path, monkeypatch, elastic, refused_before
+):
+    async def story() -> None:
+        monkeypatch.setattr(roster, "DESERTED_SECONDS", 300.0)
+        machines.lacking, machines.alive = {"a"}, {"a", "b"} if refused_before else {"b"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk) and ("a" in desk._roster.refused) == refused_before)
+        machines.alive = {"a"}
+        await until(lambda: "without one the sweep stops in" in desk._roster.waits("gang-0"))
+        status = await desk.status()
+        (waiting,) = status["waiting"]
+        told = "for a machine that can take part: none is there, and without one the sweep stops in 300 s"
+        assert (waiting["reason"], status["gangs"][0]["doing"]) == (told, f"waits {told}")
+        assert status["notices"][-1] == (
+            "no machine that is there can take part (a: it must see the storage); unless one comes within 5 minutes, "
+            "the sweep stops"
+        )
+        machines.alive = {"a", "b-again"}
+        await until(lambda: running(desk) and "sweep stops" not in desk._roster.gangless)
+        assert desk._roster.dead == {}
+        await desk.close(seconds=1)
 
     asyncio.run(story())
 
