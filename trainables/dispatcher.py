@@ -121,6 +121,7 @@ class Dispatcher:
         """By the number and the start of a trial's process, when it last gave a sign of life."""
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._pinning: asyncio.Task[None] | None = None
         self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
@@ -128,6 +129,7 @@ class Dispatcher:
         self._me = ray.get_runtime_context().current_actor
         await self._outputs.pin()
         self._looking = asyncio.create_task(self._look())
+        self._pinning = asyncio.create_task(self._pin())
         self._watching = asyncio.create_task(self._watch())
         self._roster.begin()
 
@@ -354,6 +356,8 @@ class Dispatcher:
         """Stop what runs and end the gangs, by force after so many seconds; trials that wait get no more events."""
         if self._watching is not None:
             self._watching.cancel()
+        if self._pinning is not None:
+            self._pinning.cancel()
         async with self._changed:
             self._closing = self._roster.closing = True
             self._changed.notify_all()
@@ -435,13 +439,21 @@ class Dispatcher:
         self._outputs.discard(Stage.from_json(request.stage).digest, request.attempt)
 
     async def _look(self) -> None:
-        """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""
+        """As long as the sweep runs, see what has become of the machines."""
         while True:
             try:
-                await self._outputs.pin()
                 await self._roster.look()
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _pin(self) -> None:
+        """As long as the sweep runs, say what is kept from other sweeps: no look at machines waits for the storage."""
+        while True:
+            try:
+                await self._outputs.pin()
+            except Exception as error:  # whatever it is, what was said before stands, and is said again
+                _log.warning("what this sweep keeps from others could not be said: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _carry(self, decisions: tuple[Decision, ...]) -> None:

@@ -8,8 +8,9 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trainables.board import Board, Decision
 from trainables.gangs import Gangs
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from trainables.mailbox import Request
 
 _log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 #: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
 #: uncounted.
@@ -159,6 +162,8 @@ class Roster:
         self.closing = False
         """From when on a gang that has ended is not started again."""
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._asking = ThreadPoolExecutor(thread_name_prefix="machines")
+        """Its threads ask for machines alone: they wait for no storage, as those of all others may."""
         self._gang_seconds = 0.0
 
     # Coming
@@ -273,7 +278,7 @@ class Roster:
         come: of machines that are rented, so many that came one after the other may refuse it. Where none is, it waits.
         """
         try:
-            machines = await asyncio.to_thread(self._cluster.resources)
+            machines = await self._ask(self._cluster.resources)
         except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
             _log.warning("the machines could not be looked at: %s", error)
             return False
@@ -369,8 +374,8 @@ class Roster:
         Raises:
             Exception: whatever the cluster raises where it cannot be asked.
         """
-        await self._heed(*await asyncio.to_thread(self._cluster.machines))
-        machines = await asyncio.to_thread(self._cluster.resources)
+        await self._heed(*await self._ask(self._cluster.machines))
+        machines = await self._ask(self._cluster.resources)
         self._see_room(machines)
         refusing = "; ".join(text for node, text in self.refused.items() if node in machines)
         if not refusing or self._may_grow or self._running() or self._has_room(machines):
@@ -383,6 +388,9 @@ class Roster:
             )
         elif time.monotonic() - self._deserted_since >= DESERTED_SECONDS:
             await self._bury(self.slots, refusing)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, question)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
         """What each of these machines has that has not refused."""
@@ -408,7 +416,7 @@ class Roster:
         """Whether a machine of these is known to be gone."""
         nodes = set(nodes)
         try:
-            alive, _ = await asyncio.to_thread(self._cluster.machines)
+            alive, _ = await self._ask(self._cluster.machines)
         except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
             _log.warning("the machines could not be looked at: %s", error)
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
@@ -12,8 +13,10 @@ from tests.ray_local.stage_paths import training
 from trainables import dispatcher as module
 from trainables import roster
 from trainables.gangs import GangKind
+from trainables.pins import PinFile
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
 from trainables.scores import Done, Failed, event_from_json
+from trainables.store import Store
 
 
 def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attempt_is_not_accepted(machines, tmp_path):
@@ -28,6 +31,31 @@ def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attem
         assert not await desk.accepts("gang-0", attempt)
         status = await desk.status()
         assert (status["lost"], status["moved"], status["gangs_restarted"]) == (1, 0, 1)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_loss_is_seen_while_the_storage_answers_nobody(machines, tmp_path, monkeypatch):
+    answers = threading.Event()
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, sweep="one")
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        await until(lambda: host.done)
+        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(20))
+        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(20) and None)
+        many = range(2 * (os.cpu_count() or 1) + 8)  # more than asyncio has threads
+        paths = {f"trial-{seed}": [training("text_nli", "", seed=seed).to_json()] for seed in many}
+        asked = [asyncio.ensure_future(desk.submit(trial, path)) for trial, path in paths.items()]
+        await asyncio.sleep(0.05)
+        machines.alive = set()
+        try:
+            await until(lambda: desk._board.counts["lost"], seconds=2)
+        finally:
+            answers.set()
+            await asyncio.gather(*asked)
         await desk.close(seconds=1)
 
     asyncio.run(story())
