@@ -28,7 +28,7 @@ from trainables.mailbox import Request
 from trainables.outputs import Outputs
 from trainables.processes import end
 from trainables.roster import Roster
-from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
+from trainables.scores import Cancelled, Done, Failed, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Store, absolute
 
@@ -208,6 +208,8 @@ class Dispatcher:
                 return None
             if incarnation != slot.incarnation:
                 await self._roster.join(gang, incarnation)
+        if incarnation != slot.incarnation:
+            return None
         slot.processes[rank] = process
         slot.places[rank] = (node, process, started)
         slot.heard[rank] = (time.monotonic(), 0.0)
@@ -225,12 +227,16 @@ class Dispatcher:
     async def report(self, gang: str, attempt: str, event: str) -> None:
         """An event of the stage that the gang runs."""
         said = event_from_json(event)
-        if isinstance(said, Progress | Done) and self._board.accepts(gang, attempt):
+        if self._board.gets_further(gang, attempt, said):
             self._slots[gang].worked = True
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
             await self._roster.leave(gang)
+            return
+        if isinstance(said, Failed) and said.of_machine and self._board.accepts(gang, attempt):
+            place = self._slots[gang].places.get(0)  # it is rank 0 that says so
+            await self._roster.begin_anew(gang, said.reason, node=place[0] if place else "")
             return
         kept = await self._outputs.looked_up(said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
@@ -426,7 +432,7 @@ class Dispatcher:
             cache=self._cache,
             session=f"{self._session}-{number}",
             question=self._question,
-            avoid=tuple(sorted(self._roster.refused)),
+            avoid=tuple(sorted(self._roster.avoided())),
         )
 
     async def _give_up(self, reason: str) -> None:

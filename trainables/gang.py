@@ -416,7 +416,7 @@ class Post:
     question: Question | None = None
     """What the machine of every rank must have, asked at each start."""
     avoid: tuple[str, ...] = ()
-    """Ids of the machines that lack it, as far as is known: no rank is placed there."""
+    """Ids of the machines that lack it, as far as is known, or have failed a stage of late: no rank is placed there."""
 
 
 class RehearsalHost:

@@ -36,6 +36,10 @@ LACKING_SECONDS = 60.0
 #: starting again, is back in a few minutes, and others may be added by hand.
 DESERTED_SECONDS = 300.0
 
+#: How long no gang is started on a machine that has failed a stage, where others have room: by then its
+#: network or its disk may work again.
+BLAMED_SECONDS = 600.0
+
 #: Why a gang ended whose machine is gone.
 LOST_MACHINE = "its machine was lost"
 
@@ -50,7 +54,7 @@ class Cluster(Protocol):
         """The host of a gang, with a `serve` to wait for; `number` differs between all starts.
 
         What `serve` gives is true where the gang ended because no machine came for it.
-        No rank of it may be placed on a machine that the roster knows to have refused.
+        No rank of it may be placed on a machine that the roster says is to be `avoided`.
         """
         ...
 
@@ -90,8 +94,10 @@ class Slot:
     """Why the gang said it was about to end."""
     of_machine: bool = False
     """Whether any of its ranks said that a disk or a storage was to blame."""
+    failed: str = ""
+    """What a disk or a storage did, for which it ends and is started anew."""
     worked: bool = False
-    """Whether it has got on with a stage since its host was started."""
+    """Whether a stage has got further in it than ever before since its host was started."""
     refused: dict[str, str] = field(default_factory=dict)
     """By the id of a machine on which it was to run, what that lacks."""
     first: set[str] = field(default_factory=set)
@@ -148,6 +154,10 @@ class Roster:
         """Gangs that are not started again, and why."""
         self.refused: dict[str, str] = {}
         """By the id of a machine that cannot take part, what it lacks."""
+        self._blamed: dict[str, float] = {}
+        """By the id of a machine, when it last failed a stage."""
+        self._machines: dict[str, dict[str, float]] = {}
+        """What each machine had that was there at the last look."""
         self._may_grow = may_grow
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
@@ -210,10 +220,12 @@ class Roster:
                     return  # asked for again when work waits
                 deaths += slot.refused.keys() <= avoided  # it was placed there all the same
                 continue
+            reason, failed, slot.failed = slot.failed or reason, bool(slot.failed), ""
             has_left, slot.leaving = slot.leaving and not slot.incarnation, False
             if has_left:
                 self._cluster.end(slot.host)
                 slot.host = None
+            if has_left and not failed:
                 if self._gangs.elastic:
                     return  # asked for again when work waits
                 continue
@@ -221,7 +233,7 @@ class Roster:
                 deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
             await self._carry(self._part(slot, gang, slot.unfit or reason, of_machine=slot.of_machine or waited))
-            if waited and self._gangs.elastic and not self._board.queued():
+            if (waited or failed) and self._gangs.elastic and not self._board.queued():
                 return  # asked for again when work waits
         await self._bury([gang], reason)
 
@@ -235,15 +247,23 @@ class Roster:
             await self._give_up(f"no gang could be kept running; the last reason: {reason}")
 
     async def join(self, gang: str, incarnation: str) -> None:
-        """A gang has started, or Ray has started it again after its workers died."""
+        """A gang has started, or Ray has started it again after its workers died.
+
+        Where one of these had blamed a disk or a storage, that is no way to go on: its host too is to start anew.
+        """
         slot = self.slots[gang]
         decisions: list[Decision] = []
         machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
             self.restarted += 1
+            if slot.of_machine and not machine:
+                slot.past.add(incarnation)
+                await self.begin_anew(gang, slot.unfit)
+                return
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
-            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
-        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
+            decisions += self._part(slot, gang, reason, of_machine=machine)
+        slot.incarnation = incarnation
+        slot.leaving, slot.failed = False, ""  # whatever the processes before it were asked
         slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
@@ -268,6 +288,16 @@ class Roster:
             self._say(f"{gang} cannot run on {text}; no gang is tried there again")
             self.refused[node] = text
             slot.first.add(node)
+
+    def avoided(self) -> set[str]:
+        """The machines on which no gang is to be started now: those that have refused, and those that have failed a
+        stage of late, if others have room for all gangs that were asked for.
+        """
+        since = time.monotonic() - BLAMED_SECONDS
+        avoided = {node for node, when in self._blamed.items() if when > since} | self.refused.keys()
+        others = [has for node, has in self._machines.items() if node not in avoided]
+        has_room = bool(others) and self._gangs.room_for_gangs(others) >= self.serving()
+        return avoided if has_room else set(self.refused)
 
     def _running(self) -> int:
         """How many gangs are ready."""
@@ -323,6 +353,19 @@ class Roster:
         decisions = self._board.gang_left(gang)
         self._forget(self.slots[gang])
         await self._carry(decisions)
+
+    async def begin_anew(self, gang: str, reason: str, *, node: str = "") -> None:
+        """A disk or a storage has failed the stage that a gang runs, on this machine if that is known.
+
+        The stage is queued for another; the gang ends in good order, is started so often in a row and no more, and is
+        asked what its machines lack before it takes work.
+        """
+        slot = self.slots[gang]
+        if node:
+            self._blamed[node] = time.monotonic()
+        self._say(f"{gang} starts anew, and what it ran is queued again: {reason}")
+        slot.leaving, slot.failed = True, reason
+        await self._carry(self._part(slot, gang, reason, of_machine=True))
 
     async def close(self, seconds: float) -> None:
         """Wait until all gangs have ended, by force after so many seconds."""
@@ -398,7 +441,7 @@ class Roster:
 
     def _see_room(self, machines: Mapping[str, dict[str, float]]) -> None:
         """Take note of what the machines lack for a gang, and say so once it has kept work waiting for a while."""
-        able = self._able(machines)
+        able, self._machines = self._able(machines), dict(machines)
         before, self.lacking = self.lacking, self._gangs.waits_for(able)
         if self.lacking and len(able) < len(machines):
             self.lacking += f"; {len(machines) - len(able)} more cannot take part"

@@ -11,7 +11,7 @@ from trainables import dispatcher as module
 from trainables import roster
 from trainables.dispatcher import Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
-from trainables.scores import Cancelled, Done, event_to_json
+from trainables.scores import Cancelled, Done, Failed, Progress, event_to_json
 from trainables.stages import Stage
 
 LONG = 1000
@@ -27,6 +27,8 @@ class Machines:
         """Those on which no gang can run."""
         self.unanswered: set[str] = set()
         """Those which the storage does not answer."""
+        self.faulty: set[str] = set()
+        """Those of which a disk fails every stage, each after its first step."""
         self.hosts_die_after: int | None = None
         """Stages after which a host dies."""
         self.in_vain = 0
@@ -102,7 +104,11 @@ class Host:
             after = request.sequence
             stage = Stage.from_json(request.stage)
             self.done.append((self.node, request.attempt))
-            if stage.steps < LONG:
+            if self.node in self.machines.faulty:
+                begun = Progress(digest=stage.digest, step=1)
+                await desk.report(self.gang, request.attempt, event_to_json(begun))
+                event = Failed(digest=stage.digest, reason="OSError: planted", of_machine=True)
+            elif stage.steps < LONG:
                 event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             else:
                 if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):

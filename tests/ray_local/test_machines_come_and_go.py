@@ -12,6 +12,7 @@ from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
 from trainables import dispatcher as module
 from trainables import roster
+from trainables.board import MACHINES_ALLOWED
 from trainables.gangs import GangKind
 from trainables.pins import PinFile
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
@@ -151,17 +152,27 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
     asyncio.run(story())
 
 
-def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(machines, tmp_path):
+def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started_for_ever_and_fails_no_trial(
+    machines, tmp_path
+):
     async def story() -> None:
         machines.room = lambda _: ""  # the test itself is the gang
         desk = await begun(machines, tmp_path)
-        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
-        for start in range(5):
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
             assert request is not None
             await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
             await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
-        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (4, 0)
+            for rank in range(2):  # Ray Train has started its workers again
+                assert await desk.take("gang-0", f"again-{start}", -1, rank, 1, "b") is None
+            assert desk._slots["gang-0"].nodes == set()
+            machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: rank 1 failed: OSError"
+        assert (await desk.status())["lost"] == HOST_STARTS
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -200,6 +211,97 @@ def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machi
         assert isinstance(event, Failed) and event.of_machine
         assert (await desk.status())["lost"] == HOST_STARTS
         await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("elastic", [True, False])
+def test_of_two_machines_the_one_whose_disk_fails_every_stage_ends_no_sweep(machines, tmp_path, elastic):
+    async def story() -> None:
+        machines.faulty = {"a"}  # gangs are placed there first
+        desk = await begun(machines, tmp_path, count=2, kind=GangKind.TRAIN, elastic=elastic)
+        first = await desk.submit("first", [training("text_nli", "", steps=LONG, seed=1).to_json()])
+        await until(lambda: [desk._slots[gang].nodes for gang in running(desk)] == [{"b"}])
+        second = await desk.submit("second", [training("text_nli", "", seed=2).to_json()])
+        await until(lambda: desk._roster.dead)
+        assert list(desk._roster.dead.values()) == ["OSError: planted"] and len(running(desk)) == 1
+        status = await desk.status()
+        assert status["notices"][0] == "gang-0 starts anew, and what it ran is queued again: OSError: planted"
+        assert (status["failed"], status["queued"]) == (0, 1)
+        await desk.detach("first", first)
+        while not isinstance(event := event_from_json((await desk.next_events("second", second))[-1]), Done):
+            assert not isinstance(event, Failed)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_machine_failed_a_stage_is_started_on_another_that_has_room(machines, tmp_path, monkeypatch):
+    async def story() -> None:
+        machines.faulty = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._slots["gang-0"].nodes == {"b"} and running(desk))
+        assert [host.avoid for host in machines.hosts] == [set(), {"a"}]
+        machines.alive = {"a"}
+        await until(lambda: desk._roster.avoided() == set())
+        machines.alive = {"a", "c"}
+        await until(lambda: desk._roster.avoided() == {"a"})
+        monkeypatch.setattr(roster, "BLAMED_SECONDS", 0.0)
+        assert desk._roster.avoided() == set()
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_fails_the_only_gang_again_and_again_stops_the_sweep_with_the_reason(machines, tmp_path):
+    async def story() -> None:
+        machines.faulty = {"a", "b"}
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Failed):
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: OSError: planted"
+        assert ((await desk.status())["lost"], len(machines.hosts)) == (HOST_STARTS, HOST_STARTS)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_fails_a_stage_in_every_gang_stops_the_sweep_before_all_of_them_are_dead(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = {f"{number}" for number in range(MACHINES_ALLOWED + 3)}
+        machines.faulty = set(machines.alive)
+        desk = await begun(machines, tmp_path, count=len(machines.alive), kind=GangKind.TRAIN)
+        await until(lambda: sum(bool(slot.incarnation) for slot in desk._slots.values()) == len(machines.alive))
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Failed):
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert event.of_machine and len(desk._roster.dead) < len(machines.alive)
+        assert event.reason == (
+            f"its gang was lost {MACHINES_ALLOWED + 1} times and got no further; the last time: OSError: planted"
+        )
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_failed_a_stage_for_a_while_costs_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.faulty = {"a", "b"}
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        await until(lambda: desk._board.counts["lost"] == 1)
+        machines.faulty = set()
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Done):
+            assert not isinstance(event, Failed)
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert desk._roster.dead == {}
+        await desk.close(seconds=1)
 
     asyncio.run(story())
 
