@@ -781,7 +781,10 @@ def test_an_elastic_gang_says_that_it_is_not_needed_or_that_the_others_have_all_
         for seed in range(3):
             await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed, steps=LONG).to_json()])
         await until(
-            lambda: sum(bool(slot.incarnation) for slot in desk._slots.values()) == 2 and desk._roster._room == 2
+            lambda: (
+                sum(bool(slot.incarnation) for slot in desk._slots.values()) == 2
+                and (desk._roster._room, desk._roster.serving()) == (2, 3)
+            )
         )
         (waiting,) = [said for said in doing(await desk.status()) if "step" not in said]
         assert waiting == "waits for machines: those that are there have room for 2 such gangs, which run"
