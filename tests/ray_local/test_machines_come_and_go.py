@@ -501,7 +501,7 @@ def test_a_sweep_whose_last_good_machine_was_only_cut_off_goes_on_when_it_is_bac
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
-        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for number in range(REFUSALS - 1):
             await rent_in_vain(machines, desk, f"new-{number}")
