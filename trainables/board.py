@@ -285,6 +285,13 @@ class Board:
         """Whether this attempt is the one handed to this gang, so that it may commit what it made."""
         return self._running(gang, attempt) is not None
 
+    def gets_further(self, gang: str, attempt: str, event: Event) -> bool:
+        """Whether by this event, which is yet to be reported, the stage of a gang is further than ever before."""
+        work = self._running(gang, attempt)
+        return work is not None and (
+            event.step > work.repeated_up_to if isinstance(event, Progress) else isinstance(event, Done)
+        )
+
     # What is going on
 
     def waiting(self, *, gangless: str = "for a gang to start") -> list[Waiting]:

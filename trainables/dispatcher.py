@@ -28,7 +28,7 @@ from trainables.mailbox import Request
 from trainables.outputs import Outputs
 from trainables.processes import end, is_gone
 from trainables.roster import Roster
-from trainables.scores import Cancelled, Done, Progress, event_from_json, event_to_json
+from trainables.scores import Cancelled, Done, Failed, Progress, event_from_json, event_to_json
 from trainables.stages import Stage
 from trainables.store import Store, absolute
 
@@ -121,6 +121,7 @@ class Dispatcher:
         """By the number and the start of a trial's process, when it last gave a sign of life."""
         self._me: ActorHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._pinning: asyncio.Task[None] | None = None
         self._stage_seconds, self._metered, self._training = 0.0, time.monotonic(), 0
 
     async def start(self) -> None:
@@ -128,6 +129,7 @@ class Dispatcher:
         self._me = ray.get_runtime_context().current_actor
         await self._outputs.pin()
         self._looking = asyncio.create_task(self._look())
+        self._pinning = asyncio.create_task(self._pin())
         self._watching = asyncio.create_task(self._watch())
         self._roster.begin()
 
@@ -206,6 +208,8 @@ class Dispatcher:
                 return None
             if incarnation != slot.incarnation:
                 await self._roster.join(gang, incarnation)
+        if incarnation != slot.incarnation:
+            return None
         slot.processes[rank] = process
         slot.places[rank] = (node, process, started)
         slot.heard[rank] = (time.monotonic(), 0.0)
@@ -223,12 +227,16 @@ class Dispatcher:
     async def report(self, gang: str, attempt: str, event: str) -> None:
         """An event of the stage that the gang runs."""
         said = event_from_json(event)
-        if isinstance(said, Progress | Done) and self._board.accepts(gang, attempt):
+        if self._board.gets_further(gang, attempt, said):
             self._slots[gang].worked = True
         if isinstance(said, Progress) and self._board.accepts(gang, attempt):
             self._count(attempt, said.step)
         if isinstance(said, Cancelled) and self._slots[gang].leaving and self._board.accepts(gang, attempt):
             await self._roster.leave(gang)
+            return
+        if isinstance(said, Failed) and said.of_machine and self._board.accepts(gang, attempt):
+            place = self._slots[gang].places.get(0)  # it is rank 0 that says so
+            await self._roster.begin_anew(gang, said.reason, node=place[0] if place else "")
             return
         kept = await self._outputs.looked_up(said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
@@ -354,6 +362,8 @@ class Dispatcher:
         """Stop what runs and end the gangs, by force after so many seconds; trials that wait get no more events."""
         if self._watching is not None:
             self._watching.cancel()
+        if self._pinning is not None:
+            self._pinning.cancel()
         async with self._changed:
             self._closing = self._roster.closing = True
             self._changed.notify_all()
@@ -423,7 +433,7 @@ class Dispatcher:
             cache=self._cache,
             session=f"{self._session}-{number}",
             question=self._question,
-            avoid=tuple(sorted(self._roster.refused)),
+            avoid=tuple(sorted(self._roster.avoided())),
         )
 
     async def _give_up(self, reason: str) -> None:
@@ -440,13 +450,21 @@ class Dispatcher:
         self._outputs.lost(digest, request.attempt, is_gone=lambda: here and is_gone(process, started))
 
     async def _look(self) -> None:
-        """As long as the sweep runs, say what is kept from other sweeps, and see what has become of the machines."""
+        """As long as the sweep runs, see what has become of the machines."""
         while True:
             try:
-                await self._outputs.pin()
                 await self._roster.look()
             except Exception as error:  # Ray's own state may be unreachable for a moment; the next look may see
                 _log.warning("the machines could not be looked at: %s", error)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _pin(self) -> None:
+        """As long as the sweep runs, say what is kept from other sweeps: no look at machines waits for the storage."""
+        while True:
+            try:
+                await self._outputs.pin()
+            except Exception as error:  # whatever it is, what was said before stands, and is said again
+                _log.warning("what this sweep keeps from others could not be said: %s", error)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _carry(self, decisions: tuple[Decision, ...]) -> None:

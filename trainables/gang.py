@@ -450,7 +450,7 @@ class Post:
     question: Question | None = None
     """What the machine of every rank must have, asked at each start."""
     avoid: tuple[str, ...] = ()
-    """Ids of the machines that lack it, as far as is known: no rank is placed there."""
+    """Ids of the machines that lack it, as far as is known, or have failed a stage of late: no rank is placed there."""
 
 
 class RehearsalHost:
@@ -483,17 +483,26 @@ class TrainHost:
     def __init__(self, post: Post) -> None:
         self._post = post
 
-    def serve(self) -> None:
-        """Run the worker group until the dispatcher has no more stages.
+    def serve(self) -> bool:
+        """Run the worker group until the dispatcher has no more stages, or Ray Train waits no longer for machines:
+        whether it is that.
 
         Raises:
             RuntimeError: where Ray Train is not version 2.
         """
         from ray.train.v2._internal.constants import is_v2_enabled
+        from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+        from ray.train.v2.api.exceptions import ControllerError
 
         if not is_v2_enabled():
             raise RuntimeError("Ray Train must be version 2, got version 1; unset RAY_TRAIN_V2_ENABLED")
-        trainer(self._post).fit()
+        try:
+            trainer(self._post).fit()
+        except ControllerError as error:
+            if not isinstance(error.controller_failure, WorkerGroupStartupTimeoutError):
+                raise
+            return True
+        return False
 
 
 def trainer(post: Post) -> Any:
@@ -501,7 +510,8 @@ def trainer(post: Post) -> Any:
 
     It restarts its worker group however often a worker dies: the dispatcher counts what one stage may cost.
     A worker group that could not be placed six times over its life ends it: Ray counts these and forgets none. The
-    dispatcher starts it anew, and forgets where a stage has got on in between.
+    dispatcher starts it anew: however often, where it was machines that did not come; else a few times, and forgets
+    those where a stage has got on in between.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer

@@ -8,8 +8,9 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from trainables.board import Board, Decision
 from trainables.gangs import Gangs
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from trainables.mailbox import Request
 
 _log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 #: A gang is started this often in a row without getting on with any stage; Ray Train restarts its workers by itself,
 #: uncounted.
@@ -28,6 +31,14 @@ REFUSALS = 3
 
 #: How long work may wait for machines before that is said; to rent one takes a few minutes.
 LACKING_SECONDS = 60.0
+
+#: How long a sweep is kept that has no gang and sees only machines that cannot take part: one that was cut off, or is
+#: starting again, is back in a few minutes, and others may be added by hand.
+DESERTED_SECONDS = 300.0
+
+#: How long no gang is started on a machine that has failed a stage, where others have room: by then its
+#: network or its disk may work again.
+BLAMED_SECONDS = 600.0
 
 #: Why a gang ended whose machine is gone.
 LOST_MACHINE = "its machine was lost"
@@ -42,7 +53,8 @@ class Cluster(Protocol):
     def start(self, gang: str, number: int) -> Any:
         """The host of a gang, with a `serve` to wait for; `number` differs between all starts.
 
-        No rank of it may be placed on a machine that the roster knows to have refused.
+        What `serve` gives is true where the gang ended because no machine came for it.
+        No rank of it may be placed on a machine that the roster says is to be `avoided`.
         """
         ...
 
@@ -82,8 +94,10 @@ class Slot:
     """Why the gang said it was about to end."""
     of_machine: bool = False
     """Whether any of its ranks said that a disk or a storage was to blame."""
+    failed: str = ""
+    """What a disk or a storage did, for which it ends and is started anew."""
     worked: bool = False
-    """Whether it has got on with a stage since its host was started."""
+    """Whether a stage has got further in it than ever before since its host was started."""
     refused: dict[str, str] = field(default_factory=dict)
     """By the id of a machine on which it was to run, what that lacks."""
     first: set[str] = field(default_factory=set)
@@ -140,10 +154,16 @@ class Roster:
         """Gangs that are not started again, and why."""
         self.refused: dict[str, str] = {}
         """By the id of a machine that cannot take part, what it lacks."""
+        self._blamed: dict[str, float] = {}
+        """By the id of a machine, when it last failed a stage."""
+        self._machines: dict[str, dict[str, float]] = {}
+        """What each machine had that was there at the last look."""
         self._may_grow = may_grow
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
         self._lacking_since = 0.0
+        self._deserted_since = math.inf
+        """Since when no gang runs and no machine that is there can take part, where none is rented."""
         self._room = math.inf
         """How many gangs have room on the machines that are there."""
         self.begun = 0
@@ -152,6 +172,8 @@ class Roster:
         self.closing = False
         """From when on a gang that has ended is not started again."""
         self._serving: dict[str, asyncio.Task[None]] = {}
+        self._asking = ThreadPoolExecutor(thread_name_prefix="machines")
+        """Its threads ask for machines alone: they wait for no storage, as those of all others may."""
         self._gang_seconds = 0.0
 
     # Coming
@@ -171,14 +193,15 @@ class Roster:
         """Keep a gang's host running until the sweep ends, it has left, has died too often, or no machine is left."""
         slot = self.slots[gang]
         reason, deaths = "", 0
-        while deaths < HOST_STARTS and gang not in self.dead:
+        while deaths < HOST_STARTS and gang not in self.dead and not self.closing:
             self.begun += 1
             slot.worked, slot.refused, slot.first = False, {}, set()
             avoided = set(self.refused)
             slot.host = self._cluster.start(gang, self.begun)
+            waited = False
             try:
-                await slot.host.serve.remote()
-                reason = "its host ended by itself"
+                waited = bool(await slot.host.serve.remote())
+                reason = "no machine came for it" if waited else "its host ended by itself"
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
             slot.unready = {}
@@ -197,35 +220,50 @@ class Roster:
                     return  # asked for again when work waits
                 deaths += slot.refused.keys() <= avoided  # it was placed there all the same
                 continue
-            if slot.leaving:
+            reason, failed, slot.failed = slot.failed or reason, bool(slot.failed), ""
+            has_left, slot.leaving = slot.leaving and not slot.incarnation, False
+            if has_left:
                 self._cluster.end(slot.host)
                 slot.host = None
+            if has_left and not failed:
                 if self._gangs.elastic:
                     return  # asked for again when work waits
-                slot.leaving = False
                 continue
-            deaths = 1 if slot.worked else deaths + 1
+            if not waited:  # else that was no fault of its own, and it waits on
+                deaths = 1 if slot.worked else deaths + 1
             _log.warning("%s was lost: %s", gang, reason)
-            await self._carry(self._part(slot, gang, slot.unfit or reason))
+            await self._carry(self._part(slot, gang, slot.unfit or reason, of_machine=slot.of_machine or waited))
+            if (waited or failed) and self._gangs.elastic and not self._board.queued():
+                return  # asked for again when work waits
         await self._bury([gang], reason)
 
     async def _bury(self, gangs: Iterable[str], reason: str) -> None:
-        """Start these gangs no more; when none is left, that is the end of the sweep."""
+        """Start these gangs no more; when none is left, that is the end of the sweep, if it is not ending anyway."""
+        if self.closing:
+            return
         known = len(self.dead)
         self.dead = dict.fromkeys(gangs, reason) | self.dead
         if known < len(self.dead) == len(self.slots):
             await self._give_up(f"no gang could be kept running; the last reason: {reason}")
 
     async def join(self, gang: str, incarnation: str) -> None:
-        """A gang has started, or Ray has started it again after its workers died."""
+        """A gang has started, or Ray has started it again after its workers died.
+
+        Where one of these had blamed a disk or a storage, that is no way to go on: its host too is to start anew.
+        """
         slot = self.slots[gang]
         decisions: list[Decision] = []
         machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
             self.restarted += 1
+            if slot.of_machine and not machine:
+                slot.past.add(incarnation)
+                await self.begin_anew(gang, slot.unfit)
+                return
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
-            decisions += self._part(slot, gang, reason, of_machine=machine or slot.of_machine)
-        slot.incarnation, slot.leaving = incarnation, False  # whatever the processes before it were asked
+            decisions += self._part(slot, gang, reason, of_machine=machine)
+        slot.incarnation = incarnation
+        slot.leaving, slot.failed = False, ""  # whatever the processes before it were asked
         slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
@@ -251,25 +289,32 @@ class Roster:
             self.refused[node] = text
             slot.first.add(node)
 
+    def avoided(self) -> set[str]:
+        """The machines on which no gang is to be started now: those that have refused, and those that have failed a
+        stage of late, if others have room for all gangs that were asked for.
+        """
+        since = time.monotonic() - BLAMED_SECONDS
+        avoided = {node for node, when in self._blamed.items() if when > since} | self.refused.keys()
+        others = [has for node, has in self._machines.items() if node not in avoided]
+        has_room = bool(others) and self._gangs.room_for_gangs(others) >= self.serving()
+        return avoided if has_room else set(self.refused)
+
     def _running(self) -> int:
         """How many gangs are ready."""
         return sum(bool(slot.incarnation) for slot in self.slots.values())
 
     async def _is_hopeless(self, slot: Slot) -> bool:
         """Whether no machine is left that can take part and has room for a gang that was refused, and none is likely to
-        come: where machines are rented, so many that came one after the other may refuse it; where not, it waits as
-        long as others run.
+        come: of machines that are rented, so many that came one after the other may refuse it. Where none is, it waits.
         """
         try:
-            machines = await asyncio.to_thread(self._cluster.resources)
+            machines = await self._ask(self._cluster.resources)
         except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
             _log.warning("the machines could not be looked at: %s", error)
             return False
         slot.met += not slot.first <= slot.seen
         slot.seen = set(machines)
-        if slot.met < REFUSALS if self._may_grow else self._running():
-            return False
-        return not self._has_room(machines)
+        return self._may_grow and slot.met >= REFUSALS and not self._has_room(machines)
 
     def _has_room(self, machines: Mapping[str, dict[str, float]]) -> bool:
         """Whether those of these machines that can take part have room for a gang beside those that run."""
@@ -308,6 +353,19 @@ class Roster:
         decisions = self._board.gang_left(gang)
         self._forget(self.slots[gang])
         await self._carry(decisions)
+
+    async def begin_anew(self, gang: str, reason: str, *, node: str = "") -> None:
+        """A disk or a storage has failed the stage that a gang runs, on this machine if that is known.
+
+        The stage is queued for another; the gang ends in good order, is started so often in a row and no more, and is
+        asked what its machines lack before it takes work.
+        """
+        slot = self.slots[gang]
+        if node:
+            self._blamed[node] = time.monotonic()
+        self._say(f"{gang} starts anew, and what it ran is queued again: {reason}")
+        slot.leaving, slot.failed = True, reason
+        await self._carry(self._part(slot, gang, reason, of_machine=True))
 
     async def close(self, seconds: float) -> None:
         """Wait until all gangs have ended, by force after so many seconds."""
@@ -359,12 +417,23 @@ class Roster:
         Raises:
             Exception: whatever the cluster raises where it cannot be asked.
         """
-        await self._heed(*await asyncio.to_thread(self._cluster.machines))
-        machines = await asyncio.to_thread(self._cluster.resources)
+        await self._heed(*await self._ask(self._cluster.machines))
+        machines = await self._ask(self._cluster.resources)
         self._see_room(machines)
-        if refusing := "; ".join(text for node, text in self.refused.items() if node in machines):
-            if not (self.closing or self._may_grow or self._running() or self._has_room(machines)):
-                await self._bury(self.slots, refusing)
+        refusing = "; ".join(text for node, text in self.refused.items() if node in machines)
+        if not refusing or self._may_grow or self._running() or self._has_room(machines):
+            self._deserted_since = math.inf
+        elif math.isinf(self._deserted_since):
+            self._deserted_since = time.monotonic()
+            self._say(
+                f"no machine that is there can take part ({refusing}); unless one comes within "
+                f"{DESERTED_SECONDS / 60:g} minutes, the sweep stops"
+            )
+        elif time.monotonic() - self._deserted_since >= DESERTED_SECONDS:
+            await self._bury(self.slots, refusing)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, question)
 
     def _able(self, machines: Mapping[str, dict[str, float]]) -> list[dict[str, float]]:
         """What each of these machines has that has not refused."""
@@ -372,7 +441,7 @@ class Roster:
 
     def _see_room(self, machines: Mapping[str, dict[str, float]]) -> None:
         """Take note of what the machines lack for a gang, and say so once it has kept work waiting for a while."""
-        able = self._able(machines)
+        able, self._machines = self._able(machines), dict(machines)
         before, self.lacking = self.lacking, self._gangs.waits_for(able)
         if self.lacking and len(able) < len(machines):
             self.lacking += f"; {len(machines) - len(able)} more cannot take part"
@@ -390,7 +459,7 @@ class Roster:
         """Whether a machine of these is known to be gone."""
         nodes = set(nodes)
         try:
-            alive, _ = await asyncio.to_thread(self._cluster.machines)
+            alive, _ = await self._ask(self._cluster.machines)
         except Exception as error:  # Ray's own state may be unreachable for a moment; then nothing is known
             _log.warning("the machines could not be looked at: %s", error)
             return False
@@ -451,7 +520,16 @@ class Roster:
     def gangless(self) -> str:
         """What work waits for that no gang is there for."""
         unready = next((text for slot in self.slots.values() for text in slot.unready.values()), "")
-        return self.lacking or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
+        said = self._machineless or self.lacking
+        return said or (f"for a gang that waits on {unready}" if unready else "for a gang to start")
+
+    @property
+    def _machineless(self) -> str:
+        """What is waited for where no machine that is there can take part; empty where one can."""
+        if math.isinf(self._deserted_since):
+            return ""
+        left = max(0.0, DESERTED_SECONDS + self._deserted_since - time.monotonic())
+        return f"for a machine that can take part: none is there, and without one the sweep stops in {left:.0f} s"
 
     def waits(self, gang: str) -> str:
         """Why a gang is not there; empty where it is."""
@@ -463,8 +541,8 @@ class Roster:
             return "is not needed: no work waits for it"
         if unready := self.slots[gang].unready:
             return f"waits on {'; '.join(unready.values())}"
-        if self.lacking:
-            return f"waits {self.lacking}"
+        if lacking := self._machineless or self.lacking:
+            return f"waits {lacking}"
         if self._running() >= self._room:
             return f"waits for machines: those that are there have room for {self._room:g} such gangs, which run"
         return "starts"

@@ -192,6 +192,20 @@ def test_a_stage_that_gets_further_each_time_is_never_taken_to_be_the_cause():
     assert event.reason.startswith("its gang was lost 3 times")
 
 
+def test_what_repeats_an_earlier_attempt_gets_no_further():
+    desk, (stage,) = board(), chain(1)
+    first = assigned(desk.submit("a", (stage,), {}))
+    assert desk.gets_further("gang-0", first.attempt, progress(stage, 10))
+    desk.report("gang-0", first.attempt, progress(stage, 10))
+    desk.gang_lost("gang-0", "its disk failed", of_machine=True)
+    again = assigned(desk.gang_ready("gang-0"))
+    assert not desk.gets_further("gang-0", first.attempt, progress(stage, 20))
+    assert not desk.gets_further("gang-0", again.attempt, progress(stage, 10))
+    assert desk.gets_further("gang-0", again.attempt, progress(stage, 11))
+    assert desk.gets_further("gang-0", again.attempt, done(stage))
+    assert not desk.gets_further("gang-0", again.attempt, Failed(digest=stage.digest, reason="no"))
+
+
 def test_a_machine_that_is_lost_fails_no_trial_however_often():
     (stage,) = chain(1)
     desk = board(losses_allowed=0)

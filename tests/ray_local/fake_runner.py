@@ -72,6 +72,15 @@ def fill_disk_once(stage: Any, *, output: Path, **given: Any) -> Any:
     return rehearsal.run_stage(stage, output=output, **given)
 
 
+def break_disk_once(stage: Any, *, output: Path, **given: Any) -> Any:
+    """Rehearse a stage, at the first call on a disk that does not work."""
+    marker = output.parent.parent / "was-broken"
+    if not marker.exists():
+        marker.touch()
+        raise OSError(errno.EIO, "Input/output error")
+    return run_stage(stage, output=output, **given)
+
+
 def fail_on_rank_one(stage: Any, *, ranks: Any, **given: Any) -> Any:
     """Rehearse a stage; in the third step of one that "fails_on_one", rank 1 raises and the others do not."""
 

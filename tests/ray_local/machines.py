@@ -8,9 +8,10 @@ import uuid
 from types import SimpleNamespace
 
 from trainables import dispatcher as module
+from trainables import roster
 from trainables.dispatcher import Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
-from trainables.scores import Cancelled, Done, event_to_json
+from trainables.scores import Cancelled, Done, Failed, Progress, event_to_json
 from trainables.stages import Stage
 
 LONG = 1000
@@ -26,8 +27,12 @@ class Machines:
         """Those on which no gang can run."""
         self.unanswered: set[str] = set()
         """Those which the storage does not answer."""
+        self.faulty: set[str] = set()
+        """Those of which a disk fails every stage, each after its first step."""
         self.hosts_die_after: int | None = None
         """Stages after which a host dies."""
+        self.in_vain = 0
+        """How many hosts Ray Train will tell that no machine came for them."""
         self.hosts: list[Host] = []
         self.dispatcher: Dispatcher | None = None
 
@@ -53,9 +58,15 @@ class Host:
         self.machines, self.gang, self.avoid = machines, gang, avoid
         self.node, self.serving, self.stops, self.slow = "", False, True, False
         self.done: list[tuple[str, str]] = []
+        self.fault: Exception | None = None
+        """With this it ends where it waits next."""
         self.serve = SimpleNamespace(remote=self.run)
 
-    async def run(self) -> None:
+    async def run(self) -> bool:
+        if self.machines.in_vain:
+            await self.wait(0.01)
+            self.machines.in_vain -= 1
+            return True
         await self.be_placed()
         self.serving = True
         try:
@@ -64,12 +75,13 @@ class Host:
             while not await self.incarnate():  # Ray Train starts the workers again, elsewhere where that is gone
                 if self.node not in self.machines.alive:
                     await self.be_placed()
+            return False
         finally:
             self.serving = False
 
     async def be_placed(self) -> None:
         while not (node := self.machines.room(self.avoid)):
-            await asyncio.sleep(0.005)
+            await self.wait(0.005)
         self.node = node
 
     async def incarnate(self) -> bool:
@@ -92,7 +104,11 @@ class Host:
             after = request.sequence
             stage = Stage.from_json(request.stage)
             self.done.append((self.node, request.attempt))
-            if stage.steps < LONG:
+            if self.node in self.machines.faulty:
+                begun = Progress(digest=stage.digest, step=1)
+                await desk.report(self.gang, request.attempt, event_to_json(begun))
+                event = Failed(digest=stage.digest, reason="OSError: planted", of_machine=True)
+            elif stage.steps < LONG:
                 event = Done(digest=stage.digest, steps_executed=stage.steps, reused=False, seconds=0.0)
             else:
                 if await self.lost(asyncio.ensure_future(self.stopped(request.attempt))):
@@ -122,8 +138,13 @@ class Host:
             if self.node not in self.machines.alive:
                 waiting.cancel()
                 return True
-            await asyncio.sleep(0.002)
+            await self.wait(0.002)
         return False
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if self.fault is not None:
+            raise self.fault
 
 
 def placed(monkeypatch) -> Machines:
@@ -133,6 +154,7 @@ def placed(monkeypatch) -> Machines:
     monkeypatch.setattr(module, "_machines", made.look)
     monkeypatch.setattr(module, "_resources", lambda: {node: {"CPU": 1.0} for node in made.alive})
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
     here = SimpleNamespace(current_actor="me", get_node_id=lambda: "head")
     me = SimpleNamespace(get_runtime_context=lambda: here, kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)

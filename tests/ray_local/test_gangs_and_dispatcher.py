@@ -268,3 +268,21 @@ def test_a_rank_that_raises_alone_in_mid_step_fails_its_trial_and_the_next_one_r
         assert (status["failed"], status["executed"], status["gangs_started"]) == (1, 1, 1)
     finally:
         close(handle)
+
+
+@pytest.mark.parametrize("kind", list(GangKind))
+def test_a_gang_whose_disk_failed_a_stage_is_started_anew_and_does_it(cluster, tmp_path, kind):
+    runner = replace(RUNNER[kind], run="tests.ray_local.fake_runner:break_disk_once")
+    handle = start_dispatcher(
+        Gangs(kind=kind), store=tmp_path / "store", cache=tmp_path / "cache", name=f"broken-{kind}", runner=runner
+    )
+    try:
+        ticket = ray.get(handle.submit.remote("trial", [training("text_nli", "").to_json()]))
+        events: list[Event] = []
+        while not any(isinstance(event, Done | Failed) for event in events):
+            events += [event_from_json(text) for text in ray.get(handle.next_events.remote("trial", ticket))]
+        assert isinstance(events[-1], Done)
+        status = ray.get(handle.status.remote())
+        assert (status["executed"], status["failed"], status["lost"], status["gangs_started"]) == (1, 0, 1, 2)
+    finally:
+        close(handle)

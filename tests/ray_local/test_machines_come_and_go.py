@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 
 import pytest
 
 from tests.ray_local.machines import LONG, begun, running, until
 from tests.ray_local.stage_paths import training
+from trainables import dispatcher as module
+from trainables import roster
+from trainables.board import MACHINES_ALLOWED
 from trainables.gangs import GangKind
+from trainables.pins import PinFile
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
 from trainables.scores import Done, Failed, event_from_json
+from trainables.store import Store
 
 
 def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attempt_is_not_accepted(machines, tmp_path):
@@ -25,6 +32,31 @@ def test_what_runs_on_a_machine_that_is_lost_goes_on_elsewhere_and_its_old_attem
         assert not await desk.accepts("gang-0", attempt)
         status = await desk.status()
         assert (status["lost"], status["moved"], status["gangs_restarted"]) == (1, 0, 1)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_loss_is_seen_while_the_storage_answers_nobody(machines, tmp_path, monkeypatch):
+    answers = threading.Event()
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, sweep="one")
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        (host,) = machines.hosts
+        await until(lambda: host.done)
+        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(20))
+        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(20) and None)
+        many = range(2 * (os.cpu_count() or 1) + 8)  # more than asyncio has threads
+        paths = {f"trial-{seed}": [training("text_nli", "", seed=seed).to_json()] for seed in many}
+        asked = [asyncio.ensure_future(desk.submit(trial, path)) for trial, path in paths.items()]
+        await asyncio.sleep(0.05)
+        machines.alive = set()
+        try:
+            await until(lambda: desk._board.counts["lost"], seconds=2)
+        finally:
+            answers.set()
+            await asyncio.gather(*asked)
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -120,17 +152,190 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
     asyncio.run(story())
 
 
-def test_a_storage_that_fails_one_rank_of_two_again_and_again_fails_no_trial(machines, tmp_path):
+def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started_for_ever_and_fails_no_trial(
+    machines, tmp_path
+):
     async def story() -> None:
         machines.room = lambda _: ""  # the test itself is the gang
         desk = await begun(machines, tmp_path)
-        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
-        for start in range(5):
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
             assert request is not None
             await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
             await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
-        assert ((await desk.status())["lost"], (await desk.status())["failed"]) == (4, 0)
+            for rank in range(2):  # Ray Train has started its workers again
+                assert await desk.take("gang-0", f"again-{start}", -1, rank, 1, "b") is None
+            assert desk._slots["gang-0"].nodes == set()
+            machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: rank 1 failed: OSError"
+        assert (await desk.status())["lost"] == HOST_STARTS
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("elastic", [True, False])
+def test_a_gang_whose_host_ends_while_it_is_to_leave_gives_its_stage_back(machines, tmp_path, elastic):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, elastic=elastic)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: machines.hosts and machines.hosts[0].done)
+        (host,) = machines.hosts
+        host.slow = True
+        machines.draining.add(host.node)
+        await until(lambda: desk._slots["gang-0"].leaving)
+        host.fault = RuntimeError("the host died")
+        moved = await until(lambda: len(machines.hosts) == 2 and machines.hosts[1].done)
+        assert moved[0][0] != host.node and set(running(desk)) == {"gang-0"}
+        assert ((await desk.status())["lost"], (await desk.status())["moved"]) == (1, 0)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            machines.hosts[-1].fault = RuntimeError("the host died")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert (await desk.status())["lost"] == HOST_STARTS
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("elastic", [True, False])
+def test_of_two_machines_the_one_whose_disk_fails_every_stage_ends_no_sweep(machines, tmp_path, elastic):
+    async def story() -> None:
+        machines.faulty = {"a"}  # gangs are placed there first
+        desk = await begun(machines, tmp_path, count=2, kind=GangKind.TRAIN, elastic=elastic)
+        first = await desk.submit("first", [training("text_nli", "", steps=LONG, seed=1).to_json()])
+        await until(lambda: [desk._slots[gang].nodes for gang in running(desk)] == [{"b"}])
+        second = await desk.submit("second", [training("text_nli", "", seed=2).to_json()])
+        await until(lambda: desk._roster.dead)
+        assert list(desk._roster.dead.values()) == ["OSError: planted"] and len(running(desk)) == 1
+        status = await desk.status()
+        assert status["notices"][0] == "gang-0 starts anew, and what it ran is queued again: OSError: planted"
+        assert (status["failed"], status["queued"]) == (0, 1)
+        await desk.detach("first", first)
+        while not isinstance(event := event_from_json((await desk.next_events("second", second))[-1]), Done):
+            assert not isinstance(event, Failed)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_whose_machine_failed_a_stage_is_started_on_another_that_has_room(machines, tmp_path, monkeypatch):
+    async def story() -> None:
+        machines.faulty = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._slots["gang-0"].nodes == {"b"} and running(desk))
+        assert [host.avoid for host in machines.hosts] == [set(), {"a"}]
+        machines.alive = {"a"}
+        await until(lambda: desk._roster.avoided() == set())
+        machines.alive = {"a", "c"}
+        await until(lambda: desk._roster.avoided() == {"a"})
+        monkeypatch.setattr(roster, "BLAMED_SECONDS", 0.0)
+        assert desk._roster.avoided() == set()
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_fails_the_only_gang_again_and_again_stops_the_sweep_with_the_reason(machines, tmp_path):
+    async def story() -> None:
+        machines.faulty = {"a", "b"}
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Failed):
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: OSError: planted"
+        assert ((await desk.status())["lost"], len(machines.hosts)) == (HOST_STARTS, HOST_STARTS)
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_fails_a_stage_in_every_gang_stops_the_sweep_before_all_of_them_are_dead(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = {f"{number}" for number in range(MACHINES_ALLOWED + 3)}
+        machines.faulty = set(machines.alive)
+        desk = await begun(machines, tmp_path, count=len(machines.alive), kind=GangKind.TRAIN)
+        await until(lambda: sum(bool(slot.incarnation) for slot in desk._slots.values()) == len(machines.alive))
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Failed):
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert event.of_machine and len(desk._roster.dead) < len(machines.alive)
+        assert event.reason == (
+            f"its gang was lost {MACHINES_ALLOWED + 1} times and got no further; the last time: OSError: planted"
+        )
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_failed_a_stage_for_a_while_costs_no_trial(machines, tmp_path):
+    async def story() -> None:
+        machines.faulty = {"a", "b"}
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        await until(lambda: desk._board.counts["lost"] == 1)
+        machines.faulty = set()
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        while not isinstance(event, Done):
+            assert not isinstance(event, Failed)
+            event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert desk._roster.dead == {}
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_is_refused_while_the_sweep_closes_is_not_begun_anew(machines, tmp_path, monkeypatch):
+    async def story() -> None:
+        machines.alive, machines.lacking = {"a"}, {"a"}
+        asked, answered = threading.Event(), threading.Event()
+
+        def slow() -> dict[str, dict[str, float]]:
+            asked.set()
+            answered.wait(10)
+            return {"a": {"CPU": 1.0}}
+
+        monkeypatch.setattr(module, "LOOK_SECONDS", 60.0)
+        monkeypatch.setattr(module, "_resources", slow)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
+        await until(lambda: "a" in desk._roster.refused and asked.is_set())
+        closing = asyncio.ensure_future(desk.close(seconds=5))
+        await until(lambda: desk._roster.closing)
+        answered.set()
+        await asyncio.wait_for(closing, 2)
+        assert len(machines.hosts) == 1
+
+    asyncio.run(story())
+
+
+def test_no_gang_is_asked_for_while_the_sweep_closes(machines, tmp_path):
+    async def story() -> None:
+        desk = await begun(machines, tmp_path, elastic=True)
+        desk._roster.closing = True
+        await desk.submit("trial", [training("text_nli", "").to_json()])
+        await desk._roster.look()
+        assert machines.hosts == [] and desk._roster.serving() == 0
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -264,10 +469,39 @@ def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("elastic", [True, False])
+@pytest.mark.parametrize("refused_before", [True, False])
+def test_a_sweep_whose_last_good_machine_was_only_cut_off_goes_on_when_it_is_back(
+    machines, tmp_path, monkeypatch, elastic, refused_before
+):
+    async def story() -> None:
+        monkeypatch.setattr(roster, "DESERTED_SECONDS", 300.0)
+        machines.lacking, machines.alive = {"a"}, {"a", "b"} if refused_before else {"b"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: running(desk) and ("a" in desk._roster.refused) == refused_before)
+        machines.alive = {"a"}
+        await until(lambda: "without one the sweep stops in" in desk._roster.waits("gang-0"))
+        status = await desk.status()
+        (waiting,) = status["waiting"]
+        told = "for a machine that can take part: none is there, and without one the sweep stops in 300 s"
+        assert (waiting["reason"], status["gangs"][0]["doing"]) == (told, f"waits {told}")
+        assert status["notices"][-1] == (
+            "no machine that is there can take part (a: it must see the storage); unless one comes within 5 minutes, "
+            "the sweep stops"
+        )
+        machines.alive = {"a", "b-again"}
+        await until(lambda: running(desk) and "sweep stops" not in desk._roster.gangless)
+        assert desk._roster.dead == {}
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_where_machines_are_rented_some_in_a_row_may_lack_something_but_not_all_that_come(machines, tmp_path):
     async def story() -> None:
         machines.alive, machines.lacking = set(), {f"new-{number}" for number in range(9)} - {"new-2"}
-        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, count=2, may_grow=True)
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, may_grow=True)
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for number in range(REFUSALS - 1):
             await rent_in_vain(machines, desk, f"new-{number}")
@@ -486,6 +720,33 @@ def test_a_gang_that_got_on_with_a_stage_is_started_again_however_often_its_host
     asyncio.run(story())
 
 
+def test_a_gang_for_which_no_machine_came_waits_on_however_often_ray_train_has_given_up(machines, tmp_path):
+    async def story() -> None:
+        machines.in_vain = HOST_STARTS + 2
+        desk = await begun(machines, tmp_path)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        assert isinstance(event_from_json((await desk.next_events("trial", ticket))[-1]), Done)
+        assert (len(machines.hosts), desk._roster.dead) == (HOST_STARTS + 3, {})
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_an_elastic_gang_for_which_no_machine_came_waits_on_only_while_work_does(machines, tmp_path):
+    async def story() -> None:
+        machines.in_vain = 1
+        desk = await begun(machines, tmp_path, elastic=True)
+        ticket = await desk.submit("trial", [training("text_nli", "").to_json()])
+        await until(lambda: machines.hosts)
+        await desk.detach("trial", ticket)
+        await until(lambda: not machines.in_vain and not desk._roster.serving())
+        await asyncio.sleep(0.05)
+        assert len(machines.hosts) == 1
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
 def test_whatever_waits_for_machines_says_what_is_asked_and_what_is_there(machines, tmp_path):
     async def story() -> None:
         machines.room = lambda _: ""
@@ -520,7 +781,10 @@ def test_an_elastic_gang_says_that_it_is_not_needed_or_that_the_others_have_all_
         for seed in range(3):
             await desk.submit(f"trial-{seed}", [training("text_nli", "", seed=seed, steps=LONG).to_json()])
         await until(
-            lambda: sum(bool(slot.incarnation) for slot in desk._slots.values()) == 2 and desk._roster._room == 2
+            lambda: (
+                sum(bool(slot.incarnation) for slot in desk._slots.values()) == 2
+                and (desk._roster._room, desk._roster.serving()) == (2, 3)
+            )
         )
         (waiting,) = [said for said in doing(await desk.status()) if "step" not in said]
         assert waiting == "waits for machines: those that are there have room for 2 such gangs, which run"

@@ -12,9 +12,11 @@ import pytest
 import ray
 
 from tests.ray_local.stage_paths import evaluation, training
+from trainables import gang
 from trainables.catalogue.task import LabSource
 from trainables.dispatcher import close, start_dispatcher
-from trainables.gangs import Gangs
+from trainables.gang import Post, start_host
+from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Done, Failed, event_from_json
 from trainables.stages import Evaluation, Portion, Stage
 from trainables.store import Store
@@ -127,3 +129,18 @@ def test_a_gang_of_two_ranks_outlives_a_lost_rank_and_a_stage_that_fails(cluster
         assert (status["gangs_restarted"], status["lost"], status["failed"]) == (1, 1, 1)
     finally:
         close(handle)
+
+
+@pytest.mark.timeout(120)
+def test_a_gang_for_which_no_machine_comes_says_so_when_ray_train_waits_no_longer(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(gang, "WORKER_GROUP_START_SECONDS", "0.2")
+    post = Post(
+        dispatcher=None,  # pyright: ignore[reportArgumentType]  # no worker comes that would ask it
+        gang="gang-0",
+        gangs=Gangs(cpus_per_worker=1000.0),
+        runner=RUNNERS[GangKind.TRAIN],
+        store=str(tmp_path / "store"),
+        cache=str(tmp_path / "cache"),
+        session="in-vain",
+    )
+    assert ray.get(start_host(post).serve.remote(), timeout=100) is True
