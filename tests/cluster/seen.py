@@ -32,6 +32,7 @@ class AtWork:
 
     digest: str
     step: int
+    steps: int
     nodes: frozenset[str]
 
 
@@ -71,7 +72,7 @@ def at_work(sweep: Sweep, storage: str) -> list[AtWork]:
         if steps and 0 < int(steps[1]) < int(steps[2]):
             name = gang["gang"]
             nodes = frozenset(said["nodes"][name])
-            found.append(AtWork(digest=said["running"][name], step=int(steps[1]), nodes=nodes))
+            found.append(AtWork(digest=said["running"][name], step=int(steps[1]), steps=int(steps[2]), nodes=nodes))
     return found
 
 
