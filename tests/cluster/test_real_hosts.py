@@ -26,10 +26,12 @@ from tests.cluster.seen import (
     executed_once,
     happenings,
     live,
+    losses,
     resumed_from,
     saved,
     tables,
     until,
+    values,
 )
 from trainables.store import Store
 
@@ -66,6 +68,17 @@ def assert_as_alone(sweep: Sweep, storage: str, folder: Path) -> None:
     """Nothing was done twice, and every table is the same bytes as of a run on one machine."""
     assert executed_once(sweep, storage)
     assert tables(storage, sweep, folder / "there") == tables(alone(sweep, folder), sweep, folder / "here")
+
+
+def assert_as_one_worker(sweep: Sweep, storage: str, folder: Path) -> None:
+    """The tables and losses of a gang of several are those of one worker on one machine but for rounding."""
+    one = alone(sweep, folder, workers=1)
+    mine, theirs = values(one, sweep, folder / "of-one"), values(storage, sweep, folder / "of-several")
+    assert mine.keys() == theirs.keys() and len(mine["predictions.csv"]) > 1000
+    for name, table in mine.items():
+        assert theirs[name] == pytest.approx(table, abs=1e-6), name
+    several = losses(storage, sweep)
+    assert len(several) == 2 and several == {seed: pytest.approx(x, abs=1e-4) for seed, x in losses(one, sweep).items()}
 
 
 @pytest.mark.quick
@@ -283,6 +296,7 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     assert resumed_from(sweep, place, first.digest) >= first.step
     assert resumed_from(sweep, place, second.digest) >= second.step
     assert_as_alone(sweep, place, tmp_path)
+    assert_as_one_worker(sweep, place, tmp_path)
 
 
 def test_a_rented_host_that_is_taken_back_hands_its_work_on_and_a_stop_by_the_storage_saves_it(
