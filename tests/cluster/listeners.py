@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import time
 from dataclasses import dataclass
 
 import grpc
@@ -42,19 +43,21 @@ def open_to_others(hosts: Hosts, number: int) -> list[Listener]:
 
 
 def asks_nobody(hosts: Hosts) -> list[Listener]:
-    """Who listens to other machines on any host, is no sshd, and does not ask for the token."""
+    """Who listens to other machines on any host, is no sshd, and does not ask for the token, however often it is tried.
+
+    Processes begin and end while they are looked at, and one that has just begun may not answer at once.
+    """
     found = [one for number in hosts.numbers for one in open_to_others(hosts, number) if one.program != "sshd"]
-    return [one for one in found if not asks_for_token(hosts.address(one.host), one.port) and _is_there(hosts, one)]
+    for pause in (0.0, 1.0, 3.0):
+        time.sleep(pause)
+        found = [one for one in found if not asks_for_token(hosts.address(one.host), one.port)]
+    there = {number: open_to_others(hosts, number) for number in {one.host for one in found}}
+    return [one for one in found if one in there[one.host]]
 
 
 def asks_for_token(address: str, port: int) -> bool:
     """Whether who listens there says by HTTP or by gRPC that a token is missing, and answers nothing without one."""
     return _answers_http(address, port) == 401 or _answers_grpc(address, port) == {grpc.StatusCode.UNAUTHENTICATED}
-
-
-def _is_there(hosts: Hosts, one: Listener) -> bool:
-    """Whether it listens still: processes end while they are looked at."""
-    return one in open_to_others(hosts, one.host)
 
 
 def _answers_http(address: str, port: int) -> int:
