@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import grpc
@@ -42,15 +43,17 @@ def open_to_others(hosts: Hosts, number: int) -> list[Listener]:
     ]
 
 
-def asks_nobody(hosts: Hosts) -> list[Listener]:
+def asks_nobody(hosts: Hosts, *, tries: int = 3) -> list[Listener]:
     """Who listens to other machines on any host, is no sshd, and does not ask for the token, however often it is tried.
 
     Processes begin and end while they are looked at, and one that has just begun may not answer at once.
     """
     found = [one for number in hosts.numbers for one in open_to_others(hosts, number) if one.program != "sshd"]
-    for pause in (0.0, 1.0, 3.0):
-        time.sleep(pause)
-        found = [one for one in found if not asks_for_token(hosts.address(one.host), one.port)]
+    with ThreadPoolExecutor(16) as threads:
+        for pause in range(tries):
+            time.sleep(pause)
+            asks = list(threads.map(lambda one: asks_for_token(hosts.address(one.host), one.port), found))
+            found = [one for one, does in zip(found, asks, strict=True) if not does]
     there = {number: open_to_others(hosts, number) for number in {one.host for one in found}}
     return [one for one in found if one in there[one.host]]
 
@@ -80,5 +83,8 @@ def _answers_grpc(address: str, port: int) -> set[grpc.StatusCode]:
                 channel.unary_unary(f"/ray.rpc.{method}")(b"", timeout=2)
                 said.add(grpc.StatusCode.OK)
             except grpc.RpcError as error:
-                said.add(error.code())  # pyright: ignore[reportAttributeAccessIssue]
+                code = error.code()  # pyright: ignore[reportAttributeAccessIssue]
+                if code in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE):
+                    return {code}  # whoever listens there speaks no gRPC
+                said.add(code)
     return said - {grpc.StatusCode.UNIMPLEMENTED}
