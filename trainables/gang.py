@@ -542,7 +542,7 @@ def trainer(post: Post) -> Any:
 
 
 def _torch_config() -> Any:
-    """Ray Train's own set-up of torch.distributed, after each worker has chosen where it listens.
+    """Ray Train's own set-up of torch.distributed where there are ranks, after each has chosen where it listens.
 
     Which interface that is differs from machine to machine, so no environment that all workers share can say it.
     """
@@ -550,6 +550,8 @@ def _torch_config() -> Any:
 
     class Backend(TorchConfig().backend_cls):
         def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+            if len(worker_group) == 1:
+                return  # it meets nobody, and the store that ranks meet at listens on every interface, without a token
             worker_group.execute(_listen)
             super().on_start(worker_group, backend_config)
 

@@ -22,21 +22,30 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def machines():
-    """The hosts of the tier."""
+    """The hosts of the tier, which leave nothing on this machine."""
     reason = why_not()
     assert not reason, f"in CI the cluster tests must run, but {reason}"
     from tests.cluster.hosts import hosts
 
     with hosts() as made:
         yield made
+    assert made.left() == []
 
 
 @pytest.fixture(scope="session")
-def storage(machines):
+def hold(tmp_path_factory):
+    """What keeps a write to that server back."""
+    from tests.pure.s3_server import Hold
+
+    return Hold(tmp_path_factory.mktemp("hold"))
+
+
+@pytest.fixture(scope="session")
+def storage(machines, hold):
     """Storage URIs of an S3 server that every host and this machine reach."""
     from tests.pure.s3_server import CREDENTIALS, s3_server, uri
 
-    with s3_server(machines.bridge_address) as place, pytest.MonkeyPatch.context() as patch:
+    with s3_server(machines.bridge_address, hold) as place, pytest.MonkeyPatch.context() as patch:
         for name, value in CREDENTIALS.items():
             patch.setenv(name, value)
         yield lambda folder: uri(*place, folder)

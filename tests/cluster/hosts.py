@@ -55,13 +55,18 @@ def why_not() -> str:
 
 
 class Hosts:
-    """Hosts 1, 2, … at `address(number)`; all of them end with `end()`, and nothing else does."""
+    """Hosts 1, 2, … at `address(number)`, after `begin()`; all of them end with `end()`, and nothing else does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        (folder / "key").unlink(missing_ok=True)
-        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key"))
+        self._networks: dict[int, str] = {}
+        """By the inode of every network namespace that was made, the name of its host."""
+
+    def begin(self) -> None:
+        """Make the key and the bridge."""
+        (self.folder / "key").unlink(missing_ok=True)
+        _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / "key"))
         Path("/run/sshd").mkdir(exist_ok=True)
         _run("ip", "link", "add", BRIDGE, "type", "bridge")
         _run("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
@@ -100,7 +105,16 @@ class Hosts:
             f"ListenAddress {self.address(number)}\nHostKey {place}/hostkey\nPermitRootLogin prohibit-password\n"
             "PasswordAuthentication no\nPidFile none\nStrictModes no\nMaxStartups 100\n"
         )
-        self._connect(number, name)
+        try:
+            self._connect(number, name)
+            self._power_on(name, place, number)
+            self._await_ssh(number, place)
+        except BaseException:
+            self.power_off(number)  # nobody else knows of a host that is half made
+            raise
+        return self.address(number)
+
+    def _power_on(self, name: str, place: Path, number: int) -> None:
         shared = "".join(_mount(folder, place) for folder in _needed())
         script = f"""
             set -e
@@ -116,8 +130,6 @@ class Hosts:
             self._processes[number] = subprocess.Popen(
                 [*words, "--kill-child", "bash", "-c", script], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._await_ssh(number, place)
-        return self.address(number)
 
     def cut(self, number: int) -> None:
         """Pull the network cable."""
@@ -129,12 +141,13 @@ class Hosts:
 
     def power_off(self, number: int) -> None:
         """All processes of a host die at once."""
-        process = self._processes.pop(number)
-        for child in _children(process.pid):
-            os.kill(child, signal.SIGKILL)  # the first process of the host's namespace, and so all of them
-        process.kill()
-        process.wait()
-        time.sleep(0.2)
+        process = self._processes.pop(number, None)
+        if process:
+            for child in _children(process.pid):
+                os.kill(child, signal.SIGKILL)  # the first process of the host's namespace, and so all of them
+            process.kill()
+            process.wait()
+            time.sleep(0.2)
         subprocess.run(["ip", "link", "del", f"vts{number}"], capture_output=True, check=False)
         subprocess.run(["ip", "netns", "del", f"ts{number}"], capture_output=True, check=False)
         (_MADE / f"ts{number}").unlink(missing_ok=True)
@@ -159,10 +172,21 @@ class Hosts:
             self.power_off(number)
         subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
 
+    def left(self) -> list[str]:
+        """What is on this machine of every host that was ever made: namespaces, the bridge, processes."""
+        bridge = subprocess.run(["ip", "link", "show", BRIDGE], capture_output=True, check=False)
+        found = [f"namespace {name}" for name in _left(_listed())] + [f"bridge {BRIDGE}"] * (not bridge.returncode)
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                if name := self._networks.get((process / "ns/net").stat().st_ino):
+                    found.append(f"process {process.name} of {name}: {(process / 'comm').read_text().strip()}")
+        return found
+
     def _connect(self, number: int, name: str) -> None:
         _MADE.mkdir(exist_ok=True)
         (_MADE / name).touch()
         _run("ip", "netns", "add", name)
+        self._networks[Path(f"/run/netns/{name}").stat().st_ino] = name
         _run("ip", "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", name)
         _run("ip", "link", "set", f"v{name}", "master", BRIDGE, "up")
         for words in (
@@ -191,6 +215,7 @@ def hosts() -> Iterator[Hosts]:
     folder = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir="/var/tmp"))
     made = Hosts(folder)
     try:
+        made.begin()
         yield made
     finally:
         made.end()
@@ -199,8 +224,7 @@ def hosts() -> Iterator[Hosts]:
 
 def _take_away_the_old() -> None:
     """What a run that was killed could not end: its hosts, their networks and their disks."""
-    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
-    for name in _left(listed):
+    for name in _left(_listed()):
         found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout
         for process in found.split():
             with suppress(ProcessLookupError):  # the first process of a host takes the others along
@@ -211,6 +235,10 @@ def _take_away_the_old() -> None:
     subprocess.run(["ip", "link", "del", BRIDGE], capture_output=True, check=False)
     for folder in Path("/var/tmp").glob(f"{_FOLDERS}*"):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listed() -> str:
+    return subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
 
 
 def _left(listed: str) -> list[str]:

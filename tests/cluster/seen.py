@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from sweep.live import FILE
 from sweep.records import Happening, What
 from tests.cluster.running import ROOT
 from trainables.places import place_of
+from trainables.store import Store
 
 #: What a sweep says of itself is written every two seconds; older than this, whoever wrote it is dead.
 LIVE_SECONDS = 10.0
@@ -32,6 +34,7 @@ class AtWork:
 
     digest: str
     step: int
+    steps: int
     nodes: frozenset[str]
 
 
@@ -71,7 +74,7 @@ def at_work(sweep: Sweep, storage: str) -> list[AtWork]:
         if steps and 0 < int(steps[1]) < int(steps[2]):
             name = gang["gang"]
             nodes = frozenset(said["nodes"][name])
-            found.append(AtWork(digest=said["running"][name], step=int(steps[1]), nodes=nodes))
+            found.append(AtWork(digest=said["running"][name], step=int(steps[1]), steps=int(steps[2]), nodes=nodes))
     return found
 
 
@@ -105,16 +108,50 @@ def tables(storage: str, sweep: Sweep, folder: Path) -> dict[str, bytes]:
     return {Path(path).name: Path(path).read_bytes() for path in Results.open(storage, sweep.name).export(str(folder))}
 
 
-def alone(sweep: Sweep, folder: Path) -> str:
-    """The storage of the same sweep, run on this machine without a cluster; in a process of its own."""
+def values(storage: str, sweep: Sweep, folder: Path) -> dict[str, list[float | str]]:
+    """What the exported tables say, by file name, but for the digests of stages; numbers as such."""
+    found: dict[str, list[float | str]] = {}
+    for path in map(Path, Results.open(storage, sweep.name).export(str(folder))):
+        if path.suffix == ".csv":
+            texts = [text for row in csv.reader(path.read_text().splitlines()) for text in row]
+            found[path.name] = [number(text) for text in texts if not re.fullmatch("[0-9a-f]{24}", text)]
+    return found
+
+
+def number(text: str) -> float | str:
+    """The number that a text is, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def losses(storage: str, sweep: Sweep) -> dict[int, list[float]]:
+    """The mean losses that each training stage of a sweep of one task wrote down, by its seed."""
+    store, found = Store(storage), {}
+    for payload in executed(sweep, storage):
+        manifest = store.find(payload["digest"])
+        if manifest and manifest.stage.steps:
+            windows = json.loads((store.fetch(payload["digest"]) / "losses.json").read_text())
+            found[manifest.stage.seed] = [window["losses"][0]["loss"] for window in windows]
+    return found
+
+
+def alone(sweep: Sweep, folder: Path, *, workers: int = 0) -> str:
+    """The storage of the same sweep, run on this machine without a cluster; in a process of its own.
+
+    With `workers`, its gang has so many.
+    """
+    storage = folder / f"alone-{workers}"
     file = folder / "alone.py"
     file.write_text(
         "from dataclasses import replace\n"
         f"from tests.cluster.sweeps import {sweep.name.upper()} as there\n"
-        "sweep = replace(there, gangs=replace(there.gangs, count=1, cpus_per_worker=0.5, elastic=False))\n"
+        "sweep = replace(there, gangs=replace(there.gangs, count=1, cpus_per_worker=0.5, elastic=False, "
+        f"workers={workers or sweep.gangs.workers}))\n"
     )
     answer = subprocess.run(
-        [sys.executable, "-m", "sweep.cli", "run", str(file), "--storage", str(folder / "alone")],
+        [sys.executable, "-m", "sweep.cli", "run", str(file), "--storage", str(storage)],
         cwd=folder,
         env={name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
         | {"PYTHONPATH": str(ROOT)},
@@ -124,4 +161,4 @@ def alone(sweep: Sweep, folder: Path) -> str:
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
-    return str(folder / "alone")
+    return str(storage)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import re
+import shlex
+import site
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from sweep import Results, Sweep
 from sweep.records import What
 from tests.cluster import sweeps
 from tests.cluster.handing_over import command, define, said, submit
-from tests.cluster.hosts import Hosts
+from tests.cluster.listeners import asks_nobody, open_to_others
 from tests.cluster.running import RAY, ROOT, Running, spot
 from tests.cluster.seen import (
     alone,
@@ -23,13 +26,19 @@ from tests.cluster.seen import (
     executed_once,
     happenings,
     live,
+    losses,
     resumed_from,
     saved,
     tables,
     until,
+    values,
 )
+from trainables.store import Store
 
 HEAD, ONE, TWO, THREE = 1, 2, 3, 4
+
+#: What `ss` calls a process that trains.
+WORKER = "ray::RayTrainWo"
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -37,6 +46,16 @@ pytestmark = pytest.mark.timeout(1800)
 def hosts_at_work(running: Running, sweep: Sweep, storage: str) -> set[int]:
     """The hosts on which a stage is getting on at this moment."""
     return {number for gang in at_work(sweep, storage) for number in running.on(gang.nodes)}
+
+
+def early(running: Running, sweep: Sweep, storage: str, numbers: set[int]) -> dict[str, int]:
+    """By the digest of each stage that only these hosts train, the step of its newest checkpoint.
+
+    None that may be at its end before somebody has acted: what is known of it is some seconds old.
+    """
+    newest, gangs = saved(storage), at_work(sweep, storage)
+    theirs = [gang for gang in gangs if running.on(gang.nodes) <= numbers and gang.step < gang.steps / 3]
+    return {gang.digest: newest[gang.digest] for gang in theirs if gang.digest in newest}
 
 
 def kill_driver(running: Running, sweep: Sweep) -> None:
@@ -51,6 +70,17 @@ def assert_as_alone(sweep: Sweep, storage: str, folder: Path) -> None:
     assert tables(storage, sweep, folder / "there") == tables(alone(sweep, folder), sweep, folder / "here")
 
 
+def assert_as_one_worker(sweep: Sweep, storage: str, folder: Path) -> None:
+    """The tables and losses of a gang of several are those of one worker on one machine but for rounding."""
+    one = alone(sweep, folder, workers=1)
+    mine, theirs = values(one, sweep, folder / "of-one"), values(storage, sweep, folder / "of-several")
+    assert mine.keys() == theirs.keys() and len(mine["predictions.csv"]) > 1000
+    for name, table in mine.items():
+        assert theirs[name] == pytest.approx(table, abs=1e-6), name
+    several = losses(storage, sweep)
+    assert len(several) == 2 and several == {seed: pytest.approx(x, abs=1e-4) for seed, x in losses(one, sweep).items()}
+
+
 @pytest.mark.quick
 def test_the_cluster_is_closed_to_whoever_has_no_token(cluster, tmp_path):
     (tmp_path / ".ray").mkdir()
@@ -63,61 +93,72 @@ def test_the_cluster_is_closed_to_whoever_has_no_token(cluster, tmp_path):
     assert "this machine's token must be the cluster's" in wrong.stderr
     dashboard = re.search(r"(\S+):8265 ", cluster.hosts.run(HEAD, "ss -ltnH"))
     assert dashboard and dashboard[1] == "127.0.0.1"  # on the loopback interface alone
-    assert CLIENT_SERVER not in open_to_others(cluster.hosts, HEAD), "`node.sh` ends the server of Ray's own client"
-    for number in cluster.hosts.numbers:
-        for port, program in open_to_others(cluster.hosts, number).items():
-            assert program.startswith(MAY_LISTEN), f"host {number}: {program} on port {port}"
-            assert not tells_anybody(cluster.hosts.address(number), port), f"host {number}: {program} on port {port}"
+    ports = {one.port for one in open_to_others(cluster.hosts, HEAD)}
+    assert 6379 in ports and CLIENT_SERVER not in ports, "`node.sh` ends the server of Ray's own client"
+    assert asks_nobody(cluster.hosts) == []
 
 
-#: Where Ray would serve its own client; by its name that server is a Python like any driver.
+#: Where Ray would serve its own client, which no job needs.
 CLIENT_SERVER = 10001
 
-#: Who listens to other machines: Ray's own programs, its drivers among them, which ask whoever comes for the token.
-MAY_LISTEN = ("sshd", "gcs_server", "raylet", "ray::", "python")
 
-
-def open_to_others(hosts: Hosts, number: int) -> dict[int, str]:
-    """The ports that a host opens to other machines, and the program behind each."""
-    listed = [line.split() for line in hosts.run(number, "ss -ltnpH").splitlines()]
-    places = {words[3]: words[-1] for words in listed}
-    programs = {place: (re.search(r'"([^"]+)"', users) or [users, users])[1] for place, users in places.items()}
-    return {int(place.rsplit(":", 1)[1]): name for place, name in programs.items() if not place.startswith("127.")}
-
-
-def tells_anybody(address: str, port: int) -> bool:
-    """Whether metrics are given to somebody without a token."""
-    line = http.client.HTTPConnection(address, port, timeout=2)
-    try:
-        line.request("GET", "/metrics")
-        return line.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        line.close()
-
-
-def test_nobody_drives_or_joins_the_cluster_without_its_token(cluster, tmp_path):
+def test_nobody_drives_or_joins_the_cluster_without_its_token_and_whoever_has_it_joins(cluster, tmp_path):
     cluster.have({ONE, TWO})
+    cluster.hosts.start(THREE)
     head = f"{cluster.hosts.address(HEAD)}:6379"
     (tmp_path / ".ray").mkdir()
-    for token in (None, "f" * 64):
-        mode = {} if token is None else {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-        bare = {name: value for name, value in cluster.environment.items() if not name.startswith("RAY_")}
-        driving = subprocess.run(
-            [sys.executable, "-c", f"import ray; ray.init(address={head!r}); print('it drives')"],
-            env=bare | {"HOME": str(tmp_path)} | mode,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert driving.returncode and "it drives" not in driving.stdout
-        assert "token" in driving.stderr
+    bare = {name: value for name, value in cluster.environment.items() if not name.startswith("RAY_")}
+
+    def drives(token: str) -> subprocess.CompletedProcess[str]:
+        words = ["env", *token.split(), sys.executable, "-c", f"import ray; ray.init(address={head!r})"]
+        place = bare | {"HOME": str(tmp_path)}
+        return subprocess.run(words, env=place, capture_output=True, text=True, timeout=120, check=False)
+
+    def joins(token: str) -> str:
+        start = f"HOME=/tmp/nobody {token} {RAY} start --address={head} --num-cpus=1 2>&1; echo code $?"
+        return cluster.hosts.run(THREE, start, seconds=120, check=False)
+
+    named = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN="
     known = cluster.nodes()
-    joining = f"HOME=/tmp/nobody {RAY} start --address={head} --num-cpus=1; echo code $?"
-    assert "code 0" not in cluster.hosts.run(ONE, joining, seconds=120, check=False)
+    with ThreadPoolExecutor() as threads:
+        driving, joining = (threads.map(act, ("", named + "f" * 64)) for act in (drives, joins))
+    for answer in driving:
+        assert answer.returncode and "Authentication token is missing or incorrect" in answer.stderr
+    for text in joining:
+        assert "code 1" in text and "Authentication token is missing or incorrect" in text
     assert cluster.nodes() == known
+    # The same command on the same host, but for the token.
+    assert "code 0" in joins(named + (cluster.home / ".ray/auth_token").read_text())
+    cluster.await_nodes({ONE, TWO, THREE})
+
+
+def test_the_install_command_puts_a_hosts_checkout_into_its_environment(cluster):
+    cluster.have({ONE, TWO})
+    base, ray = Path(sys.executable).resolve(), version("ray")
+    # In place of an index it has the packages of this environment: hosts reach none. Ray's script comes with Ray.
+    see = "import site; " + "; ".join(f"site.addsitedir({place!r})" for place in site.getsitepackages())
+    make = f"""
+        {base} -m venv --without-pip ~/venv
+        echo {shlex.quote(see)} >"$(echo ~/venv/lib/python*/site-packages)/environment.pth"
+        ln -s {RAY} ~/venv/bin/ray
+    """
+    cluster.hosts.run(ONE, make)
+
+    def install(ray: str) -> str:
+        variables = {"SWEEP_PYTHON": base, "SWEEP_RAY": ray, "SWEEP_EXTRAS": "aws"}
+        variables |= {"SWEEP_PIP": shlex.quote("--no-index --no-build-isolation")}
+        words = " ".join(f"{name}={value}" for name, value in variables.items())
+        script = f"SWEEP_VENV=~/venv {words} bash ~/transfer-sweep/cluster/node.sh install 2>&1; echo code $?"
+        return cluster.hosts.run(ONE, script)
+
+    assert "No matching distribution found for ray==9.9.9" in (refused := install("9.9.9")) and "code 1" in refused
+    assert "code 0" in install(ray)
+    where = (
+        "from importlib.metadata import distribution as at; print(at('transfer-sweep').read_text('direct_url.json'))"
+    )
+    said_of_it = cluster.hosts.run(ONE, f"~/venv/bin/python -c {shlex.quote(where)}")
+    assert '"url": "file:///root/transfer-sweep"' in said_of_it
+    assert "usage: sweep" in cluster.hosts.run(ONE, "cd / && ~/venv/bin/sweep --help")
 
 
 @pytest.mark.quick
@@ -161,8 +202,17 @@ def test_a_sweep_loses_the_host_it_trains_on_and_its_tables_are_the_same(cluster
     place, sweep = storage("quick"), sweeps.QUICK
     submit(cluster, sweep, place, tmp_path)
     ((digest, step),) = until("a checkpoint is in the storage", lambda: saved(place)).items()
-    (host,) = cluster.on(live(sweep, place)["nodes"]["gang-0"])
+    before = live(sweep, place)["nodes"]["gang-0"]
+    (host,) = cluster.on(before)
     cluster.hosts.power_off(host)
+
+    def elsewhere() -> set[int]:
+        nodes = live(sweep, place).get("nodes", {}).get("gang-0")
+        return cluster.on(nodes) if nodes and nodes != before else set()
+
+    (other,) = until("another host has its work", elsewhere)
+    assert WORKER in {one.program for one in open_to_others(cluster.hosts, other)}
+    assert asks_nobody(cluster.hosts) == []
     until("the sweep is complete", lambda: Results.open(place, sweep.name).complete)
     assert resumed_from(sweep, place, digest) >= step
     assert_as_alone(sweep, place, tmp_path)
@@ -170,7 +220,9 @@ def test_a_sweep_loses_the_host_it_trains_on_and_its_tables_are_the_same(cluster
     assert said(cluster, *table) == said(cluster, *table, "--storage", place)
 
 
-def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are_the_same(cluster, storage, tmp_path):
+def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are_the_same(
+    cluster, storage, hold, tmp_path
+):
     cluster.have({ONE, TWO})
     place, sweep, hosts = storage("lone"), sweeps.LONE, cluster.hosts
     submit(cluster, sweep, place, tmp_path)
@@ -179,10 +231,17 @@ def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are
     assert "on ts1 runs it" in status and "gang-1: train" in status
     assert "on ts1 runs it" in said(cluster, "status", sweep.name, "--storage", place)
 
+    hold.back(hosts.address(TWO), "/manifest.json")
+    made = until("a host is about to have its output accepted", hold.reached).split("/")[-2]
+    lost = {made: saved(place).get(made, 0)}
     hosts.cut(TWO)
     until("its stage is taken from the host that is cut off", lambda: live(sweep, place).get("lost"))
-    known = len(happenings(sweep, place))
-    until("the work goes on without it", lambda: len(happenings(sweep, place)) > known)
+    until("another host makes it", lambda: made in {payload["digest"] for payload in executed(sweep, place)})
+    hold.release()
+    until("what the first one wrote has arrived", hold.passed)
+    assert Store(place).find(made)
+
+    lost |= until("the host that is to lose power has one", lambda: early(cluster, sweep, place, {ONE}))
     hosts.mend(TWO)
     hosts.power_off(ONE)
     until("the host that was cut off has come back and trains", lambda: hosts_at_work(cluster, sweep, place) == {TWO})
@@ -190,14 +249,16 @@ def test_a_sweep_loses_its_driver_and_two_hosts_and_gains_one_and_its_tables_are
     hosts.start(THREE)
     cluster.join(THREE)
     until("the host that joined trains", lambda: THREE in hosts_at_work(cluster, sweep, place))
-    assert live(sweep, place)["duplicate"] == 0
+    assert until("the sweep speaks of itself", lambda: live(sweep, place))["duplicate"] == 0
 
+    lost |= until("there is a checkpoint as the driver is killed", lambda: early(cluster, sweep, place, {TWO, THREE}))
     before = {h.name: h.payload for h in happenings(sweep, place)}
     kill_driver(cluster, sweep)
     submit(cluster, sweep, place, tmp_path)
     until("the sweep is complete", lambda: Results.open(place, sweep.name).complete, seconds=900)
     after = {h.name: h.payload for h in happenings(sweep, place)}
     assert {name: after[name] for name in before} == before
+    assert {digest: step for digest, step in lost.items() if resumed_from(sweep, place, digest) < step} == {}
     assert_as_alone(sweep, place, tmp_path)
     assert "lone: complete" in said(cluster, "status", sweep.name)
 
@@ -218,6 +279,7 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     until("the gang has left", lambda: live(sweep, place).get("moved"))
     (moved,) = until("it trains again", lambda: at_work(sweep, place))
     assert len(moved.nodes) == 2 and going not in moved.nodes
+    assert {one.program for one in asks_nobody(cluster.hosts, tries=1)} == {WORKER}  # its ranks meet without the token
     until("the stage is done", lambda: executed(sweep, place))
     assert live(sweep, place)["lost"] == 0
 
@@ -234,6 +296,7 @@ def test_a_gang_over_two_hosts_saves_and_moves_when_a_node_is_drained_and_when_t
     assert resumed_from(sweep, place, first.digest) >= first.step
     assert resumed_from(sweep, place, second.digest) >= second.step
     assert_as_alone(sweep, place, tmp_path)
+    assert_as_one_worker(sweep, place, tmp_path)
 
 
 def test_a_rented_host_that_is_taken_back_hands_its_work_on_and_a_stop_by_the_storage_saves_it(
