@@ -191,9 +191,7 @@ def _run(
 
 
 def _finished(sweep: Sweep, place: str) -> Results | None:
-    """The results of a sweep of which all is there, so that neither its data nor gangs are needed any more; None for any
-    other.
-    """
+    """The results of a sweep that needs neither data nor gangs any more, for all is there; None for any other."""
     try:
         results = Results.open(place, sweep.name)
         if record_definition.is_same_but_for_files(results.stated(), sweep) and results.complete:
