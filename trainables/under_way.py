@@ -12,7 +12,6 @@ from pathlib import Path
 from pyarrow import fs
 
 from trainables.canonical import decode
-from trainables.errors import is_full
 from trainables.inflight import forget, written_at
 from trainables.on_disk import NO_FILE
 from trainables.sealed_files import SealedFiles, StoredFile, described, differing
