@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import pyarrow as pa
 
 from sweep import crossed
 from sweep.columns import ACROSS
+from sweep.compare import definition_of, flat
 from sweep.outcomes import Answers, paired
 from sweep.standing import Standing
 from sweep.statistics import CONFIDENCE, NO_SPREAD
 from sweep.tables import sorted_table
 from trainables.catalogue.task import Kind
+from trainables.stages import without_places
 
 if TYPE_CHECKING:
     from sweep.results import Results
@@ -31,21 +33,30 @@ class Target:
     standing: Standing
     answers: Answers
     is_retrieval: bool = False
+    definition: Mapping[str, Any] = field(default_factory=dict)
+    """What a cell is made of must be the same in all of them: the definition of each as JSON data."""
 
     @staticmethod
     def of(results: Results) -> Target:
         """The target of a sweep that was run."""
         standing = results.standing()
-        kind = results.stated().get("definition", {}).get("target", {}).get("kind")
-        return Target(standing=standing, answers=results.answers(standing), is_retrieval=kind == Kind.RETRIEVAL)
+        defined = definition_of(results)
+        kind = defined.get("target", {}).get("kind")
+        return Target(
+            standing=standing,
+            answers=results.answers(standing),
+            is_retrieval=kind == Kind.RETRIEVAL,
+            definition=defined,
+        )
 
 
 def across(suite: str, targets: Sequence[Target]) -> pa.Table:
     """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
 
-    A mean is absent as soon as one of its targets is. Gains are paired by seed, since one intermediate stage of a seed
-    serves every target. Their intervals are for seeds and items drawn at random and for these targets, and made as that
-    of one target: from the spread over seeds of the mean over targets, and the items' part of each target.
+    A mean is absent as soon as one of its targets is, or where two of them made the cell differently. Gains are paired
+    by seed, since one intermediate stage of a seed serves every target. Their intervals are for seeds and items drawn
+    at random and for these targets, and made as that of one target: from the spread over seeds of the mean over
+    targets, and the items' part of each target.
     """
     cells = list(dict.fromkeys(cell.name for target in targets for cell in target.standing.cells))
     kept = [target for target in targets if not target.is_retrieval]
@@ -63,6 +74,8 @@ def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
     missing = [sweep for sweep, values in means.items() if not values]
     if missing:
         return {"seeds": 0, "absent_reason": f"no accuracy over all languages in {', '.join(missing)}"}
+    if made := _made_differently(cell, targets):
+        return {"seeds": 0, "absent_reason": made}
     seeds = sorted(set.intersection(*(set(values) for values in means.values())))
     row: dict[str, Any] = {
         "seeds": len(seeds),
@@ -86,6 +99,40 @@ def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
     if half < 1e-9:  # no items, and seeds that all have the same gain
         return {**row, "absent_reason": NO_SPREAD}
     return {**row, "gain_low": row["gain"] - half, "gain_high": row["gain"] + half}
+
+
+#: What decides how an encoder comes to be, before its target.
+_BEFORE_THE_TARGET = (
+    "encoder",
+    "pretrain",
+    "align_images",
+    "align_after_intermediate",
+    "intermediate_settings",
+    "align_words_settings",
+)
+
+
+def _made_differently(cell: str, targets: Sequence[Target]) -> str:
+    """How a cell, or the baseline that its gain is over, is another in one target than in the first; empty if none."""
+    first, *others = (_making(cell, target) for target in targets)
+    for place, other in enumerate(others, start=1):
+        names = sorted(name for name in {*first, *other} if first.get(name) != other.get(name))
+        if names:
+            sweeps = f"{targets[0].standing.sweep} and {targets[place].standing.sweep}"
+            said = "; ".join(f"{one}: {first.get(one, 'absent')} / {other.get(one, 'absent')}" for one in names[:3])
+            return f"{sweeps} made it differently, so they are not averaged: {said}"
+    return ""
+
+
+def _making(cell: str, target: Target) -> dict[str, str]:
+    defined = target.definition
+    base = target.standing.baseline
+    parts = {name: defined[name] for name in _BEFORE_THE_TARGET if name in defined}
+    for role, name in (("cell", cell), ("baseline", base.name if base else "")):
+        found = next((one for one in defined.get("cells", ()) if one.get("name") == name), None)
+        # What a target is learned from is the target's own affair.
+        parts[role] = {k: v for k, v in (found or {}).items() if k not in ("learned_from", "role")}
+    return flat(without_places(parts))
 
 
 @dataclass(frozen=True, kw_only=True)

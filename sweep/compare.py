@@ -12,7 +12,7 @@ import pyarrow as pa
 from sweep.columns import COMPARED
 from sweep.comparisons import adjusted, counted, family_of, gain_numbers
 from sweep.outcomes import Answers, Outcome, aligned
-from sweep.per_language import groups
+from sweep.per_language import MEAN, groups, without
 from sweep.record_definition import BEFORE_SELECTORS
 from sweep.tables import sorted_table
 from trainables.canonical import encode
@@ -60,10 +60,13 @@ def compare(one: Results, other: Results) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for cell in names:
         role = first.cell(cell).role
-        for language, languages in groups(first).items():
+        for language, languages in groups(first, mine, theirs).items():
             both = mine.by_seed(cell, languages), theirs.by_seed(cell, languages)
             about = {"sweep": one.name, "other": other.name, "cell": cell, "role": str(role), "language": language}
-            rows.append(about | {"family": family_of(role, language)} | _row(*both))
+            found = _row(*both)
+            if language.startswith(MEAN):
+                found["remark"] = "; ".join(filter(None, (found["remark"], without(first, mine, theirs))))
+            rows.append(about | {"family": family_of(role, language)} | found)
     for family in {row["family"] for row in rows}:
         adjusted([row for row in rows if row["family"] == family])
     keep = set(COMPARED.names)
@@ -82,12 +85,12 @@ def _differing_test(one: Results, other: Results) -> str:
 def _test_data(results: Results) -> dict[str, str]:
     definition = results.stated().get("definition", {})
     if "published" in definition:
-        return _flat({"items": definition.get("items")})
+        return flat({"items": definition.get("items")})
     target = definition.get("target")
     if not isinstance(target, Mapping) or "splits" not in target or "type" not in target.get("source", {}):
         return {}
     read = without_places(as_read(dict(target), ("test",)))
-    return _flat({name: read[name] for name in _OF_TEST if name in read})
+    return flat({name: read[name] for name in _OF_TEST if name in read})
 
 
 def _differing_gold(cells: Sequence[str], mine: Answers, theirs: Answers) -> Iterator[str]:
@@ -139,18 +142,18 @@ def differences(one: Results, other: Results) -> list[str]:
 
     A field that did not exist when one of them was written counts as what it was then, its default.
     """
-    first, second = (_flat(_defined(results)) for results in (one, other))
+    first, second = (flat(definition_of(results)) for results in (one, other))
     names = sorted(name for name in {*first, *second} if first.get(name) != second.get(name) and name != "name")
     return [f"{name}: {first.get(name, 'absent')} / {second.get(name, 'absent')}" for name in names]
 
 
-def _defined(results: Results) -> dict[str, Any]:
+def definition_of(results: Results) -> dict[str, Any]:
     """The definition with every field of this version, or as it was written where this version cannot read it."""
     stated, sweep = results.stated().get("definition", {}), results.definition()
     return stated if sweep is None else encode(sweep) | {k: v for k, v in BEFORE_SELECTORS.items() if k not in stated}
 
 
-def _flat(value: Any, name: str = "") -> dict[str, str]:
+def flat(value: Any, name: str = "") -> dict[str, str]:
     """Leaves of a definition by their dotted names."""
     return dict(_leaves(value, name))
 

@@ -14,7 +14,7 @@ from search_spaces.transfer_grid import CellRole
 from sweep import crossed
 from sweep.columns import COMPARISONS, MCNEMAR
 from sweep.outcomes import Answers, Outcome, paired
-from sweep.per_language import MEAN, groups
+from sweep.per_language import MEAN, groups, why_absent
 from sweep.standing import CellInfo, Standing
 from sweep.statistics import (
     CONFIDENCE,
@@ -51,6 +51,8 @@ class _Comparison:
     """Differences per seed, where they are not."""
     counted: tuple[tuple[float, int], ...] = ()
     """Accuracy and items of both, where one run of each is known by its counts alone."""
+    absent: str = ""
+    """Why there is nothing to compare."""
 
 
 def comparisons(standing: Standing, answers: Answers) -> pa.Table:
@@ -94,7 +96,7 @@ def _compared(standing: Standing, answers: Answers) -> Iterator[_Comparison]:
         for cell in standing.cells:
             if cell == against or cell.role is CellRole.BASELINE:
                 continue
-            for name, languages in groups(standing).items():
+            for name, languages in groups(standing, answers).items():
                 mine, theirs = answers.by_seed(cell.name, languages), answers.by_seed(against.name, languages)
                 seeds = sorted(set(mine) & set(theirs))
                 both = paired(mine, theirs)
@@ -107,7 +109,15 @@ def _compared(standing: Standing, answers: Answers) -> Iterator[_Comparison]:
                     differences=both[0] - both[1] if both else None,
                     values=tuple(mine[seed].value - theirs[seed].value for seed in seeds),
                     counted=counted(mine, theirs, seeds),
+                    absent="" if seeds else _why_none(standing, answers, (cell, against), languages),
                 )
+
+
+def _why_none(standing: Standing, answers: Answers, cells: Sequence[CellInfo], languages: Sequence[str]) -> str:
+    """Why two cells have no run of the same seed that can be compared."""
+    reasons = [(cell.name, why_absent(standing, cell, languages, answers)) for cell in cells]
+    told = "; ".join(f"{name}: {reason}" for name, reason in reasons if reason)
+    return told or "the two cells have no run of the same seed"
 
 
 def counted(
@@ -121,7 +131,9 @@ def counted(
 
 def _numbers(found: Sequence[_Comparison]) -> list[dict[str, Any]]:
     """The columns of each comparison; those of one shape of layout are computed at once."""
-    rows: list[dict[str, Any]] = [_without_items(one.values, one.counted) for one in found]
+    rows: list[dict[str, Any]] = [
+        {"absent_reason": one.absent} if one.absent else _without_items(one.values, one.counted) for one in found
+    ]
     shapes: dict[tuple[int, ...], list[int]] = {}
     for place, one in enumerate(found):
         if one.differences is not None:
@@ -168,7 +180,7 @@ def _ends(layout: crossed.Layouts, error: float) -> tuple[float, float]:
 def _without_items(values: tuple[float, ...], counted: tuple[tuple[float, int], ...]) -> dict[str, Any]:
     """What can be said without stored predictions: over several seeds, or of one by its counts."""
     if not values:
-        return {"absent_reason": "the two cells have no run of the same seed in this language"}
+        return {"absent_reason": "the two cells have no run of the same seed"}
     if len(values) == 1 and not counted:
         return {"gain": values[0], "absent_reason": "no interval: one run of each, and nothing tells their spread"}
     if len(values) == 1:

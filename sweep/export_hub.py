@@ -11,9 +11,9 @@ from search_spaces.transfer_grid import CellRole
 from sweep import tables
 from sweep.languages import language_name
 from sweep.paths import teacher
-from sweep.per_language import BLIND, per_language
+from sweep.per_language import BLIND, groups, per_language
 from sweep.records import TrialRecord
-from sweep.report.texts import Column, Row, plain, with_interval
+from sweep.report.texts import Column, Row, plain, share, with_interval
 from sweep.rows import remarks
 from sweep.sources import Source, sources
 from trainables.canonical import decode
@@ -137,9 +137,15 @@ def encoder(results: Results, directory: str, cell: str | None = None) -> list[s
                 if file.name not in _LEFT:
                     shutil.copyfile(file, folder / file.name)
     written = [str(file) for file in sorted(folder.iterdir())]
-    table = per_language(standing, results.answers(standing)).to_pylist()
+    answers = results.answers(standing)
+    own = {name: answers.outcome(run.evaluation, languages) for name, languages in groups(standing, answers).items()}
+    rows = [
+        {**row, "own": None if (outcome := own[row["language"]]) is None else outcome.value}
+        for row in per_language(standing, answers).to_pylist()
+        if row["cell"] == best
+    ]
     card = folder / "README.md"
-    card.write_text(_model_card(results, run, [row for row in table if row["cell"] == best]), "utf-8")
+    card.write_text(_model_card(results, run, rows), "utf-8")
     return [*written, str(card)]
 
 
@@ -177,6 +183,7 @@ _NO_ANSWER = (*BLIND, CellRole.CONTROL)
 
 
 def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
+    """`rows` are those of the cell in `per_language`, with the score of this very run as `own`."""
     from huggingface_hub import EvalResult, ModelCardData
 
     stated = results.stated()
@@ -204,23 +211,25 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
                 dataset_config=row["language"],
                 dataset_split="test",
                 metric_type=metric,
-                metric_value=round(row["accuracy"], 4),
+                metric_value=round(row["own"], 4),
             )
             for row in scored
+            if row["own"] is not None and row["language"] in stated["languages"]
         ],
     )
     base_text = f"[{base}](https://huggingface.co/{base})" if base else str(definition.get("encoder", {}).get("name"))
     parts = [
         f"# {results.name}: the encoder of {run.key.cell}",
-        f"A text encoder after {_training(rows)}, then target training on {stated['target']}. Base: {base_text}. "
+        f"A text encoder after {_training(results, run)}. Base: {base_text}. "
         f"Seed {run.seed}; chosen by English development accuracy ({run.score:.3f}) alone.",
         "```python\nfrom transformers import AutoModel, AutoTokenizer\n\n"
         "encoder = AutoModel.from_pretrained(FOLDER)\ntokenizer = AutoTokenizer.from_pretrained(FOLDER)\n```",
         "`AutoModel` loads the encoder. Its heads and its image side are in `extras.safetensors`, which transfer-sweep "
         "reads: without them it classifies nothing.",
         "## Scores",
-        f"On the test split, over {max((row['seeds'] for row in scored), default=0)} seeds, of which this encoder is "
-        "one; 95% intervals over seeds and items.",
+        "On the test split: this encoder's own, and what the same training gives on average over "
+        f"{max((row['seeds'] for row in scored), default=0)} seeds, of which this encoder is one, with 95% intervals "
+        "over seeds and items.",
         _markdown(_score_columns(metric), scored),
         *(["\n".join(f"- {remark}" for remark in remarks(rows))] if remarks(rows) else []),
         "## Languages",
@@ -238,7 +247,8 @@ def _model_card(results: Results, run: TrialRecord, rows: Sequence[Row]) -> str:
 def _score_columns(metric: str) -> tuple[Column, ...]:
     return (
         Column("language", plain("language"), numeric=False),
-        Column(f"{metric} [95%]", with_interval("accuracy", signed=False)),
+        Column(f"{metric} of this encoder", share("own")),
+        Column(f"{metric} over seeds [95%]", with_interval("accuracy", signed=False)),
         Column("gain over no intermediate training [95%]", with_interval("gain", signed=True)),
         Column("items", plain("items")),
     )
@@ -261,9 +271,21 @@ def _target(results: Results) -> Task | None:
         return None
 
 
-def _training(rows: Sequence[Row]) -> str:
-    found = next((row["intermediates"] for row in rows if row["intermediates"]), "")
-    return f"intermediate training on {found.replace('+', ', ')}" if found else "no intermediate training"
+def _training(results: Results, run: TrialRecord) -> str:
+    """What the encoder has learned after its pre-training, in words."""
+    standing = results.standing()
+    cell = standing.cell(run.key.cell)
+    cells = results.stated().get("definition", {}).get("cells", ())
+    words = next((one.get("align_words") for one in cells if one.get("name") == cell.name), None)
+    between = ", ".join(cell.intermediates)
+    learned = cell.learned_from or standing.target
+    of = f" in {', '.join(cell.learned_in)}" if cell.learned_in else ""
+    parts = [
+        *([f"alignment on the word pairs of {words['name']}"] if words else []),
+        f"intermediate training on {between}" if between else "no intermediate training",
+        f"target training on {learned}{of}",
+    ]
+    return ", then ".join(parts)
 
 
 def _markdown(columns: Sequence[Column], rows: Sequence[Row]) -> str:

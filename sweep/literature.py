@@ -5,9 +5,11 @@ Every number is accuracy by IGLUE's definition: over 1,164 items, those without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from trainables.catalogue.task import IGLUE_ACCURACY
 from trainables.faults import NotThere
 
 #: The task that these results are of.
@@ -67,6 +69,15 @@ def comparable(target: str) -> None:
             f"published results are of {TASK!r}, got the target {target!r}; leave --with-published out: nothing "
             "published can stand beside it"
         )
+
+
+def by_iglue(scores: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Cell → language → accuracy by IGLUE's definition, mean over seeds, from rows of the table `scores`."""
+    own: dict[str, dict[str, list[float]]] = {}
+    for row in scores:
+        if row["metric"] == IGLUE_ACCURACY and row["role"] == "report" and row["value"] is not None:
+            own.setdefault(row["cell"], {}).setdefault(row["language"], []).append(row["value"])
+    return {cell: {code: sum(values) / len(values) for code, values in found.items()} for cell, found in own.items()}
 
 
 def beside(own: Mapping[str, Mapping[str, float]]) -> list[list[str]]:

@@ -22,7 +22,14 @@ KEEP_SECONDS = 60.0
 
 def seconds_run(filesystem: pafs.FileSystem, folder: str) -> float:
     """Seconds that a sweep has run, as its meter last kept them in its folder; 0 where none did."""
-    return (read_json(filesystem, f"{folder}/{FILE}") or {}).get("seconds", 0.0)
+    return spent(filesystem, folder).get("seconds", 0.0)
+
+
+def spent(filesystem: pafs.FileSystem, folder: str) -> dict[str, float]:
+    """What a sweep has spent over all its runs, as its meter last kept it: `gang_hours` on its gangs, trained or lost,
+    `node_hours` of its machines, `seconds` of wall clock; empty where none did.
+    """
+    return read_json(filesystem, f"{folder}/{FILE}") or {}
 
 
 class Meter:
@@ -64,12 +71,12 @@ class Meter:
     def keep(self) -> None:
         """Leave what has been spent for the next run; a storage that cannot be written costs that count alone."""
         self._kept = self._clock()
-        spent = {
+        so_far = {
             "gang_hours": round(self.gang_hours, 4),
             "node_hours": round(self.node_hours, 4),
             "seconds": round(self._seconds_before + self._kept - self._begun, 1),
         }
         try:
-            put_whole(self._filesystem, self._path, json.dumps(spent).encode())
+            put_whole(self._filesystem, self._path, json.dumps(so_far).encode())
         except OSError as error:
             _log.warning("what the sweep has spent could not be kept: %s", error)

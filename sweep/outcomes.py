@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -112,6 +113,13 @@ class Answers:
         self._golds: list[tuple[_Order, Gold]] = []
         self._gold_of: dict[str, Gold] = {}
         self._unions: Unions = {}
+
+    @cached_property
+    def scored_languages(self) -> tuple[str, ...]:
+        """The test languages in which any reported run has a score; all of them before there is one."""
+        runs = [run.evaluation for cell in self.standing.cells for run in self.standing.confirmations(cell.name)]
+        found = {language for run in runs for language in self._of(run)[0]}
+        return tuple(one for one in self.standing.languages if one in found) or self.standing.languages
 
     def by_seed(self, cell: str, languages: Sequence[str]) -> dict[int, Outcome]:
         """By seed, the outcomes of a cell's reported runs that have all these languages."""

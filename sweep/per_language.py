@@ -26,8 +26,10 @@ def per_language(standing: Standing, answers: Answers) -> pa.Table:
     """One row per cell and language, then one for the mean and one for the mean without English.
 
     A gain is paired by seed and by item with the baseline. An accuracy or gain that cannot be given is null, with the
-    reason. A mean is absent as soon as one of its languages is.
+    reason. A mean is over the languages that any run has, with a remark where that is not all, and absent as soon as
+    the cell lacks one of them.
     """
+    fewer = without(standing, answers)
     rows = [
         {
             "sweep": standing.sweep,
@@ -36,10 +38,10 @@ def per_language(standing: Standing, answers: Answers) -> pa.Table:
             "intermediates": "+".join(cell.intermediates),
             "language": name,
             "is_mean": name in (MEAN, MEAN_WITHOUT_SOURCE),
-            **row(standing, cell, languages, answers),
+            **row(standing, cell, languages, answers, fewer if name.startswith(MEAN) else ""),
         }
         for cell in standing.cells
-        for name, languages in groups(standing).items()
+        for name, languages in groups(standing, answers).items()
     ]
     return sorted_table(rows, PER_LANGUAGE, ("cell", "language"))
 
@@ -49,7 +51,7 @@ def per_group(standing: Standing, answers: Answers, grouping: str) -> pa.Table:
 
     The source language stands in no group: it was trained on. `grouping` is one of `sweep.languages.GROUPINGS`.
     """
-    zero_shot = tuple(language for language in standing.languages if language != SOURCE_LANGUAGE)
+    zero_shot = tuple(language for language in answers.scored_languages if language != SOURCE_LANGUAGE)
     rows = [
         {
             "sweep": standing.sweep,
@@ -67,16 +69,29 @@ def per_group(standing: Standing, answers: Answers, grouping: str) -> pa.Table:
     return sorted_table(rows, PER_GROUP, ("cell", "grouping", "group"))
 
 
-def groups(standing: Standing) -> dict[str, tuple[str, ...]]:
-    """Each language alone, and where there are several the means over them."""
+def groups(standing: Standing, *answers: Answers) -> dict[str, tuple[str, ...]]:
+    """Each language alone, and where there are several the means over those in which all of `answers` have a run."""
     found: dict[str, tuple[str, ...]] = {language: (language,) for language in standing.languages}
     if len(standing.languages) > 1:
-        found[MEAN] = standing.languages
-        found[MEAN_WITHOUT_SOURCE] = tuple(name for name in standing.languages if name != SOURCE_LANGUAGE)
+        scored = [set(one.scored_languages) for one in answers]
+        found[MEAN] = tuple(name for name in standing.languages if all(name in some for some in scored))
+        found[MEAN_WITHOUT_SOURCE] = tuple(name for name in found[MEAN] if name != SOURCE_LANGUAGE)
+        found = {name: languages for name, languages in found.items() if languages}
     return found
 
 
-def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> dict[str, Any]:
+def without(standing: Standing, *answers: Answers) -> str:
+    """Which languages the means leave out, since no run has a score there; empty where none."""
+    covered = groups(standing, *answers).get(MEAN, standing.languages)
+    left = [name for name in standing.languages if name not in covered]
+    if not left:
+        return ""
+    return f"mean over {len(covered)} of {len(standing.languages)} languages: no run has a score in {', '.join(left)}"
+
+
+def row(
+    standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers, remark: str = ""
+) -> dict[str, Any]:
     """Accuracy and gain of a cell on the average of some languages, with what a reader should know of them."""
     baseline = standing.baseline
     mine = answers.by_seed(cell.name, languages)
@@ -85,14 +100,14 @@ def row(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: A
         "baseline": baseline.name if baseline else "",
         "absent_reason": "",
         "gain_absent_reason": "",
-        "remark": "; ".join(filter(None, (standing.remark, cell.remark))),
+        "remark": "; ".join(filter(None, (standing.remark, cell.remark, remark))),
     }
     if not mine:
-        reason = _absent(standing, cell, languages, answers)
+        reason = why_absent(standing, cell, languages, answers)
         return {**row, "absent_reason": reason, "gain_absent_reason": "the cell has no accuracy"}
     row["accuracy"] = float(np.mean([outcome.value for outcome in mine.values()]))
-    remarks = [row["remark"], standing.missing(cell.name), _unscored(standing, cell, mine, languages, answers)]
-    remarks.append(standing.kept(cell.name))
+    remarks = [row["remark"], _seen(cell, languages), standing.missing(cell.name)]
+    remarks += [_unscored(standing, cell, mine, languages, answers), standing.kept(cell.name)]
     together = aligned(list(mine.values()))
     if together is not None:
         interval = statistics.accuracy_interval(together[1])
@@ -136,10 +151,19 @@ def outcome_count(outcomes: Mapping[int, Outcome]) -> int:
     return counts.pop() if len(counts) == 1 else 0
 
 
-def _absent(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> str:
+def _seen(cell: CellInfo, languages: Sequence[str]) -> str:
+    """Which of the languages the target training of a cell has read, other than the source language."""
+    seen = [one for one in languages if one in cell.learned_in and one != SOURCE_LANGUAGE]
+    return f"learned from {', '.join(seen)}: not zero-shot there" if seen else ""
+
+
+def why_absent(standing: Standing, cell: CellInfo, languages: Sequence[str], answers: Answers) -> str:
+    """Why no run of a cell has all these languages; empty where one has."""
     runs = standing.confirmations(cell.name)
     if not runs:
         return standing.missing(cell.name)
+    if answers.by_seed(cell.name, languages):
+        return ""
     reasons = [answers.absence(run.evaluation, language) for run in runs for language in languages]
     return "; ".join(sorted({reason for reason in reasons if reason}))
 
@@ -167,7 +191,8 @@ def _gain(standing: Standing, cell: CellInfo, languages: Sequence[str], answers:
     theirs = answers.by_seed(baseline.name, languages)
     seeds = sorted(set(mine) & set(theirs))
     if not seeds:
-        reason = f"the baseline {baseline.name!r} has no run of the same seeds in this language"
+        reason = why_absent(standing, baseline, languages, answers) or "no run of the same seeds"
+        reason = f"the baseline {baseline.name!r}: {reason}"
         return {"gain_absent_reason": reason}, ""
     fewer = f"gain over {len(seeds)} of {len(mine)} seeds" if len(seeds) < len(mine) else ""
     both = paired(mine, theirs)

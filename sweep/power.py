@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from search_spaces.transfer_grid import CellRole
 from sweep import crossed
 from sweep.statistics import CONFIDENCE
 from trainables.catalogue.task import ORACLE_HALF, Metric
@@ -33,15 +34,18 @@ _ASSUMED = (
 _NO_MEAN_OVER_ITEMS = (Metric.ENTITIES, Metric.TAGS, Metric.MINING)
 
 
-def smallest_gain(seeds: int, items: int, spread_of_runs: float = SEED_SPREADS[0]) -> float:
+def smallest_gain(seeds: int, items: int, spread_of_runs: float = SEED_SPREADS[0], *, claimed_of: int = 0) -> float:
     """The true gain in one language that a share `POWER` of such designs would show, as a difference of shares.
 
-    `spread_of_runs` is the standard deviation of one cell's accuracy over seeds; a gain is a difference of two.
+    `spread_of_runs` is the standard deviation of one cell's accuracy over seeds; a gain is a difference of two. It is
+    shown by an interval of its own, or, with `claimed_of`, by one of so many that all hold together, as a report's
+    verdict asks.
     """
     spread = (DISAGREEMENT / 2) ** 0.5
     of_gains = spread_of_runs * 2**0.5
     design = crossed.expected(seeds, items, seed_spread=of_gains, item_spread=spread, rest_spread=spread)
-    return float(design.smallest_gain(1 - CONFIDENCE, POWER))
+    error = (1 - CONFIDENCE) / max(1, claimed_of)
+    return float(design.smallest_gain(error, POWER, cautious=claimed_of > 0))
 
 
 def reported_items(sweep: Sweep) -> int:
@@ -75,14 +79,22 @@ def _shown(sweep: Sweep) -> str:
     seeds, items = len(sweep.confirmation_seeds), reported_items(sweep)
     if items < 2:
         return ""
-    five = f" ({_gains(5, items)} with five seeds)" if seeds < 5 else ""
-    return f"{seeds} seed{'s' * (seeds > 1)} and {items:,} items show a gain of {_gains(seeds, items)}{five}"
+    shown = f"{seeds} seed{'s' * (seeds > 1)} and {items:,} items show a gain of {_gains(seeds, items)}"
+    cells = sum(cell.role is CellRole.TRANSFER for cell in sweep.cells)
+    if not cells:
+        return shown
+    of = f"on {cells} cells together" if cells > 1 else "on one cell"
+    return f"{shown}, and the report's verdict {of} claims one of {_gains(seeds, items, claimed_of=cells)}"
 
 
-def _gains(seeds: int, items: int) -> str:
-    """The smallest gain at either spread; one seed sees none."""
-    spreads = SEED_SPREADS if seeds > 1 else SEED_SPREADS[:1]
-    return " or ".join(f"{smallest_gain(seeds, items, spread):.3f}" for spread in spreads)
+def _gains(seeds: int, items: int, *, claimed_of: int = 0) -> str:
+    """The smallest gain at either spread, and with five seeds where there are fewer; one seed sees no spread."""
+
+    def at(count: int) -> str:
+        spreads = SEED_SPREADS if count > 1 else SEED_SPREADS[:1]
+        return " or ".join(f"{smallest_gain(count, items, spread, claimed_of=claimed_of):.3f}" for spread in spreads)
+
+    return at(seeds) + (f" ({at(5)} with five seeds)" if seeds < 5 else "")
 
 
 def _unknown(sweep: Sweep) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.fs as pafs
+
 from search_spaces.transfer_grid import CellRole
 from sweep.ledger import Ledger
 from sweep.records import Happening, Phase, TrialKey, What
@@ -78,10 +80,11 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
     """Write the accuracies as the finished sweep `name`, one cell per model, each confirmed by one run of seed 0.
 
     `items` is how many test items each accuracy is of: intervals come from it. Nothing is known of seeds, nor of
-    which items were right, so gains are not paired and every row says so.
+    which items were right, so gains are not paired and every row says so. The same file again changes nothing.
 
     Raises:
-        Invalid: for a file that cannot be read so, or fewer than two items.
+        Invalid: for a file that cannot be read so, fewer than two items, or a name under which the storage holds
+            anything else; then nothing is written.
         NotThere: for a baseline that the file does not name.
     """
     if items < 2:
@@ -91,22 +94,16 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
     if baseline not in models:
         raise NotThere(f"{path} has no model {baseline!r} to be the baseline; {nearest(baseline, models)}")
     languages = tuple(dict.fromkeys(row["language"] for row in rows))
+    fingerprint = hashlib.sha256(Path(path).read_bytes()).hexdigest()
     target = Task(
         name=task,
         kind=Kind.IMAGE_TEXT,
         labels=NLI_LABELS,
         splits=(Split(name="train", languages=("en",)), Split(name="test", languages=languages, rows=items)),
-        source=ParquetSource(
-            train="", dev="", test="", fingerprint=hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        ),
+        source=ParquetSource(train="", dev="", test="", fingerprint=fingerprint),
         licence="as published",
     )
     store = Store(storage)
-    ledger = Ledger(store.filesystem, store.root, name).open()
-    for model in models:
-        mine = {row["language"]: row["accuracy"] for row in rows if row["model"] == model}
-        for happening in _happenings(model, _evaluated(store, target, model, mine, items)):
-            ledger.record(happening)
     stated = {
         "name": name,
         "target": task,
@@ -122,10 +119,30 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
             }
             for model in models
         ],
-        "definition": {"published": Path(path).name, "items": items},
+        "definition": {"published": Path(path).name, "sha256": fingerprint, "items": items},
     }
     text = json.dumps(stated, sort_keys=True, indent=1, ensure_ascii=False)
-    put_whole(store.filesystem, f"{store.root}/sweeps/{name}/definition.json", text.encode())
+    where = f"{store.root}/sweeps/{name}/definition.json"
+    _refuse_taken(store.filesystem, where, text, name)
+    store.filesystem.create_dir(where.rpartition("/")[0], recursive=True)
+    put_whole(store.filesystem, where, text.encode())  # first: what is imported half is known for what it is
+    ledger = Ledger(store.filesystem, store.root, name).open()
+    for model in models:
+        mine = {row["language"]: row["accuracy"] for row in rows if row["model"] == model}
+        for happening in _happenings(model, _evaluated(store, target, model, mine, items)):
+            ledger.record(happening)
+
+
+def _refuse_taken(filesystem: pafs.FileSystem, where: str, text: str, name: str) -> None:
+    """Raise `Invalid` where the sweep of that name is another than this very import."""
+    if filesystem.get_file_info(where).type == pafs.FileType.NotFound:
+        return
+    with filesystem.open_input_stream(where) as stream:
+        there = stream.read()
+    if there == text.encode():
+        return
+    fault = "must be new, or of the very same file, items, task and baseline: the storage holds another sweep of it"
+    raise Invalid(f"the name {name!r}", [f"{fault}; import under another --name, or into another --storage"])
 
 
 def _evaluated(store: Store, target: Task, model: str, accuracies: Mapping[str, float | None], items: int) -> str:

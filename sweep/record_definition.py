@@ -48,6 +48,9 @@ def refuse_other(
     new = encode(sweep)
     if filesystem.get_file_info(path).type == pafs.FileType.File:
         stated = read(filesystem, path)
+        if "published" in stated["definition"]:
+            fault = f"its name must be free, got that of numbers imported from {stated['definition']['published']}"
+            raise Invalid(f"sweep {sweep.name!r}", [f"{fault}; name it otherwise, or run it in another storage"])
         gone = {*absent, *(cell["name"] for cell in stated["cells"] if cell.get("absent"))}
         old = _comparable(stated["definition"])
         kept = {name: value for name, value in old.items() if name not in {f"cell {cell!r}" for cell in gone}}
@@ -136,6 +139,7 @@ def described(
                 "intermediates": [task.name for task in cell.intermediates],
                 "learned_from": (learned := cell.learned_from or sweep.target.teacher).name,
                 "dev_metric": learned.score_names[0],
+                "learned_in": list(train.languages if (train := learned.split("train")) else ()),
                 "trials": search_trials(sweep, cell),
                 "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),

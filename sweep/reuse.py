@@ -31,16 +31,26 @@ def achieved(records: Iterable[TrialRecord]) -> Reuse:
 
     Who trained a stage does not matter, nor when: one that another sweep had left in the storage counts once.
     """
-    asked, partly, different = 0, 0, dict[str, int]()
+    records = tuple(records)
+    asked, different = 0, dict[str, int]()
     for record in records:
         for run in record.stage_runs:
             asked += run["steps"]
             different[run["digest"]] = run["steps"]
+    partly = sum(stopped_steps(records))
+    return Reuse(asked=asked + partly, different=sum(different.values()) + partly)
+
+
+def stopped_steps(records: Iterable[TrialRecord]) -> list[int]:
+    """Of each pruned or failed trial whose target training has not ended, its steps up to its last score."""
+    found = []
+    for record in records:
         if record.state in (State.PRUNED, State.FAILED) and record.scored:
             ended = {run["digest"] for run in record.stage_runs}
             leaf = record.stages[-1] if record.winner is None else record.stages[-2]
-            partly += 0 if leaf in ended else record.scored[-1][0]
-    return Reuse(asked=asked + partly, different=sum(different.values()) + partly)
+            if leaf not in ended:
+                found.append(record.scored[-1][0])
+    return found
 
 
 def reuse_text(results: Results) -> str:

@@ -108,7 +108,7 @@ def correlations(standing: Standing, answers: Answers) -> pa.Table:
     """
     cells = [cell for cell in standing.cells if cell.role not in (*BLIND, CellRole.CONTROL)]
     rows = []
-    for language, languages in groups(standing).items():
+    for language, languages in groups(standing, answers).items():
         by_cell = {cell.name: list(_points(standing, answers, cell, languages)) for cell in cells}
         runs = [point for points in by_cell.values() for point in points]
         means = [_mean(name, points) for name, points in by_cell.items() if points]

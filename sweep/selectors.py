@@ -62,7 +62,7 @@ def _of_run(
     for selector in Selector:
         choice = chosen(selector, seen) if evaluated else ()
         one = evaluated.get(choice)
-        for language, languages in groups(standing).items():
+        for language, languages in groups(standing, answers).items():
             row = {
                 "selector": str(selector),
                 "steps": "+".join(map(str, choice)),

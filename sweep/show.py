@@ -97,19 +97,13 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
         LookupError: where the target is no task that anything published is of.
         ValueError: for a format that is no text for people.
     """
-    from sweep.literature import beside, comparable
-    from trainables.catalogue.task import IGLUE_ACCURACY
+    from sweep.literature import beside, by_iglue, comparable
 
     comparable(results.standing().target)
     if format not in (Format.TABLE, Format.MARKDOWN):
         raise ValueError(f"published results are shown as table or markdown, got {format!r}")
-    own: dict[str, dict[str, list[float]]] = {}
     rows = results.scores().to_pylist()
-    for row in rows:
-        if row["metric"] == IGLUE_ACCURACY and row["role"] == "report" and row["value"] is not None:
-            own.setdefault(row["cell"], {}).setdefault(row["language"], []).append(row["value"])
-    means = {cell: {code: sum(values) / len(values) for code, values in found.items()} for cell, found in own.items()}
-    head, *lines = beside(means)
+    head, *lines = beside(by_iglue(rows))
     told = "Accuracy by IGLUE's definition: items without a gold label count, as wrong."
     if any(row["role"] == "oracle" for row in rows):
         told += " One's own is of half the test, the oracle keeping the other; the published results are of all of it."

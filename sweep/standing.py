@@ -29,6 +29,8 @@ class CellInfo:
     """The task whose English development split scores its trials; empty for the target's own."""
     dev_metric: str = "accuracy"
     """The name of those scores."""
+    learned_in: tuple[str, ...] = ()
+    """The languages of what its target training reads; empty where that is not known."""
     trials: int = 1
     """Search trials that the cell is to have."""
     extent: Extent = field(default_factory=Extent)
@@ -89,6 +91,7 @@ class Standing:
                     intermediates=tuple(cell["intermediates"]),
                     learned_from=cell.get("learned_from", ""),
                     dev_metric=cell.get("dev_metric", "accuracy"),
+                    learned_in=tuple(cell.get("learned_in", ())),
                     trials=cell["trials"],
                     extent=decode(Extent, cell["extent"]) if "extent" in cell else Extent(),
                     absent=cell.get("absent", ""),

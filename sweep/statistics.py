@@ -25,6 +25,14 @@ CONFIDENCE = 0.95
 #: Why there is no interval where it would rest on seeds alone and they all have the same value.
 NO_SPREAD = "no interval: all seeds have the same value, so nothing tells their spread"
 
+#: In simulations whose seeds hardly differ, one interval in five is so, and these hold the truth in 0.73 to 0.86 of the
+#: cases (300 items, three and five seeds); over all cases the coverage is as stated. A bound in the formula would make
+#: all the others too wide.
+NARROW = "interval narrower than so many independent answers allow: its seeds happen to agree"
+
+#: The normal quantile of a two-sided 95% interval.
+_NORMAL = 1.959964
+
 #: How far a mean of shares may come to lie outside 0..1, or equal ones from one another, by rounding.
 _ROUNDING = 1e-9
 
@@ -43,12 +51,16 @@ class Interval:
     standard_error: float
     seeds: int
     items: int
+    narrow: bool = False
+    """Whether it is narrower than as many independent answers allow, because the seeds agree more than they would."""
 
     @property
     def remark(self) -> str:
-        """What the interval does not cover; empty where it covers seeds and items."""
+        """What the interval does not cover, or looks surer of than it can be; empty where there is nothing to say."""
         if self.seeds < 2:
             return "interval over items only: one seed"
+        if self.narrow:
+            return NARROW
         return "interval over seeds only" if self.items < 1 else ""
 
 
@@ -94,8 +106,11 @@ def accuracy_interval(correct: ArrayLike) -> Interval:
         raise ValueError(f"right answers must lie in 0..1, got {values.min()} to {values.max()}")
     layout = crossed.layouts(values)
     low, high = accuracy_ends(layout)
+    mean, whole = float(layout.mean), bool(((values == 0) | (values == 1)).all())
+    independent = _NORMAL * math.sqrt(max(0.0, mean * (1 - mean)) / values.size)
     return Interval(
-        mean=float(layout.mean),
+        narrow=whole and values.shape[0] > 1 and bool(high - low < 2 * independent),
+        mean=mean,
         low=float(low),
         high=float(high),
         standard_error=float(layout.standard_error),

@@ -239,7 +239,7 @@ class Outputs:
             await self._carry(self._board.evicted(digest))
 
     def discard(self, digest: str, attempt: str) -> None:
-        """Begin to delete what an attempt has written that no gang will answer."""
+        """Begin to delete what an attempt has written whose gang will not answer."""
         self._clearing.add(task := asyncio.create_task(asyncio.to_thread(self._clear, digest, attempt)))
         task.add_done_callback(self._clearing.discard)
 

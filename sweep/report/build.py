@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import pyarrow as pa
 
 from search_spaces.transfer_grid import CellRole
 from sweep.languages import language_name
-from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE
+from sweep.per_language import MEAN, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import State
-from sweep.report.answer import answer, of_published
+from sweep.report.answer import answer, listed, of_published
 from sweep.report.figures import Plot, Row, cells_in_order, plots
 from sweep.report.page import Page, PrintedTable, Section
 from sweep.report.texts import Column, plain, probability, share, with_interval
 from sweep.report.words import Words
-from sweep.reuse import achieved
+from sweep.reuse import achieved, stopped_steps
 from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
@@ -41,6 +42,10 @@ class Material:
     """What `sweep.provenance` kept of each run."""
     published: Sequence[Row] = ()
     """Published accuracies, with the columns `model`, `language` and `accuracy`."""
+    by_iglue: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By cell and language, accuracy by IGLUE's definition, to stand beside published numbers; empty without any."""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    """As `sweep.meter.spent`."""
     notes: tuple[str, ...] = field(default=())
 
 
@@ -99,13 +104,21 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
             tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"], words)),
             open=False,
         ),
-        Section(name="cost", title="What it took", tables=(_cost(material.standing),)),
+        Section(name="cost", title="What it took", words=_spent(material.spent), tables=(_cost(material.standing),)),
         _failures(material),
     )
     sections = (*results, *(() if words.published else runs), _provenance(material, words))
     page = Page(
         title=f"Sweep {material.standing.sweep}",
-        answer=(of_published if words.published else answer)(material.findings["comparisons"]),
+        answer=(
+            *(
+                of_published(material.findings["comparisons"])
+                if words.published
+                else answer(material.findings["comparisons"], words.cell)
+            ),
+            *_left_out(rows["per_language"]),
+            *_no_better(rows["per_language"]),
+        ),
         notes=(*_absences(rows["per_language"]), *material.notes),
         sections=sections,
         cells=tuple(cells_in_order(rows["per_language"])),
@@ -116,6 +129,28 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
         },
     )
     return page, drawn
+
+
+def _left_out(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The test languages that the means of the answer leave out."""
+    said = {one for row in rows if row["is_mean"] for one in row["remark"].split("; ") if one.startswith("mean over ")}
+    return tuple(f"Every {one}." for one in sorted(said))
+
+
+def _no_better(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Which of what the answer compares nothing shows to be better than a model that sees no image, or no text."""
+    found: dict[str, list[str]] = {}
+    spoken = _spoken_of(rows)
+    for row in rows:
+        if row["language"] == spoken and row["role"] in (CellRole.BASELINE, CellRole.TRANSFER):
+            name = f"the baseline {row['cell']}" if row["role"] == CellRole.BASELINE else row["cell"]
+            for one in row["remark"].split("; "):
+                if one.startswith("no better than "):
+                    found.setdefault(one, []).append(name)
+    return tuple(
+        f"Beware: {listed(cells)} {'is' if len(cells) == 1 else 'are'} {one}, on the {_words(spoken)}."
+        for one, cells in found.items()
+    )
 
 
 def _of_tests(words: Words) -> str:
@@ -146,13 +181,23 @@ def _given(material: Material) -> str:
 
 
 def _power(standing: Standing, rows: Sequence[Row]) -> str:
-    found = sorted(row["smallest_gain"] for row in rows if row["smallest_gain"] and row["role"] == CellRole.TRANSFER)
-    if not found:
+    """Of the comparisons in single languages with the baseline."""
+    single = [
+        row
+        for row in rows
+        if row["smallest_gain"]
+        and row["role"] == CellRole.TRANSFER
+        and row["against_role"] == CellRole.BASELINE
+        and row["language"] in standing.languages
+    ]
+    if not single:
         return ""
-    items = {row["items"] for row in rows if row["items"]}
+    found = sorted(row["smallest_gain"] for row in single)
+    items = {row["items"] for row in single if row["items"]}
     return (
         f"{len(standing.seeds)} seeds and {_range(items)} items per language: at the spread that was seen, the "
-        f"smallest gain that four in five such comparisons would find is {found[0]:.3f} to {found[-1]:.3f}."
+        f"smallest gain in one language that four in five such comparisons would find, uncorrected, is {found[0]:.3f} "
+        f"to {found[-1]:.3f}, in the middle {median(found):.3f}."
     )
 
 
@@ -401,12 +446,17 @@ def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Wor
         rule = f"of this sweep its baseline and {best}, the transfer cell with the best {words.english_dev}"
     else:
         rule = f"of this sweep {words.baseline} alone: no other is chosen, since none has an English dev score"
-    joined = [*({**row, "model": f"{row['cell']} (this sweep)"} for row in own if row["cell"] in shown)]
-    joined += material.published
+    if material.by_iglue:
+        own = [row for cell in shown for row in _with_means(material, cell, material.by_iglue.get(cell, {}))]
+    joined: list[Row] = [{**row, "model": f"{row['cell']} (this sweep)"} for row in own if row["cell"] in shown]
+    for model in dict.fromkeys(row["model"] for row in material.published):
+        given = {row["language"]: row["accuracy"] for row in material.published if row["model"] == model}
+        joined += [{**row, "model": model} for row in _with_means(material, model, given)]
     files = sorted({str(row["file"]) for row in material.published if row.get("file")})
+    as_iglue = "; accuracies by IGLUE's definition: an item without a gold label counts, as wrong"
     caption = (
         f"{words.title} beside the published numbers of {', '.join(files) or 'others'}; {rule}. This sweep is tested "
-        f"on {material.standing.target_in_words}: {_same_test(material)}"
+        f"on {material.standing.target_in_words}: {_same_test(material)}" + (as_iglue if material.by_iglue else "")
     )
     return [
         printed_matrix(
@@ -419,11 +469,34 @@ def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Wor
     ]
 
 
+def _with_means(material: Material, cell: str, accuracies: Mapping[str, float | None]) -> list[Row]:
+    """A row for each language of one model, and for each mean that it has all the languages of."""
+    found = dict(accuracies)
+    for name, languages in groups(material.standing).items():
+        known = [value for one in languages if (value := accuracies.get(one)) is not None]
+        if len(languages) > 1 and len(known) == len(languages):
+            found[name] = sum(known) / len(known)
+    return [{"cell": cell, "language": language, "accuracy": value} for language, value in found.items()]
+
+
 def _same_test(material: Material) -> str:
     source = material.stated.get("definition", {}).get("target", {}).get("source", {})
     if source.get("type") == LabSource.__name__:
         return "no published number is of that, since it is generated here"
     return "the file does not say of which test its numbers are"
+
+
+def _spent(spent: Mapping[str, float]) -> tuple[str, ...]:
+    """All that was paid for, by the sweep's meter: also what pruned, failed and lost attempts took, and waiting."""
+    if not spent:
+        return ()
+    hours = {"of gangs": "gang_hours", "of machines": "node_hours"}
+    found = [f"{spent[name]:.2f} h {what}" for what, name in hours.items() if name in spent]
+    clock = f" in {spent['seconds'] / 3600:.2f} h of wall clock" if "seconds" in spent else ""
+    return (
+        f"Over all runs of this sweep: {', '.join(found)}{clock}, with what came to nothing and with waiting. The "
+        "table has finished stages, and what pruned and failed trials trained of their last one as far as they said.",
+    )
 
 
 def _cost(standing: Standing) -> PrintedTable:
@@ -436,10 +509,14 @@ def _cost(standing: Standing) -> PrintedTable:
             mine["reused"] += bool(run["reused"])
             mine["steps"] += run["steps_executed"]
             mine["asked"] += run["steps"]
-            if run["digest"] not in seen:
-                seen.add(run["digest"])
-                mine["stages"] += 1
+            mine["stages"] += run["digest"] not in seen
+            seen.add(run["digest"])
+            if not run["reused"]:
                 mine["seconds"] += run.get("seconds", 0)
+    if stopped := stopped_steps(standing.records.values()):
+        counted["pruned or failed before their end"] = Counter(
+            steps=sum(stopped), uses=len(stopped), asked=sum(stopped)
+        )
     total = Counter({"stages": 0})
     for mine in counted.values():
         total.update(mine)
@@ -451,7 +528,7 @@ def _cost(standing: Standing) -> PrintedTable:
         Column("found done", _count("reused")),
         Column("steps if none were shared", _count("asked")),
         Column("steps run", _count("steps")),
-        Column("hours of gangs", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
+        Column("hours of gangs on those run here", lambda row: f"{row.get('seconds', 0) / 3600:.2f}"),
     )
     saved = achieved(standing.records.values()).factor
     caption = f"Stages: {saved:.1f} times the steps would have been run without sharing" if saved > 1.05 else "Stages"

@@ -30,8 +30,8 @@ from sweep.show import ROLES
 INK, GRID = "#1b1c1d", "#c9cacb"
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#8a8a8a"
 
-#: The most panels of a figure; more cells than that are in the tables alone.
-PANELS = 12
+#: The most panels of a figure; more cells than that are in the tables alone, and the caption says so.
+PANELS = 24
 
 _USUAL = Words()
 
@@ -144,7 +144,7 @@ def plots(
         _optimism(rows["selection"], words),
         _learning_rates(searched, words),
         _history(searched, words),
-        _expected(rows["expected_best"], words),
+        _expected(rows["expected_best"], searched, words),
         *(_mixing(cell, tasks, searched, words) for cell, tasks in mixtures.items()),
         _importances(rows["importances"]),
     ]
@@ -293,7 +293,7 @@ def _square(plot: Plot, axes: Axes, x: int, y: int, row: Row, reach: float, mark
 
 def _bars(rows: Sequence[Row], words: Words) -> Plot | None:
     rows = [row for row in rows if row["accuracy"] is not None]
-    cells = cells_in_order(rows)[:PANELS]
+    cells, left_out = _panelled(cells_in_order(rows))
     if not cells:
         return None
     languages = sorted({row["language"] for row in rows}, key=lambda name: (name.startswith(MEAN), name))
@@ -302,7 +302,7 @@ def _bars(rows: Sequence[Row], words: Words) -> Plot | None:
     plot = _plot(
         "accuracy",
         f"{words.title} per language",
-        f"{words.mean}; the upright mark is that of {words.baseline}.",
+        f"{words.mean}; the upright mark is that of {words.baseline}.{left_out}",
         *_panel_size(len(cells), 0.19 * len(languages) + 0.5),
     )
     for axes, cell in _panels(plot, cells, sharex=True, sharey=True):
@@ -366,17 +366,20 @@ def _optimism(rows: Sequence[Row], words: Words) -> Plot | None:
 def _learning_rates(trials: Sequence[Row], words: Words) -> Plot | None:
     names = sorted({name for row in trials for name in row if name.endswith("learning_rate")})
     scored = [row for row in trials if row["score"] is not None and any(row[name] is not None for name in names)]
-    cells = cells_in_order(scored)[:PANELS]
+    cells, left_out = _panelled(cells_in_order(scored))
     if not cells:
         return None
     colours = dict(zip(names, (GREEN, BLUE, PURPLE, ORANGE, RED), strict=False))
+    rates = [row[name] for row in scored for name in names if row[name] is not None and row[name] > 0]
+    narrow = bool(rates) and max(rates) < 100 * min(rates)  # else the powers of ten alone are enough to read
     plot = _plot(
         "learning_rates",
         "Learning rate and score",
         f"{words.english_dev} of every search trial; a cross was stopped early. "
         + "; ".join(
             f"{_colour_word(colours[name])}: {name.removeprefix('value.')}" for name in names if name in colours
-        ),
+        )
+        + (f".{left_out}" if left_out else ""),
         *_panel_size(len(cells), 1.5),
     )
     for axes, cell in _panels(plot, cells, sharex=True, sharey=True):
@@ -389,21 +392,24 @@ def _learning_rates(trials: Sequence[Row], words: Words) -> Plot | None:
                     (point,) = axes.plot(row[name], row["score"], shape, color=colour, ms=4.5)
                     plot.mark(point, Mark(f"{_trial_text(row)}, {name.removeprefix('value.')} {row[name]:.2g}", cell))
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-").replace("-", "−"))
-        axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        axes.xaxis.set_major_formatter(_power_of_ten)
+        axes.xaxis.set_minor_locator(matplotlib.ticker.LogLocator(subs=(2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(_power_of_ten if narrow else matplotlib.ticker.NullFormatter())
+        axes.tick_params(axis="x", which="both", labelsize=7)
     handles = [_dot(name.removeprefix("value."), colour) for name, colour in colours.items()]
     _explained(plot, "learning rate", words.english_dev, *handles, _dot("stopped early", INK, "x"))
     return plot
 
 
 def _history(trials: Sequence[Row], words: Words) -> Plot | None:
-    cells = cells_in_order([row for row in trials if row["score"] is not None])[:PANELS]
+    cells, left_out = _panelled(cells_in_order([row for row in trials if row["score"] is not None]))
     if not cells:
         return None
     plot = _plot(
         "history",
         "The search of each cell",
-        f"{words.english_dev} by trial number; the line is the best finished so far, a cross was stopped early.",
+        f"{words.english_dev} by trial number; the line is the best finished so far, a cross was stopped early."
+        + left_out,
         *_panel_size(len(cells), 1.5),
     )
     for axes, cell in _panels(plot, cells, sharey=True):
@@ -427,16 +433,17 @@ def _history(trials: Sequence[Row], words: Words) -> Plot | None:
     return plot
 
 
-def _expected(rows: Sequence[Row], words: Words) -> Plot | None:
-    cells = sorted({row["cell"] for row in rows})[:PANELS]
-    if not rows or max(row["trials"] for row in rows) < 2:
+def _expected(rows: Sequence[Row], trials: Sequence[Row], words: Words) -> Plot | None:
+    there = {row["cell"] for row in rows}
+    cells, left_out = _panelled([cell for cell in cells_in_order(trials) if cell in there])
+    if not cells or max(row["trials"] for row in rows) < 2:
         return None
     plot = _plot(
         "expected_best",
         "What more trials would have brought",
         f"Expected best {words.english_dev} of so many trials drawn from the search (Dodge et al. 2019), with a 95% "
         "bootstrap band; fewer than ten trials say little. Trials count as independent draws, which those of a sampler "
-        "that learns are not, and one that was stopped early with its last score.",
+        "that learns are not, and one that was stopped early with its last score." + left_out,
         *_panel_size(len(cells), 1.5),
     )
     for axes, cell in _panels(plot, cells, sharey=True):
@@ -567,6 +574,13 @@ def _panel_size(panels: int, height: float) -> tuple[float, float]:
     return 2.45 * columns + 0.5, (height + 0.55) * -(-panels // columns) + (0.6 if columns > 1 else 1.3)
 
 
+def _panelled(cells: Sequence[str]) -> tuple[Sequence[str], str]:
+    """Those of the cells that a figure has panels for, and a sentence for its caption where others have none."""
+    if len(cells) <= PANELS:
+        return cells, ""
+    return cells[:PANELS], f" The first {PANELS} of {len(cells)} cells; the others are in the tables."
+
+
 def _panels(plot: Plot, cells: Sequence[str], **shared: bool) -> Iterator[tuple[Axes, str]]:
     """An axes for each cell, titled; ticks of a style that the figure keeps."""
     columns = min(4, len(cells))
@@ -583,6 +597,11 @@ def cells_in_order(rows: Sequence[Row], without: Sequence[CellRole] = ()) -> lis
     """The cells of the rows: what they are compared with first, blind baselines last."""
     roles = {row["cell"]: row["role"] for row in rows if row["role"] and row["role"] not in without}
     return sorted(roles, key=lambda cell: (ROLES.index(CellRole(roles[cell])), cell))
+
+
+def _power_of_ten(value: float, _: object = None) -> str:
+    """As `2e−4`."""
+    return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
 
 
 def _shown(language: str) -> str:

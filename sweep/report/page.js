@@ -3,16 +3,17 @@
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const root = document.documentElement;
 
-  // Tables: every head sorts; the number of a cell is its text, unless data-sort says otherwise.
+  // Tables: every head sorts; the number of a cell is its text, unless data-sort says otherwise. Absences come last.
   const key = (cell) => {
     const text = (cell.dataset.sort ?? cell.textContent).replaceAll("−", "-").trim();
-    const number = Number.parseFloat(text.replace(/^< /, ""));
+    const number = Number.parseFloat(text.replace(/^< /, "").replace(/(\d),(?=\d{3})/g, "$1"));
     return Number.isNaN(number) ? text : number;
   };
-  const compare = (a, b) => {
-    if (typeof a === "number" && typeof b === "number") return a - b;
+  const compare = (a, b, turn) => {
+    if (typeof a === "number" && typeof b === "number") return turn * (a - b);
     if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-    return a.localeCompare(b);
+    if (a === "." || b === ".") return (a === ".") - (b === ".");
+    return turn * a.localeCompare(b);
   };
   for (const head of all("thead th")) {
     const button = document.createElement("button");
@@ -26,7 +27,7 @@
       all("th", head.parentElement).forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", turn === 1 ? "ascending" : "descending");
       const rows = [...body.rows].map((row) => [key(row.cells[place]), row]);
-      rows.sort((a, b) => turn * compare(a[0], b[0]));
+      rows.sort((a, b) => compare(a[0], b[0], turn));
       body.append(...rows.map(([, row]) => row));
     });
   }

@@ -9,8 +9,18 @@ from typing import Any
 from search_spaces.transfer_grid import CellRole
 from sweep.standing import Standing
 
+#: What cells differ by where all of them have an intermediate stage.
+INTERMEDIATE = "intermediate training"
+
 #: Names of scores as people write them; others are their own names with spaces.
 _SPOKEN = {"f1": "F1", "accuracy_iglue": "accuracy by IGLUE's definition"}
+
+
+#: What encoders' names hold that were trained on CC-100, by their papers: XLM-R, XLM-V and mDeBERTa-v3.
+_ON_CC100 = ("xlm-roberta", "xlm-r", "xlmr", "xlm-v", "mdeberta-v3")
+
+#: And of those that were not: mBERT, which read Wikipedia.
+_ON_OTHER_TEXT = ("bert-base-multilingual",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +34,8 @@ class Words:
     published: str = ""
     """Of published numbers the model that the others are compared with; empty for a sweep that was run."""
     baseline: str = "the baseline"
+    cell: str = INTERMEDIATE
+    """What cells differ by."""
     text: str = "which XLM-R was trained on"
     """What is to be known of CC-100."""
 
@@ -33,16 +45,13 @@ class Words:
         definition = stated.get("definition", {})
         base = standing.baseline.name if standing.baseline else ""
         devs = {cell.dev_metric for cell in standing.cells if cell.role is not CellRole.CONTROL}
-        encoder = str(definition.get("encoder", {}).get("text", {}).get("repository", "")).lower()
         return Words(
             score=_spoken(standing.metric),
             dev=_spoken(devs.pop()) if len(devs) == 1 else "score",
             published=base if "published" in definition else "",
             baseline=base or "the baseline",
-            text="which XLM-R was trained on"
-            + (
-                "" if "xlm-roberta" in encoder or "encoder" not in definition else "; the encoder of this sweep was not"
-            ),
+            cell="model" if "published" in definition else kind_of_cells(standing),
+            text="which XLM-R was trained on" + _of_this_encoder(definition),
         )
 
     @property
@@ -69,10 +78,24 @@ class Words:
             return "One run with its 95% interval over items"
         return "Mean over confirmation seeds with its 95% interval over seeds and items"
 
-    @property
-    def cell(self) -> str:
-        """What a cell is."""
-        return "model" if self.published else "intermediate training"
+
+def kind_of_cells(standing: Standing) -> str:
+    """What the transfer cells differ by: some may have other target training, or aligned words, and nothing between."""
+    other = any(cell.role is CellRole.TRANSFER and not cell.intermediates for cell in standing.cells)
+    return "training" if other else INTERMEDIATE
+
+
+def _of_this_encoder(definition: Mapping[str, Any]) -> str:
+    """Whether the sweep's own encoder was trained on CC-100 too, as far as its name tells."""
+    text = definition.get("encoder", {}).get("text")
+    if text is None:
+        return ""
+    name = str(text.get("repository") or text.get("path") or "").lower()
+    if any(part in name for part in _ON_CC100):
+        return ""
+    if not name or any(part in name for part in _ON_OTHER_TEXT):  # without a name it is an encoder of the lab
+        return "; the encoder of this sweep was not"
+    return "; whether the encoder of this sweep was, too, is not known here"
 
 
 def _spoken(metric: str) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from sweep import provenance
+from sweep import meter, provenance
+from sweep.literature import by_iglue
 from sweep.report.build import Material, build
 from sweep.report.figures import Plot, Row
 from sweep.report.page import Page, render
@@ -44,6 +45,8 @@ def write_report(
         stated=results.stated(),
         runs=provenance.runs(*results.place, results.name),
         published=published,
+        by_iglue=by_iglue(results.scores().to_pylist()) if published else {},
+        spent=meter.spent(results.place[0], f"{results.place[1]}/sweeps/{results.name}"),
     )
     return _written(filesystem, path, *build(material), {**tables, "trials": of_trials})
 

@@ -8,6 +8,7 @@ from hashlib import sha256
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -31,6 +32,7 @@ from sweep.languages import GROUPINGS, LANGUAGES, grouped
 from sweep.outcomes import Answers
 from sweep.per_language import per_group, per_language
 from sweep.records import Phase, TrialKey, What
+from sweep.report.answer import answer
 from sweep.selection import LEAST_TRIALS, Point, _correlation, correlations, expected_best, importances, selection
 from sweep.standing import CellInfo
 from sweep.tables import parquet_bytes
@@ -121,8 +123,24 @@ def test_corrections_are_within_a_family_and_never_below_the_p_value(compared):
 
 def test_an_absent_comparison_has_a_reason_and_no_number(compared):
     absent = [row for row in compared if row["cell"] == "broken"]
-    assert {row["absent_reason"] for row in absent} == {"the two cells have no run of the same seed in this language"}
+    reason = "broken: no search trial has finished; one failed: the loss was no number at step 7"
+    assert {row["absent_reason"] for row in absent} == {reason}
     assert {row["p_value"] for row in absent} == {None}
+
+
+def test_a_comparison_in_a_language_that_no_run_has_says_why_and_the_means_are_compared_without_it(standing):
+    def scores(digest: str):
+        return tuple(one for one in fake.scores(digest) if one.language != "th")
+
+    def predictions(digest: str) -> pa.Table:
+        return fake.predictions(digest).filter(pc.field("language") != "th")
+
+    rows = comparisons(standing, Answers(standing, scores, predictions)).to_pylist()
+    row = _one(rows, cell="nli", language="th")
+    assert (row["gain"], row["absent_reason"]) == (None, "nli: no score in th; none: no score in th")
+    mean, alone = _one(rows, cell="nli", language="mean_without_en"), _one(rows, cell="nli", language="de")
+    assert mean["gain"] == pytest.approx(alone["gain"]) and mean["absent_reason"] == ""
+    assert answer(pa.Table.from_pylist(rows, schema=COMPARISONS))[0].startswith("Yes: intermediate training on nli")
 
 
 def test_a_longer_baseline_is_compared_with_as_well(standing):

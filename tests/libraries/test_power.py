@@ -29,6 +29,21 @@ def test_the_gain_promised_is_found_about_as_often_as_promised(of_runs):
     assert abs((found.mean > found.half_width(0.05)).mean() - POWER) < 0.05
 
 
+@pytest.mark.parametrize("cells", [1, 4])
+def test_a_gain_of_which_the_verdict_is_promised_is_claimed_about_as_often_as_promised(cells):
+    """By the cautious interval of all cells together, whose width varies more with three seeds than one alone."""
+    random, of_runs = np.random.default_rng(2), SEED_SPREADS[1]
+    spread, shape = (DISAGREEMENT / 2) ** 0.5, (1000, 3, 300)
+    mine, theirs = random.normal(0, of_runs, (2, 1000, 3, 1))
+    drawn = mine - theirs + random.normal(0, spread, (1000, 1, 300)) + random.normal(0, spread, shape)
+    promised = smallest_gain(3, 300, of_runs, claimed_of=cells)
+    found = crossed.gains(promised + drawn)
+    claimed = (found.mean > found.cautious_half_width(0.05 / cells)).mean()
+    assert abs(claimed - POWER) < 0.08
+    alone = crossed.gains(smallest_gain(3, 300, of_runs) + drawn)
+    assert (alone.mean > alone.cautious_half_width(0.05 / cells)).mean() < claimed - 0.05
+
+
 def test_the_plan_says_it_with_its_assumptions_or_says_nothing():
     sweep = small_sweep()
     text = power_text(sweep)
@@ -38,6 +53,8 @@ def test_the_plan_says_it_with_its_assumptions_or_says_nothing():
     rows = sweep.target.split("test").rows
     both = [f"{smallest_gain(2, rows, spread):.3f}" for spread in SEED_SPREADS]
     assert f"show a gain of {both[0]} or {both[1]} (" in text and float(both[1]) > 2 * float(both[0])
+    claimed = [f"{smallest_gain(2, rows, spread, claimed_of=2):.3f}" for spread in SEED_SPREADS]
+    assert f"and the report's verdict on 2 cells together claims one of {claimed[0]} or {claimed[1]} (" in text
     splits = tuple(replace(split, rows=0) for split in sweep.target.splits)
     assert power_text(replace(sweep, target=replace(sweep.target, splits=splits))) == ""
 

@@ -13,8 +13,11 @@ from sweep.cli import main
 from sweep.compare import compare
 from sweep.comparisons import gain_numbers
 from sweep.published import load, read
+from sweep.record_definition import keep, refuse_other
 from sweep.statistics import counted_gain
+from tests.pure.small_sweep import small_sweep
 from trainables.faults import Invalid
+from trainables.store import Store
 
 IGLUE = Path(__file__).parents[2] / ".." / "shared" / "real" / "iglue-results"
 needs_iglue = pytest.mark.skipif(not IGLUE.is_dir(), reason="IGLUE's result files are not beside the repository")
@@ -199,3 +202,34 @@ def test_iglue_few_shots_add_no_more_than_chance_on_the_mean(tmp_path):
         gain = few[model, "mean"]["accuracy"] - zero_shot[model, "mean_without_en"]["accuracy"]
         assert 0 < gain < 0.022
         assert few[model, "mean"]["accuracy_low"] < zero_shot[model, "mean_without_en"]["accuracy"]
+
+
+def test_an_import_never_touches_a_sweep_of_its_name_that_is_anything_else(file, tmp_path):
+    """Neither a sweep that was run, nor an earlier import of other numbers; the very same import changes nothing."""
+    storage = str(tmp_path / "storage")
+    load(file, storage=storage, name="numbers", items=ITEMS, baseline="ours")
+    before = {path: path.read_bytes() for path in (tmp_path / "storage").rglob("*") if path.is_file()}
+    load(file, storage=storage, name="numbers", items=ITEMS, baseline="ours")
+    with pytest.raises(Invalid, match="the storage holds another sweep of it; import under another --name"):
+        load(file, storage=storage, name="numbers", items=500, baseline="ours")
+    file.write_text(SMALL.replace("71.5", "91.5"))
+    with pytest.raises(Invalid, match="the storage holds another sweep of it"):
+        load(file, storage=storage, name="numbers", items=ITEMS, baseline="ours")
+    assert {path: path.read_bytes() for path in (tmp_path / "storage").rglob("*") if path.is_file()} == before
+
+
+def test_no_sweep_runs_under_the_name_of_imported_numbers(file, tmp_path):
+    sweep = small_sweep()
+    load(file, storage=str(tmp_path), name=sweep.name, items=ITEMS, baseline="ours")
+    store = Store(str(tmp_path))
+    with pytest.raises(Invalid, match=r"got that of numbers imported from small\.csv; name it otherwise"):
+        refuse_other(sweep, store.filesystem, store.root)
+
+
+def test_numbers_are_not_imported_over_a_sweep_that_was_run(file, tmp_path):
+    sweep = small_sweep()
+    store = Store(str(tmp_path))
+    keep(sweep, store.filesystem, store.root)
+    with pytest.raises(Invalid, match="the storage holds another sweep of it"):
+        load(file, storage=str(tmp_path), name=sweep.name, items=ITEMS, baseline="ours")
+    assert Results(str(tmp_path), sweep.name).stated()["target"] == sweep.target.name

@@ -20,6 +20,7 @@ from sweep.columns import COMPARISONS
 from sweep.comparisons import adjusted, gain_numbers
 from sweep.findings import findings
 from sweep.outcomes import Answers
+from sweep.records import Phase, State, TrialKey
 from sweep.report import figures
 from sweep.report.answer import answer
 from sweep.report.build import FAILURES, Material, _published, build
@@ -27,7 +28,7 @@ from sweep.report.figures import INK, plots
 from sweep.report.inline import inline_svg
 from sweep.report.page import render
 from sweep.report.texts import Column, html_table, latex_table, latex_text, plain, with_interval
-from sweep.report.words import Words
+from sweep.report.words import Words, kind_of_cells
 from sweep.tables import trials
 from tests.pure import fake_sweep as fake
 
@@ -244,6 +245,14 @@ def test_cc_100_is_said_to_be_the_text_of_xlm_r_where_another_encoder_is_swept(m
         material.standing, {"definition": {"encoder": {"text": {"repository": "FacebookAI/xlm-roberta-base"}}}}
     )
     assert small.text.endswith("the encoder of this sweep was not") and not large.text.endswith("was not")
+    for named, said in (
+        ({"path": "models/xlm-roberta-base"}, "which XLM-R was trained on"),
+        ({"repository": "microsoft/mdeberta-v3-base"}, "which XLM-R was trained on"),
+        ({"repository": "google-bert/bert-base-multilingual-cased"}, "the encoder of this sweep was not"),
+        ({"path": "models/mine"}, "whether the encoder of this sweep was, too, is not known here"),
+    ):
+        text = Words.of(material.standing, {"definition": {"encoder": {"text": named}}}).text
+        assert text.endswith(said), named
 
 
 def test_beside_published_numbers_stands_the_cell_that_english_dev_likes_best_and_not_the_test(material):
@@ -265,6 +274,24 @@ def test_beside_published_numbers_stands_the_cell_that_english_dev_likes_best_an
     (table,) = _published(dataclasses.replace(given, stated=lab), {"per_language": own, "selection": []}, Words())
     assert [column.head for column in table.columns] == ["language", "none (this sweep)", "theirs"]
     assert table.caption.endswith("no published number is of that, since it is generated here")
+
+
+def test_published_numbers_have_their_means_and_stand_beside_ones_own_by_the_same_definition(material):
+    """Over labelled items one's own would be larger: IGLUE counts an item without a gold label as wrong."""
+    accuracies = {"de": 0.70, "en": 0.80, "th": 0.60}
+    published = [{"model": "theirs", "language": code, "accuracy": value} for code, value in accuracies.items()]
+    published += [{"model": "partly", "language": "de", "accuracy": 0.5}]
+    by_iglue = {"none": {"de": 0.4, "en": 0.5, "th": 0.3}}
+    given = dataclasses.replace(material, published=published, by_iglue=by_iglue)
+    own = [{"cell": "none", "role": "baseline", "language": "de", "accuracy": 0.45}]
+    (table,) = _published(given, {"per_language": own, "selection": []}, Words())
+    shown = {row["language"]: [column.shows(row) for column in table.columns[1:]] for row in table.rows}
+    assert shown["de"] == ["0.400", "0.700", "0.500"] and "by IGLUE's definition" in table.caption
+    assert shown["mean"] == ["0.400", "0.700", "."]
+    assert shown["mean_without_en"] == ["0.350", "0.650", "."]
+    (table,) = _published(dataclasses.replace(given, by_iglue={}), {"per_language": own, "selection": []}, Words())
+    assert "0.450" in [column.shows(row) for row in table.rows for column in table.columns]
+    assert "IGLUE" not in table.caption
 
 
 # The sentence
@@ -295,8 +322,10 @@ def test_a_gain_is_claimed_only_below_the_corrected_level():
         "intermediate training.",
     )
     said = answer(_comparisons(_gain("nli", 0.05, 0.051), _gain("qqp", 0.04, 0.06)))
-    assert said[0].startswith("Not shown: of 2 kinds of intermediate training none changes")
-    assert "gains below 0.030 are missed more than once in five times" in said[0]
+    assert said[0].startswith(
+        "Not shown: of 2 kinds of intermediate training none has an interval that shows it to change"
+    )
+    assert "gains below 0.090 are missed so more than once in five times" in said[0]
 
 
 def test_no_claim_has_an_interval_with_zero_in_it_and_what_holm_alone_finds_is_said_to_be_his():
@@ -307,8 +336,19 @@ def test_no_claim_has_an_interval_with_zero_in_it_and_what_holm_alone_finds_is_s
     assert "so do" not in said[0]
     assert said[0].endswith("Holm's correction alone, which has no interval, finds a gain of large (p = 0.030) too.")
     said = answer(_comparisons(large, _gain("bad", -0.1, 0.002)))
-    assert said[0].startswith("No: of 2 kinds of intermediate training none raises")
+    assert said[0].startswith("Not shown: of 2 kinds of intermediate training none has an interval that shows it to r")
     assert "bad lowers it. Holm's correction alone, which has no interval, finds a gain of large" in said[0]
+    said = answer(_comparisons(large, _gain("small", 0.01, 0.8)))
+    assert said[0].startswith("Not shown: of 2 kinds") and "finds a gain of large (p = 0.030)." in said[0]
+
+
+def test_no_is_said_where_each_is_shown_to_lower_it_and_never_for_want_of_evidence():
+    bad, worse = _gain("bad", -0.1, 0.002), _gain("worse", -0.2, 0.001)
+    (said,) = answer(_comparisons(bad, worse))
+    assert said.startswith("No: each of 2 kinds of intermediate training lowers the mean accuracy")
+    assert "The best is bad, -0.100" in said
+    (said,) = answer(_comparisons(bad, _gain("good", 0.1, 0.2, half=0.12)))
+    assert said.startswith("Not shown: of 2 kinds") and "bad lowers it. The best is good, +0.100" in said
 
 
 def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_are_computed():
@@ -330,14 +370,66 @@ def test_every_claim_of_a_family_excludes_zero_with_the_p_values_and_ends_that_a
     assert claims > 10 and disagree > 0
 
 
+def test_what_it_took_holds_what_was_stopped_and_no_hours_of_another_sweep(material):
+    """Hours by the sweep's own meter; of stages that another has trained the table counts none."""
+    key = next(iter(material.standing.records))
+    record = material.standing.records[key]
+    mine = {"digest": "a" * 24, "kind": "train", "steps": 80, "steps_executed": 80, "reused": False, "seconds": 3600.0}
+    other = {**mine, "digest": "b" * 24, "steps_executed": 0, "reused": True, "seconds": 7200.0}
+    pruned = TrialKey(cell=key.cell, phase=Phase.SEARCH, number=99)
+    records = {
+        key: dataclasses.replace(record, stage_runs=(mine, other)),
+        pruned: dataclasses.replace(
+            record, key=pruned, state=State.PRUNED, stage_runs=(), scored=((40, 0.5),), winner=None, stages=("c" * 24,)
+        ),
+    }
+    standing = dataclasses.replace(material.standing, records=records)
+    spent = {"gang_hours": 1.5, "node_hours": 2.25, "seconds": 1800.0}
+    page, _ = build(dataclasses.replace(material, standing=standing, spent=spent))
+    (section,) = [one for one in page.sections if one.name == "cost"]
+    assert "1.50 h of gangs, 2.25 h of machines in 0.50 h of wall clock" in section.words[0]
+    (table,) = section.tables
+    lines = {row["kind"]: [column.shows(row) for column in table.columns[1:]] for row in table.rows}
+    assert lines["train"] == ["2", "2", "1", "160", "80", "1.00"]
+    assert lines["pruned or failed before their end"] == ["1", "0", "0", "40", "40", "0.00"]
+    assert lines["all"] == ["3", "2", "1", "200", "120", "1.00"]
+
+
+def test_the_answer_warns_where_what_it_compares_is_no_better_than_a_blind_model(material):
+    table = material.findings["per_language"]
+    rows = [
+        {**row, "remark": "no better than image_only; other"} if row["cell"] in cells and row["is_mean"] else row
+        for cells in [("none", "image_only")]
+        for row in table.to_pylist()
+    ]
+    changed = {**material.findings, "per_language": pa.Table.from_pylist(rows, schema=table.schema)}
+    page, _ = build(dataclasses.replace(material, findings=changed))
+    said = "Beware: the baseline none is no better than image_only, on the mean over the languages other than English."
+    assert said in page.answer
+    assert not any("no better" in one for one in build(material)[0].answer)
+
+
+def test_cells_that_are_learned_otherwise_are_not_said_to_have_intermediate_training(material):
+    (said,) = answer(_comparisons(_gain("from_de", 0.05, 0.01)), "training")
+    assert said.startswith("Yes: the training of cell from_de raises the ") and said.endswith(" of 1 kind of training.")
+    standing = material.standing
+    assert kind_of_cells(standing) == "intermediate training"
+    cells = tuple(dataclasses.replace(c, intermediates=()) if c.name == "nli" else c for c in standing.cells)
+    other = dataclasses.replace(standing, cells=cells)
+    assert kind_of_cells(other) == "training"
+    page, _ = build(dataclasses.replace(material, standing=other))
+    assert "intermediate training" not in " ".join(page.answer)
+    assert page.sections[0].title == "Which training helps which language"
+
+
 def test_a_very_small_p_value_is_below_and_does_not_equal():
     assert "Holm-corrected p < 0.001 of" in answer(_comparisons(_gain("nli", 0.05, 0.0001)))[0]
 
 
 def test_a_loss_is_said_to_be_one():
     said = answer(_comparisons(_gain("qqp", -0.05, 0.001)))
-    assert said[0].startswith("No: of 1 kind of intermediate training none raises")
-    assert "qqp lowers it" in said[0]
+    assert said[0].startswith("No: ")
+    assert "training on qqp lowers the mean accuracy" in said[0]
 
 
 def test_a_control_that_helps_is_a_warning():
@@ -421,3 +513,37 @@ def test_a_report_is_written_beside_its_figures_and_tables(tmp_path):
     assert {"transfer_matrix.svg", "transfer_matrix.png", "summary.tex", "comparisons.parquet", "trials.csv"} <= found
     assert len(pacsv.read_csv(folder / "report_files" / "comparisons.csv")) == 15
     assert (folder / "report.html").stat().st_size < 3_000_000
+
+
+def test_a_figure_that_has_no_panel_for_every_cell_says_so(material, monkeypatch):
+    """Of four figures each, in the same order, so that all show the same cells."""
+    whole = {plot.name: plot for plot in _plots(material)}
+    assert not any("the others are in the tables" in plot.caption for plot in whole.values())
+    monkeypatch.setattr(figures, "PANELS", 2)
+    named = {}
+    for plot in _plots(material):
+        if plot.name in ("accuracy", "learning_rates", "history", "expected_best"):
+            assert (
+                f" The first 2 of {len(_cells(whole[plot.name]))} cells; the others are in the tables." in plot.caption
+            )
+            named[plot.name] = _cells(plot)
+    assert len(named) == 4 and all(len(cells) == 2 for cells in named.values())
+    assert named["learning_rates"] == named["history"] == named["expected_best"]
+
+
+def _plots(material):
+    return plots(material.findings, material.trials, {}, Words.of(material.standing, material.stated))
+
+
+def _cells(plot) -> list[str]:
+    return [axes.get_title(loc="left") for axes in plot.figure.axes if axes.get_title(loc="left")]
+
+
+def test_learning_rates_within_two_powers_of_ten_can_be_read_off_their_axis(material):
+    (plot,) = [plot for plot in _plots(material) if plot.name == "learning_rates"]
+    axes = plot.figure.axes[0]
+    low, high = axes.get_xlim()
+    ticks = [*axes.xaxis.get_ticklabels(which="both")]
+    plot.svg()
+    shown = [label.get_text() for label in ticks if label.get_text() and low <= label.get_position()[0] <= high]
+    assert len(shown) >= 2, shown

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 
 from sweep import crossed
-from sweep.statistics import accuracy_interval, ignores_text, no_better_than, over_seeds, paired_gain
+from sweep.statistics import NARROW, accuracy_interval, ignores_text, no_better_than, over_seeds, paired_gain
 from tests.benchmarks.bench_coverage import coverage, coverage_of_an_accuracy, right_answers
 
 ITEMS = 200
@@ -175,6 +175,17 @@ def test_answers_are_counted_as_they_would_be_one_by_one() -> None:
         error = math.hypot(mine.std(), theirs.std()) / math.sqrt(4000)
         assert abs(mine.mean() - theirs.mean()) < 4 * error, part
         assert mine.std() == pytest.approx(theirs.std(), rel=0.1), part
+
+
+def test_an_accuracy_interval_that_is_surer_than_independent_answers_can_be_says_so() -> None:
+    """Where three models' answers have nothing in common, nine hundred of them still say no more than nine hundred."""
+    random = np.random.default_rng(5)
+    found = [accuracy_interval((random.random((3, 300)) < 0.54).astype(float)) for _ in range(200)]
+    narrow = [one for one in found if one.remark]
+    assert {one.remark for one in narrow} == {NARROW} and 10 < len(narrow) < 80
+    widest = max(one.high - one.low for one in narrow)
+    assert widest < 2 * 1.96 * (0.25 / 900) ** 0.5
+    assert not accuracy_interval(np.repeat(random.random((1, 300)) < 0.54, 3, axis=0).astype(float)).remark
 
 
 def test_an_accuracy_interval_without_spread_over_seeds_is_wilsons() -> None:

@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
+from search_spaces import Cell
 from sweep import Results, columns, tables
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
@@ -23,7 +24,9 @@ from sweep.records import Phase, TrialKey, What, trial_records
 from sweep.standing import Standing
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue import lab
 from trainables.catalogue.lab_twins import MLQA
+from trainables.catalogue.translated import translated
 from trainables.scores import Score
 
 
@@ -121,25 +124,63 @@ def test_a_language_without_a_score_is_a_row_with_a_reason():
     assert thai[0]["absent_reason"] == f"the store has no score for it under evaluation {digest}"
 
 
-def test_a_missing_language_is_absent_with_its_reason_and_takes_the_means_along():
+def _without_thai(runs: tuple[str, ...] | None = None):
+    """Scores and predictions as stored, without those in Thai of some runs, or of all."""
+
     def scores(digest: str) -> tuple[Score, ...]:
+        gone = {"value": None, "correct": None, "absent_reason": "the test file of th is missing"}
         return tuple(
-            dataclasses.replace(s, value=None, correct=None, absent_reason="the test file of th is missing")
-            if s.language == "th"
-            else s
-            for s in fake.scores(digest)
+            dataclasses.replace(one, **gone) if one.language == "th" and (runs is None or digest in runs) else one
+            for one in fake.scores(digest)
         )
 
     def predictions(digest: str) -> pa.Table:
-        return fake.predictions(digest).filter(pc.field("language") != "th")
+        table = fake.predictions(digest)
+        return table.filter(pc.field("language") != "th") if runs is None or digest in runs else table
 
-    table = _per_language(scores=scores, predictions=predictions)
+    return {"scores": scores, "predictions": predictions}
+
+
+def test_a_language_that_no_run_has_is_absent_with_its_reason_and_the_means_say_that_they_are_without_it():
+    table = _per_language(**_without_thai())
+    row = _row(table, "nli", "th")
+    assert (row["accuracy"], row["gain"], row["seeds"]) == (None, None, 0)
+    assert row["absent_reason"] == "no score in th: the test file of th is missing"
+    assert row["gain_absent_reason"] == "the cell has no accuracy"
+    mean, without_english = _row(table, "nli", "mean"), _row(table, "nli", "mean_without_en")
+    known = [_row(table, "nli", language)["accuracy"] for language in ("de", "en")]
+    assert mean["accuracy"] == pytest.approx(sum(known) / 2) and mean["gain"] is not None
+    assert without_english["accuracy"] == pytest.approx(known[0])
+    for one in (mean, without_english):
+        assert "mean over 2 of 3 languages: no run has a score in th" in one["remark"].split("; ")
+    assert "mean over" not in _row(table, "nli", "de")["remark"]
+
+
+def test_a_language_that_one_cell_lacks_takes_the_means_of_that_cell_along():
+    mine = tuple(fake.evaluation("nli", 2, seed).digest for seed in fake.SEEDS)
+    table = _per_language(**_without_thai(mine))
     for language in ("th", "mean", "mean_without_en"):
         row = _row(table, "nli", language)
-        assert (row["accuracy"], row["gain"], row["seeds"]) == (None, None, 0)
-        assert row["absent_reason"] == "no score in th: the test file of th is missing"
-        assert row["gain_absent_reason"] == "the cell has no accuracy"
-    assert _row(table, "nli", "de")["accuracy"] is not None
+        assert (row["accuracy"], row["absent_reason"]) == (None, "no score in th: the test file of th is missing")
+    assert _row(table, "none", "mean")["remark"] == _row(_per_language(), "none", "mean")["remark"]
+
+
+def test_a_language_that_the_target_training_of_a_cell_has_read_is_said_not_to_be_zero_shot():
+    standing = fake.standing()
+    cells = tuple(dataclasses.replace(c, learned_in=("de",)) if c.name == "nli" else c for c in standing.cells)
+    changed = dataclasses.replace(standing, cells=cells)
+    table = per_language(changed, Answers(changed, fake.scores, fake.predictions))
+    said = "learned from de: not zero-shot there"
+    with_it = [row["language"] for row in table.to_pylist() if said in row["remark"].split("; ")]
+    assert with_it == ["de", "mean", "mean_without_en"]
+    assert {row["cell"] for row in table.to_pylist() if said in row["remark"]} == {"nli"}
+
+
+def test_a_definition_says_what_its_cells_are_learned_in():
+    there = Standing.of(small_sweep(), {}).cells
+    assert {cell.learned_in for cell in there} == {("en",)}
+    sweep = small_sweep(cells=(BASELINE, Cell(name="from_de", learned_from=translated(lab.VISUAL_NLI, "de"))))
+    assert Standing.of(sweep, {}).cell("from_de").learned_in == ("de",)
 
 
 def test_a_cell_without_a_finished_trial_is_there_for_every_language_with_its_reason():

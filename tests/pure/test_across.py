@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from sweep import crossed
-from sweep.across import ALL, WITHOUT_RETRIEVAL, Target, across
+from sweep.across import ALL, WITHOUT_RETRIEVAL, Target, _made_differently, across
 from sweep.cli import main
 from sweep.outcomes import Answers
 from sweep.per_language import per_language
+from sweep.presets import SUITES
+from sweep.standing import Standing
 from sweep.statistics import over_seeds
 from tests.pure import fake_sweep as fake
+from trainables.canonical import encode
 
 
 def _target(name: str, *, retrieval: bool = False, counted: bool = False, cells=fake.CELLS) -> Target:
@@ -95,6 +98,41 @@ def test_a_target_that_is_missing_makes_the_mean_absent_and_is_named():
     assert rows["broken", ALL]["absent_reason"] == "no accuracy over all languages in a, b, tatoeba"
     assert rows["broken", ALL]["accuracy"] is None
     assert rows["none", ALL]["gain"] is None and rows["none", ALL]["accuracy"] is not None
+
+
+def test_cells_that_two_sweeps_made_differently_are_not_averaged_and_what_differs_is_named():
+    """A name alone makes no two cells the same; the target and its training are each sweep's own affair."""
+    settings = {"maximum_steps": 80, "learning_rate": 1e-3}
+    cells = [{"name": "none", "role": "baseline"}, {"name": "nli", "intermediates": [{"name": "lab_nli", "seed": 0}]}]
+    defined = {"encoder": {"name": "small"}, "intermediate_settings": settings, "cells": cells, "target": {"name": "a"}}
+    longer = {**defined, "intermediate_settings": {**settings, "maximum_steps": 120}, "target": {"name": "b"}}
+    other_task = {**defined, "cells": [cells[0], {"name": "nli", "intermediates": [{"name": "lab_nli", "seed": 7}]}]}
+    own_target = {**defined, "target": {"name": "b"}, "target_settings": {"maximum_steps": 5}, "retrieval_layer": 2}
+
+    def rows_of(other: dict) -> dict:
+        targets = [dataclasses.replace(_target(n), definition=d) for n, d in (("a", defined), ("b", other))]
+        return {cell: row for (cell, _), row in _rows(*targets).items()}
+
+    found = rows_of(longer)
+    assert (found["nli"]["accuracy"], found["nli"]["gain"]) == (None, None)
+    assert found["nli"]["absent_reason"] == (
+        "a and b made it differently, so they are not averaged: intermediate_settings.maximum_steps: 80 / 120"
+    )
+    found = rows_of(other_task)
+    assert "cell.intermediates[lab_nli].seed: 0 / 7" in found["nli"]["absent_reason"]
+    assert found["none"]["accuracy"] is not None
+    assert rows_of(own_target)["nli"]["gain"] is not None
+
+
+@pytest.mark.parametrize("suite", list(SUITES))
+def test_the_cells_of_every_suite_of_the_package_are_made_alike_for_all_its_targets(suite):
+    targets = [
+        Target(standing=Standing.of(sweep, {}), answers=None, definition=encode(sweep))  # type: ignore[arg-type]
+        for sweep in SUITES[suite]().sweeps
+    ]
+    for cell in {info.name for target in targets for info in target.standing.cells}:
+        having = [one for one in targets if any(info.name == cell for info in one.standing.cells)]
+        assert _made_differently(cell, having) == ""
 
 
 def test_the_table_of_a_suite_ends_with_the_means_over_what_has_been_run(tmp_path, capsys):
