@@ -20,6 +20,7 @@ from sweep.standing import Standing
 from sweep.streamed import PARQUET, ROW_GROUP, Streamed
 from trainables.catalogue.task import Role
 from trainables.faults import NotThere, nearest
+from trainables.scores import Score
 from trainables.whole_files import put_whole
 
 #: The language that the tasks are trained in.
@@ -132,19 +133,7 @@ def _test_rows(standing: Standing, record: TrialRecord, stored: Scores) -> Itera
     # An evaluation of the last step alone does not know it. Before retrieval, no target is trained.
     trained = record.scored[-1][0] if record.scored else None
     for score in found:
-        yield {
-            "stage": record.evaluation,
-            "step": score.step or trained,
-            "task": score.task,
-            "language": score.language,
-            "split": score.split,
-            "role": str(score.role),
-            "metric": score.metric,
-            "value": score.value,
-            "correct": score.correct,
-            "count": score.count,
-            "absent_reason": score.absent_reason,
-        }
+        yield {"stage": record.evaluation, "step": score.step or trained, **_told(score)}
     scored = {score.language for score in found if score.task == standing.target}
     for language in standing.languages:
         if language not in scored:
@@ -190,18 +179,22 @@ def _stage_rows(digest: str, stored: Stored) -> Iterator[dict[str, Any]]:
         return
     for progress in kept.history:
         for score in progress.scores:
-            yield {
-                "step": progress.step,
-                "task": score.task,
-                "language": score.language,
-                "split": score.split,
-                "role": str(score.role),
-                "metric": score.metric,
-                "value": score.value,
-                "correct": score.correct,
-                "count": score.count,
-                "absent_reason": score.absent_reason,
-            }
+            yield {"step": progress.step, **_told(score)}
+
+
+def _told(score: Score) -> dict[str, Any]:
+    """What a score says, by the names of its columns."""
+    return {
+        "task": score.task,
+        "language": score.language,
+        "split": score.split,
+        "role": str(score.role),
+        "metric": score.metric,
+        "value": score.value,
+        "correct": score.correct,
+        "count": score.count,
+        "absent_reason": score.absent_reason,
+    }
 
 
 def predictions(standing: Standing, stored: Predictions) -> pa.Table:
