@@ -78,7 +78,7 @@ def slow(seed: int, steps: int = 300) -> tuple[Stage, ...]:
 def until_first_checkpoint(desk: Desk, stage: Stage) -> None:
     stop = time.monotonic() + 60
     while time.monotonic() < stop:
-        if any(desk.store.under_way.folder(stage.digest).iterdir()):
+        if any(not one.name.startswith(".") for one in desk.store.under_way.folder(stage.digest).iterdir()):
             return
         time.sleep(0.02)
     raise AssertionError("no checkpoint was written")
