@@ -13,6 +13,7 @@ from sweep import crossed
 from sweep.columns import ACROSS
 from sweep.compare import definition_of, flat
 from sweep.outcomes import Answers, paired
+from sweep.per_language import without
 from sweep.standing import Standing
 from sweep.statistics import CONFIDENCE, NO_SPREAD
 from sweep.tables import sorted_table
@@ -51,7 +52,8 @@ class Target:
 
 
 def across(suite: str, targets: Sequence[Target]) -> pa.Table:
-    """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
+    """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages, or
+    those that any of its runs has, and a remark.
 
     A mean is absent as soon as one of its targets is, or where two of them made the cell differently. Gains are paired
     by seed, since one intermediate stage of a seed serves every target. Their intervals are for seeds and items drawn
@@ -73,12 +75,14 @@ def _row(cell: str, targets: Sequence[Target]) -> dict[str, Any]:
     means = {target.standing.sweep: _by_seed(target, cell) for target in targets}
     missing = [sweep for sweep, values in means.items() if not values]
     if missing:
-        return {"seeds": 0, "absent_reason": f"no accuracy over all languages in {', '.join(missing)}"}
+        return {"seeds": 0, "remark": "", "absent_reason": f"no accuracy over all languages in {', '.join(missing)}"}
     if made := _made_differently(cell, targets):
-        return {"seeds": 0, "absent_reason": made}
+        return {"seeds": 0, "remark": "", "absent_reason": made}
     seeds = sorted(set.intersection(*(set(values) for values in means.values())))
+    fewer = {target.standing.sweep: without(target.standing, target.answers) for target in targets}
     row: dict[str, Any] = {
         "seeds": len(seeds),
+        "remark": "; ".join(f"{sweep}: {said}" for sweep, said in fewer.items() if said),
         "accuracy": float(np.mean([np.mean(list(values.values())) for values in means.values()])),
         "absent_reason": "",
     }
@@ -151,7 +155,7 @@ def _gain(target: Target, cell: str) -> _Gain | None:
     baseline = target.standing.baseline
     if baseline is None or baseline.name == cell:
         return None
-    languages = target.standing.languages
+    languages = target.answers.scored_languages
     mine, theirs = target.answers.by_seed(cell, languages), target.answers.by_seed(baseline.name, languages)
     by_seed = {seed: mine[seed].value - theirs[seed].value for seed in sorted(set(mine) & set(theirs))}
     both = paired(mine, theirs)
@@ -167,5 +171,5 @@ def _gain(target: Target, cell: str) -> _Gain | None:
 
 
 def _by_seed(target: Target, cell: str) -> dict[int, float]:
-    found = target.answers.by_seed(cell, target.standing.languages)
+    found = target.answers.by_seed(cell, target.answers.scored_languages)
     return {seed: outcome.value for seed, outcome in found.items()}

@@ -250,7 +250,7 @@ def _print_across(suite: Suite, options: argparse.Namespace) -> None:
     except NotThere:
         return
     print(f"== {suite.name}: means over {len(results.targets)} of {len(suite.sweeps)} targets", file=sys.stderr)
-    shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason"]
+    shown = ["cell", "targets", "number", "accuracy", "gain", "seeds", "absent_reason", "remark"]
     print(rows_text(results.across(), options.format, shown))
 
 

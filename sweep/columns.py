@@ -163,6 +163,7 @@ ACROSS = schema(
         column("gain_low", pa.float64(), "lower end of its 95% interval", _DIFFERENCE, nullable=True),
         column("gain_high", pa.float64(), "upper end of its 95% interval", _DIFFERENCE, nullable=True),
         _NO_SPREAD,
+        column("remark", pa.string(), "languages that the mean of a target leaves out, since no run has them"),
     ],
 )
 

@@ -81,12 +81,14 @@ def groups(standing: Standing, *answers: Answers) -> dict[str, tuple[str, ...]]:
 
 
 def without(standing: Standing, *answers: Answers) -> str:
-    """Which languages the means leave out, since no run has a score there; empty where none."""
+    """Which languages the means leave out, since no run of one of `answers` has a score there; empty where none."""
     covered = groups(standing, *answers).get(MEAN, standing.languages)
     left = [name for name in standing.languages if name not in covered]
     if not left:
         return ""
-    return f"mean over {len(covered)} of {len(standing.languages)} languages: no run has a score in {', '.join(left)}"
+    none = "no run" if len(answers) < 2 else "one of the two"
+    has = "has a score" if len(answers) < 2 else "has no score"
+    return f"mean over {len(covered)} of {len(standing.languages)} languages: {none} {has} in {', '.join(left)}"
 
 
 def row(

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from sweep import crossed
@@ -133,6 +134,23 @@ def test_the_cells_of_every_suite_of_the_package_are_made_alike_for_all_its_targ
     for cell in {info.name for target in targets for info in target.standing.cells}:
         having = [one for one in targets if any(info.name == cell for info in one.standing.cells)]
         assert _made_differently(cell, having) == ""
+
+
+def test_a_language_that_no_run_of_a_target_has_is_left_out_of_its_mean_as_in_its_own_table_and_said():
+    def predictions(digest: str):
+        return fake.predictions(digest).filter(pc.field("language") != "th")
+
+    whole = _target("a")
+    less = dataclasses.replace(whole, answers=Answers(whole.standing, lambda _: (), predictions))
+    row = _rows(less)["nli", ALL]
+    own = next(
+        one
+        for one in per_language(less.standing, less.answers).to_pylist()
+        if (one["cell"], one["language"]) == ("nli", "mean")
+    )
+    assert row["accuracy"] == pytest.approx(own["accuracy"]) and row["gain"] == pytest.approx(own["gain"])
+    assert row["remark"] == "a: mean over 2 of 3 languages: no run has a score in th"
+    assert _rows(whole)["nli", ALL]["remark"] == ""
 
 
 def test_the_table_of_a_suite_ends_with_the_means_over_what_has_been_run(tmp_path, capsys):
