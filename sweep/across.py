@@ -52,8 +52,9 @@ class Target:
 
 
 def across(suite: str, targets: Sequence[Target]) -> pa.Table:
-    """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages, or
-    those that any of its runs has, and a remark.
+    """One row per cell and choice of targets; each target weighs the same, with its own metric and all its languages.
+
+    A language that no run of a target has is left out there, with a remark.
 
     A mean is absent as soon as one of its targets is, or where two of them made the cell differently. Gains are paired
     by seed, since one intermediate stage of a seed serves every target. Their intervals are for seeds and items drawn

@@ -40,7 +40,7 @@ def build_suite(
         Column("gain [95%]", with_interval("gain", signed=True)),
         Column("seeds", plain("seeds")),
         Column("absent because", plain("absent_reason"), numeric=False),
-        *([Column("remark", plain("remark"), numeric=False)] if any(row["remark"] for row in across) else []),
+        *([Column("remark", plain("remark"), numeric=False)] if any(row.get("remark") for row in across) else []),
     )
     sections = (
         Section(
