@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from search_spaces.transfer_grid import Cell
@@ -27,7 +27,7 @@ from trainables.stages import StageKind
 MARGIN = 1.25
 
 
-#: Stages whose steps are counted by trial and confirmation; all others are shared, and set aside for.
+#: Where what is set aside for ends: the steps from the first of these on are counted by trial and confirmation.
 _COUNTED = (StageKind.TRAIN, StageKind.EVALUATE)
 
 
@@ -113,10 +113,19 @@ def surplus(
     done = {run["digest"]: run["steps"] for one in old for run in one.stage_runs}
     ended = {digest: steps for digest, steps in done.items() if digest not in needed}
     for one in (*mine, *old):
-        for run in one.stage_runs:
-            if run["kind"] not in _COUNTED and run["digest"] not in set_aside:
-                ended[run["digest"]] = run["steps"]
+        ended.update((digest, steps) for digest, steps in _before_training(one) if digest not in set_aside)
     return sum(ended.values()) + sum(_cut_short(one, *costs[one.key.cell]) for one in old)
+
+
+def _before_training(record: TrialRecord) -> Iterator[tuple[str, int]]:
+    """The stages of a trial before its first `train`, with their steps; of a gap in what is known of them on, none.
+
+    Where images are aligned after the intermediate stage, that alignment is of its setting, and paid for with it.
+    """
+    for digest, run in zip(record.stages, record.stage_runs, strict=False):
+        if run["digest"] != digest or run["kind"] in _COUNTED:
+            return
+        yield digest, run["steps"]
 
 
 def left_behind(records: Iterable[TrialRecord]) -> set[TrialKey]:

@@ -15,7 +15,7 @@ from sweep import budget, study
 from sweep.definition import Sweep
 from sweep.ledger import Ledger
 from sweep.paths import Path, beginning_of, examples_of, made_with, path_of, target_place, target_settings, teacher
-from sweep.points import extent, search_trials
+from sweep.points import default_values, extent, search_trials
 from sweep.purse import Purse, withheld
 from sweep.records import Happening, Phase, State, TrialKey, TrialRecord, What, proposed, trial_records
 from sweep.search import Budget
@@ -113,7 +113,7 @@ class Conductor:
         self._running: dict[TrialKey, _Running] = {}
         #: Confirmations to begin anew if they are of whoever leads once the search has ended.
         self._later: set[TrialKey] = set()
-        self._made_with = made_with(sweep)
+        self._made_with = {cell.name: made_with(sweep, self._default_path(cell)) for cell in sweep.cells}
         self._over_budget = ""
         self.broken = ""
         """Why no more trials are handed out; empty while all is well."""
@@ -216,7 +216,7 @@ class Conductor:
         Always those confirmations whose training stands but whose evaluation is another now, as when a test language
         joined: only the evaluation is missing. Always finished trials of which the ledger lost an entry, and those
         whose evaluation is `gone` from the store. With `failed` those that failed; with `outdated` those that other
-        library versions, another precision or another device made.
+        library versions, another way to read words, another precision or another device made.
 
         Of confirmations only those that count: one of a trial that no longer leads stays as it is. Those of a cell
         whose leader is not known yet, or may be another once its search is made anew, are begun when it is. That is so
@@ -227,7 +227,7 @@ class Conductor:
         """
         again = [record for record in self.records.values() if record.state is not State.OPEN]
         chosen: list[TrialRecord] = []
-        behind = budget.left_behind(again)
+        behind = budget.left_behind(self.records.values())
         for record in again:
             if record.key.cell not in self.cells or self._is_outside(record.key) or self._overtaken(record):
                 continue
@@ -281,7 +281,7 @@ class Conductor:
             path = self._path(record.key, record.values, record.seed)
             fresh = {"state": State.OPEN, "scored": (), "stage_runs": (), "steps_saved": 0}
             before = (*record.before, replace(record, before=()))
-            made = {"stages": _digests(path), "made_with": self._made_with, "before": before}
+            made = {"stages": _digests(path), "made_with": self._made_with[record.key.cell], "before": before}
             records[record.key] = replace(record, **fresh, **made)
         if fault := self._purse.unpaid(records.values()):
             yield fault
@@ -294,10 +294,11 @@ class Conductor:
         found: Counter[str] = Counter()
         for record in self.records.values():
             if self._outdated(record) and not self._overtaken(record):
+                was, now = record.made_with, self._made_with[record.key.cell]
                 found.update(
-                    f"{name} {was}, now {self._made_with.get(name, 'absent')}"
-                    for name, was in record.made_with.items()
-                    if self._made_with.get(name) != was
+                    f"{name} {was.get(name, 'absent')}, now {now.get(name, 'absent')}"
+                    for name in was | now
+                    if was.get(name) != now.get(name)
                 )
         return dict(found)
 
@@ -331,7 +332,7 @@ class Conductor:
 
     def _outdated(self, record: TrialRecord) -> bool:
         asked = record.key.cell in self.cells and record.state is not State.OPEN and not self._is_outside(record.key)
-        return asked and bool(record.made_with) and record.made_with != self._made_with
+        return asked and bool(record.made_with) and record.made_with != self._made_with[record.key.cell]
 
     def _reported(self, record: TrialRecord) -> bool:
         """Whether a confirmation is of the present winner of its cell, on a seed that the definition names."""
@@ -548,7 +549,7 @@ class Conductor:
         return max((entry.generation + 1 for entry in mine if entry.what is not What.WITHHELD), default=0)
 
     def _propose(self, key: TrialKey, generation: int, path: Path, chosen: Mapping[str, object]) -> None:
-        payload = {**chosen, "stages": list(_digests(path)), "made_with": self._made_with}
+        payload = {**chosen, "stages": list(_digests(path)), "made_with": self._made_with[key.cell]}
         payload["examples"] = examples_of(path, chosen["values"])  # type: ignore[arg-type]
         self._write(Happening(trial=key, what=What.PROPOSED, generation=generation, payload=payload))
 
@@ -559,6 +560,11 @@ class Conductor:
         for watcher in self.watchers:
             watcher.started(record, path)
         return Assignment(key=key, path=path, values=record.values, seed=record.seed)
+
+    def _default_path(self, cell: Cell) -> Path:
+        return path_of(
+            self.sweep, cell, default_values(self.sweep, cell), phase=Phase.SEARCH, seed=self.sweep.search.seed
+        )
 
     def _path(self, key: TrialKey, values: dict[str, float], seed: int) -> Path:
         return path_of(self.sweep, self.cells[key.cell], values, phase=key.phase, seed=seed)

@@ -78,13 +78,17 @@ def examples_of(path: Path, values: Mapping[str, float]) -> dict[str, dict[str, 
     return {}
 
 
-def made_with(sweep: Sweep) -> dict[str, str]:
-    """What decides the stages of a trial beside the definition and its values: this machine and this code."""
+def made_with(sweep: Sweep, path: Path) -> dict[str, str]:
+    """What decides the stages of a cell's trials beside the definition and their values: this machine and this code.
+
+    `path` is that of any trial of the cell that trains on all its tasks.
+    """
     device = "cuda" if sweep.gangs.gpus_per_worker else "cpu"
     precision = resolved_precision(sweep.target_settings.precision, device)
     scoring = {StageKind.EVALUATE: SCORING_VERSIONS.get(sweep.target.kind, VERSIONS[StageKind.EVALUATE])}
     kinds = {f"version of {kind}": str(version) for kind, version in (VERSIONS | scoring).items()}
-    return {"device": device, "precision": precision, **kinds, **dict(numeric_versions())}
+    reading = {f"version of reading {kind}": str(version) for stage in path for kind, version in stage.reading.items()}
+    return {"device": device, "precision": precision, **kinds, **reading, **dict(numeric_versions())}
 
 
 def teacher(sweep: Sweep, cell: Cell) -> Task | None:

@@ -77,28 +77,30 @@ def _left_out(task: Task) -> tuple[str, ...]:
 def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """Task → what its counts and what was `seen` of its files have to tell."""
     published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
-    if not published:
-        return dict(found.remarks)
-    from trainables.data.counted import remarks
+    told = {name: text for name, text in found.remarks.items() if name not in published}
+    if published:
+        from trainables.data.counted import remarks
 
-    uneven = _uneven(found.sweep)
-    told = {
-        name: "; ".join((*remarks(task), *seen.get(name, ()), *uneven.get(name, ())))
-        for name, task in published.items()
-    }
-    own = {name: text for name, text in found.remarks.items() if name not in published}
-    return {**own, **{name: text for name, text in told.items() if text}}
+        told |= {name: "; ".join((*remarks(task), *seen.get(name, ()))) for name, task in published.items()}
+    for name, text in _uneven(found.sweep).items():
+        if text not in (known := told.get(name, "")):
+            told[name] = "; ".join(filter(None, (known, text)))
+    return {name: text for name, text in told.items() if text}
 
 
-def _uneven(sweep: Sweep) -> dict[str, tuple[str, ...]]:
+def _uneven(sweep: Sweep) -> dict[str, str]:
     """Of what cells learn the target from: that it has more or fewer rows than the target's own training split has."""
-    own, told = sweep.target.teacher.split("train"), {}
-    for task in (cell.learned_from for cell in sweep.cells if cell.learned_from is not None):
-        train = task.split("train")
-        if train and own and train.rows and own.rows and train.rows != own.rows:
+    sources = [cell.learned_from for cell in sweep.cells if cell.learned_from is not None]
+    if not sources:
+        return {}
+    from trainables.data.remarked import training_rows
+
+    own, told = training_rows(sweep.target.teacher), {}
+    for task in sources:
+        if own and (rows := training_rows(task)) not in (own, 0):
             told[task.name] = (
-                f"trained as many steps on {train.rows:,} rows as {sweep.target.teacher.name} on {own.rows:,}: "
-                "a source with fewer rows repeats them more often",
+                f"trained as many steps on {rows:,} rows as {sweep.target.teacher.name} on {own:,}: "
+                "a source with fewer rows repeats them more often"
             )
     return told
 

@@ -1,8 +1,9 @@
-"""What to try next in a cell and what to stop, as functions of what the ledger holds; keeps no state of its own.
+"""What to try next in a cell and what to stop, as functions of what the ledger holds; what it keeps changes no answer.
 
-Every answer is made from a fresh in-memory Optuna study of the one cell, seeded by (sweep, cell, trial number): it
-does not matter how many gangs run, what other cells did, or how often the process died in between. What a pruner with
-rungs left on earlier trials is kept, and made anew where it is not there.
+A point is drawn from a fresh in-memory Optuna study of the one cell, seeded by (sweep, cell, trial number), and a
+pruner is asked in one: it does not matter how many gangs run, what other cells did, or how often the process died in
+between. Only what a pruner with rungs left on earlier trials is kept for the process, and made anew from the first
+trial on that the ledger has otherwise (`_Replay`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from trainables.canonical import canonical, decode, digest_of_form, encode
-from trainables.catalogue.encoder import Encoder, SmallEncoder
+from trainables.catalogue.encoder import Encoder, HubEncoder, SmallEncoder
 from trainables.catalogue.files import XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
 from trainables.faults import refuse
@@ -43,9 +43,16 @@ SCORING_VERSIONS = {Kind.RETRIEVAL: 3, Kind.SPAN: 3}
 #: The same for published tasks alone: the items of their answers have other ids than those of version 2.
 PUBLISHED_SCORING_VERSIONS = {Kind.TAGGING: 3}
 
-#: The least version of stages that read tasks of a kind with another encoder than a small one, whose words came to be
-#: read otherwise.
+#: The least version of stages that read tasks of a kind whose words came to be read otherwise, by encoders that are
+#: not known to read them as before.
 READING_VERSIONS = {Kind.TAGGING: 4}
+
+#: Encoders of the hub, beside small ones, whose tokenizers have the same tokens for a word alone and after a space.
+READ_AS_BEFORE = (
+    "FacebookAI/xlm-roberta-base",
+    "FacebookAI/xlm-roberta-large",
+    "google-bert/bert-base-multilingual-cased",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,9 +163,15 @@ class Stage:
             version = SCORING_VERSIONS.get(self.work.task.kind, version)
             if isinstance(self.work.task.source, PublishedSource):
                 version = PUBLISHED_SCORING_VERSIONS.get(self.work.task.kind, version)
-        if not isinstance(self.encoder.text, SmallEncoder):
-            version = max(version, *(READING_VERSIONS.get(task.kind, 0) for task in self.tasks))
-        return digest_of_form([version, value])
+        return digest_of_form([max(version, *self.reading.values(), 0), value])
+
+    @property
+    def reading(self) -> dict[Kind, int]:
+        """By kind of the tasks that the stage reads, the version of how, where that changed for its encoder."""
+        text = self.encoder.text
+        if isinstance(text, SmallEncoder) or (isinstance(text, HubEncoder) and text.repository in READ_AS_BEFORE):
+            return {}
+        return {task.kind: READING_VERSIONS[task.kind] for task in self.tasks if task.kind in READING_VERSIONS}
 
     @staticmethod
     def _scored_form(work: Evaluation) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _trial(key: TrialKey, chance: random.Random) -> list[Happening]:
     }
     values = rates | {"share.lab_nli": 1.0}
     examples = {"lab_nli": {"expected": 640.0, "actual": 640}}
-    more = {"stages": digests, "winner": 0, "made_with": made_with(small_sweep()), "examples": examples}
+    more = {"stages": digests, "winner": 0, "made_with": made_with(small_sweep(), ()), "examples": examples}
     stage = {"kind": "train", "steps": 80, "steps_executed": 80, "reused": False, "seconds": round(chance.random(), 3)}
     elapsed = {"elapsed": round(chance.uniform(0, 1e5), 1)}
     finished = {

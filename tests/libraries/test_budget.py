@@ -233,6 +233,27 @@ def test_what_other_versions_make_anew_of_shared_stages_is_paid_for_though_no_tr
     assert all(record.state is State.FINISHED for record in conductor.records.values())
 
 
+def test_where_images_are_aligned_after_searched_settings_a_restart_at_any_trial_changes_nothing():
+    sweep = small(710, cells=(BASELINE, ALONE), align_after_intermediate=True)
+
+    def made(restart_after: int) -> MemoryLedger:
+        world, ledger, ended = World(), MemoryLedger(), 0
+        conductor = Conductor(sweep, ledger)
+        while (assignment := conductor.next()) is not None:
+            conductor.handle(assignment.key, world.events(assignment.path))
+            ended += 1
+            if ended == restart_after:
+                conductor = Conductor(sweep, ledger)
+                assert conductor.take_up() == 0
+        assert conductor.standing().ran_out and ended > restart_after
+        assert set(trials_of(conductor).values()) == {4}
+        return ledger
+
+    whole = what_happened(made(0))
+    for restart_after in range(1, 12):
+        assert what_happened(made(restart_after)) == whole, restart_after
+
+
 @pytest.mark.parametrize("fails", [0.6, 1.0])
 def test_no_search_takes_more_steps_than_it_was_allowed_where_settings_are_used_as_it_pays_and_trials_fail(fails):
     """Until expected gains can be told, every trial may open a setting."""

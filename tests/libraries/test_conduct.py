@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces import Choice, LogRange, Simplex, Space
+from search_spaces import Cell, Choice, LogRange, Simplex, Space
 from search_spaces.variants import with_aligned_words
 from sweep import tables
 from sweep.conduct import Assignment, Conductor, Verdict
@@ -27,6 +27,7 @@ from sweep.search import Budget, ExpectedGain, Grid, NoPruning, Search
 from tests.examples import of_examples
 from tests.pure.small_sweep import ALONE, BASELINE, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab, lab_twins
+from trainables.catalogue.encoder import HubEncoder
 from trainables.catalogue.task import Kind, Role
 from trainables.rehearsal import JsonCheckpoints, run_stage
 from trainables.scores import Done, Event, Failed, Progress, Score
@@ -938,6 +939,51 @@ def test_trials_that_other_versions_made_stay_as_they_are_and_are_named_and_made
     drive(renewed, world)
     assert renewed.complete() and renewed.outdated() == {}
     assert all(renewed.records[key].values == record.values for key, record in first.records.items())
+
+
+def tagged_sweep(repository: str) -> Sweep:
+    """Two cells, one of which learns tags first, with an encoder of the hub."""
+    text = HubEncoder(repository=repository, revision="1" * 40)
+    cells = (BASELINE, Cell(name="ccg", intermediates=(lab_twins.CCG,)))
+    return replace(SWEEP, pretrain=None, encoder=replace(SWEEP.encoder, text=text), cells=cells)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 3, 4])
+def test_trials_whose_words_came_to_be_read_otherwise_are_named_and_made_anew_when_asked(monkeypatch, stop_after):
+    sweep, world = tagged_sweep("answerdotai/ModernBERT-base"), World()
+    with monkeypatch.context() as before:
+        before.setattr("trainables.stages.READING_VERSIONS", {})
+        first, ledger = conducted(sweep, world)
+    upgraded = Conductor(sweep, ledger)
+    learned = {key for key in first.records if key.cell == "ccg"}
+    assert upgraded.take_up() == 0 and upgraded.outdated() == {"version of reading tagging absent, now 4": len(learned)}
+    assert upgraded.take_up(outdated=True) == len(learned) == 5
+    for _ in range(stop_after):
+        assignment = upgraded.next()
+        for event in world.events(assignment.path):
+            if upgraded.handle(assignment.key, [event]) is Verdict.STOP:
+                break
+    again = Conductor(sweep, ledger)
+    again.take_up()
+    drive(again, world)
+    assert again.complete() and again.outdated() == {}
+    changed = {key for key, record in again.records.items() if record.stages != first.records[key].stages}
+    assert changed == learned == {key for key, record in again.records.items() if record.before}
+
+
+def test_nothing_is_outdated_where_an_encoder_reads_words_as_before(monkeypatch):
+    for sweep in (
+        tagged_sweep("FacebookAI/xlm-roberta-base"),
+        replace(SWEEP, cells=(BASELINE, tagged_sweep("x").cells[1])),
+    ):
+        with monkeypatch.context() as before:
+            before.setattr("trainables.stages.READING_VERSIONS", {})
+            first, ledger = conducted(sweep)
+        again = Conductor(sweep, ledger)
+        assert again.outdated() == {} and again.take_up(outdated=True) == 0
+        assert all(again._is_of_now(record) for record in first.records.values())
+        more = conducted(replace(sweep, confirmation_seeds=(1, 2, 3)), ledger=ledger)[0]
+        assert len(more.records) == len(first.records) + len(sweep.cells)
 
 
 @pytest.mark.parametrize("fails", [False, True])

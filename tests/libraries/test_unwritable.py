@@ -105,7 +105,7 @@ def test_a_refused_run_changes_neither_the_ledger_nor_the_definition(tmp_path, m
     record_definition.keep(PARTLY, filesystem, str(tmp_path))
     ledger = Ledger(filesystem, str(tmp_path), PARTLY.name).open()
     conducted(PARTLY, World(fails=lambda stage: stage.tasks == ("lab_nli",)), ledger=ledger)
-    monkeypatch.setattr("sweep.conduct.made_with", lambda sweep: {"torch": "of another day"})
+    monkeypatch.setattr("sweep.conduct.made_with", lambda sweep, path: {"torch": "of another day"})
 
     def kept():
         folder = tmp_path / "sweeps" / PARTLY.name

@@ -295,6 +295,37 @@ def test_a_source_with_another_number_of_rows_than_english_is_told_in_plan_and_t
     assert found.cell_remarks == {few.name: f"panx_yo: {told}"}
 
 
+def test_a_source_of_the_lab_or_of_ones_own_with_another_number_of_rows_is_told_too(tmp_path):
+    train, *others = lab.VISUAL_NLI.splits
+    few = replace(lab.VISUAL_NLI, name="few", splits=(replace(train, rows=100), *others))
+    found = looked_up(small_sweep(cells=(BASELINE, from_source(BASELINE, few))), fetch=False)
+    told = "trained as many steps on {} rows as {} on {}: a source with fewer rows repeats them more often"
+    assert found.remarks == {"few": told.format(100, lab.VISUAL_NLI.name, f"{train.rows:,}")}
+    tasks = {}
+    for name, languages in (("mine", ["en"] * 3), ("fewer", ["en", "en", "de"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in ("train", "dev", "test"):
+            count = len(languages)
+            columns = {
+                "image": [f"{name}{split}".encode()] * count,
+                "hypothesis": [f"{split} {number}" for number in range(count)],
+                "label": [0, 1, 2],
+                "language": languages if split == "train" else ["en"] * count,
+                "id": [f"{split}-{number}" for number in range(count)],
+            }
+            pq.write_table(pa.table(columns), folder / f"{split}.parquet")
+        tasks[name] = parquet_task(name, folder, languages=["en"])
+    cells = (BASELINE, from_source(BASELINE, tasks["fewer"]))
+    found = looked_up(small_sweep(target=tasks["mine"], cells=cells), fetch=False)
+    own = "split 'train' is read in en alone: 1 of its 3 rows are left out (1 in 'de')"
+    assert found.remarks == {"fewer": f"{own}; {told.format(2, 'mine', 3)}"}
+    assert with_rows_read(found, None).remarks == found.remarks
+    cells = (BASELINE, ALONE, *cells[1:])
+    published = looked_up(small_sweep(target=tasks["mine"], cells=(*cells, WITH_QQP)), fetch=False)
+    assert published.remarks == found.remarks == with_rows_read(published, None).remarks
+
+
 def test_what_is_as_published_has_no_remark(mirror):
     qqp_arrives(mirror)
     parts = tuple(replace(part, rows=1) for part in QQP.source.parts)

@@ -30,7 +30,7 @@ from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
 from trainables.selectors import Selector
 from trainables.settings import Alignment, LoRA, Part, Precision, Schedule, Settings, Visible
-from trainables.stages import Evaluation, Portion, Stage, Training, refuse_broken
+from trainables.stages import READ_AS_BEFORE, Evaluation, Portion, Stage, Training, refuse_broken
 
 ROOT = Path(__file__).parents[2]
 NAN, INF = float("nan"), float("inf")
@@ -473,19 +473,22 @@ def test_what_published_tags_alone_are_scored_otherwise_by_has_a_version_too(mon
     assert before[:2] == after[:2] and before[2] != after[2]
 
 
-def test_what_encoders_that_are_not_the_labs_read_otherwise_has_a_version_too(monkeypatch):
+def test_what_encoders_may_read_otherwise_now_has_a_version_too(monkeypatch):
     def stages(encoder):
         tagged = Training(settings=TRAINED.work.settings, portions=(Portion(task=LAB_POS, steps=40),))
         works = (TRAINED.work, tagged, EVALUATED.work, replace(EVALUATED.work, task=LAB_POS))
         made = (TRAINED, TRAINED, EVALUATED, EVALUATED)
         return [replace(one, encoder=encoder, work=work) for one, work in zip(made, works, strict=True)]
 
-    own = replace(TRAINED.encoder, text=LocalEncoder(path="/here"))
-    before = [[stage.digest for stage in stages(encoder)] for encoder in (TRAINED.encoder, own)]
+    published = [HubEncoder(repository=name) for name in (*READ_AS_BEFORE, "answerdotai/ModernBERT-base")]
+    texts = (TRAINED.encoder.text, *published, LocalEncoder(path="/here"))
+    encoders = [replace(TRAINED.encoder, text=text) for text in texts]
+    before = [[stage.digest for stage in stages(encoder)] for encoder in encoders]
     monkeypatch.setattr("trainables.stages.READING_VERSIONS", {POS.kind: 99})
-    after = [[stage.digest for stage in stages(encoder)] for encoder in (TRAINED.encoder, own)]
-    assert before[0] == after[0]
-    assert [old == new for old, new in zip(before[1], after[1], strict=True)] == [True, False, True, False]
+    after = [[stage.digest for stage in stages(encoder)] for encoder in encoders]
+    assert before[:-2] == after[:-2] and len(before) == 6
+    for old, new in zip(before[-2:], after[-2:], strict=True):
+        assert [mine == other for mine, other in zip(old, new, strict=True)] == [True, False, True, False]
 
 
 def test_a_training_stage_whose_portions_do_not_add_up_is_refused():

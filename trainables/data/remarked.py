@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_HALF, ParquetSource, Task
+from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_HALF, ParquetSource, Split, Task
 from trainables.data.visual_files import gold_labels, image_names
 
 
@@ -75,10 +75,7 @@ def other_languages(task: Task) -> Iterator[str]:
     for split in task.splits:
         if split.name in ("test", ORACLE_HALF):
             continue
-        try:
-            found = Counter(pq.read_table(source.path(split.name), columns=["language"])["language"].to_pylist())
-        except (pa.ArrowException, OSError, KeyError):
-            continue  # what cannot be read others tell
+        found = _rows_by_language(source, split)
         other = {language: count for language, count in found.items() if language not in split.languages}
         if other:
             named = ", ".join(f"{count:,} in {language!r}" for language, count in sorted(other.items(), key=str))
@@ -86,3 +83,22 @@ def other_languages(task: Task) -> Iterator[str]:
                 f"split {split.name!r} is read in {' '.join(split.languages)} alone: {sum(other.values()):,} of its "
                 f"{found.total():,} rows are left out ({named})"
             )
+
+
+def training_rows(task: Task) -> int:
+    """The rows of its training split in one language, as stated or as a file of one's own has them; 0 if unknown."""
+    train = task.split("train")
+    if train is None:
+        return 0
+    if train.rows or not isinstance(task.source, ParquetSource):
+        return train.rows
+    found = _rows_by_language(task.source, train)
+    return sum(found[language] for language in train.languages) // len(train.languages)
+
+
+def _rows_by_language(source: ParquetSource, split: Split) -> Counter[str]:
+    """Of no language any where the file cannot be read, which others tell."""
+    try:
+        return Counter(pq.read_table(source.path(split.name), columns=["language"])["language"].to_pylist())
+    except (pa.ArrowException, OSError, KeyError):
+        return Counter()
