@@ -14,6 +14,7 @@ from sweep.definition import Sweep
 from sweep.points import extent, search_trials
 from sweep.search import searched_by
 from trainables.canonical import encode
+from trainables.catalogue.encoder import LocalEncoder
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
@@ -31,8 +32,9 @@ _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space"
 #: What of the gangs is part of every digest.
 _SHAPE = ("workers", "threads", "gpus_per_worker", "kind")
 
-#: Fields that a look at the files fills in, and that say where these are.
-_OF_FILES = frozenset({"fingerprint", "revision", "path", "images", "folders", "download"})
+#: Fields that a look at the files fills in, each with what leaves it open; of data also where they lie.
+_LEFT_OPEN = {"fingerprint": ("",), "revision": ("", "main")}
+_OF_DATA = frozenset({"path", "images", "folders", "download"})
 
 
 def refuse_other(
@@ -59,19 +61,31 @@ def refuse_other(
 
 
 def is_same_but_for_files(stated: dict[str, Any], sweep: Sweep) -> bool:
-    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold."""
-    stored, asked = (_without_files(one) for one in (stated.get("definition"), encode(sweep)))
-    return isinstance(stored, dict) and _with_shape_alone(stored) == _with_shape_alone(asked)
+    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold.
+
+    A model is another at another path, and at another revision than one that the sweep states.
+    """
+    stored, asked = stated.get("definition"), encode(sweep)
+    if not isinstance(stored, dict) or "published" in stored:
+        return False
+    return _fits(_with_shape_alone(stored), _with_shape_alone(asked))
 
 
 def _with_shape_alone(definition: dict[str, Any]) -> dict[str, Any]:
-    return definition | {"gangs": {name: definition["gangs"].get(name) for name in _SHAPE}}
+    return definition | {"gangs": {name: definition.get("gangs", {}).get(name) for name in _SHAPE}}
 
 
-def _without_files(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: None if name in _OF_FILES else _without_files(one) for name, one in value.items()}
-    return [_without_files(one) for one in value] if isinstance(value, list) else value
+def _fits(stored: Any, asked: Any) -> bool:
+    """Whether two JSON forms are equal but for what the second leaves to a look at the files."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        passed = frozenset() if asked.get("type") == LocalEncoder.__name__ else _OF_DATA
+        return stored.keys() == asked.keys() and all(
+            name in passed or value in _LEFT_OPEN.get(name, ()) or _fits(stored[name], value)
+            for name, value in asked.items()
+        )
+    if isinstance(stored, list) and isinstance(asked, list):
+        return len(stored) == len(asked) and all(map(_fits, stored, asked))
+    return stored == asked
 
 
 def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:

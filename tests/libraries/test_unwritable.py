@@ -14,6 +14,7 @@ from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.lock import held
+from sweep.published import load
 from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.standing import Standing
@@ -21,6 +22,7 @@ from tests.libraries.test_budget import stored
 from tests.libraries.test_conduct import World, conducted
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue.encoder import HubEncoder, LocalEncoder
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
@@ -180,6 +182,48 @@ def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, t
     for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
         with pytest.raises(Invalid, match="is absent"):
             launch.run(asked, tmp_path, **how)
+
+
+ONE, OTHER = "1" * 40, "2" * 40
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        (LocalEncoder(path="/models/one", fingerprint="f"), LocalEncoder(path="/models/other")),
+        (LocalEncoder(path="/models/one", fingerprint="f"), LocalEncoder(path="/models/one", fingerprint="g")),
+        (HubEncoder(repository="x/y", revision=ONE, fingerprint="f"), HubEncoder(repository="x/y", revision=OTHER)),
+        (HubEncoder(repository="x/y", revision=ONE, fingerprint="f"), HubEncoder(repository="x/z")),
+    ],
+)
+def test_another_encoders_results_are_not_taken_for_those_of_a_finished_sweep(tmp_path, monkeypatch, stored, asked):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "looked_up", lambda *_, **__: refuse("the encoder", ["its files must be here"]))
+    monkeypatch.setattr(Results, "unscored", {})
+
+    def of(text):
+        bare = replace(SWEEP, cells=(BASELINE,), pretrain=None, align_images=None)
+        return replace(bare, encoder=replace(bare.encoder, text=text))
+
+    filesystem = pafs.LocalFileSystem()
+    conducted(of(stored), ledger=Ledger(filesystem, str(tmp_path), SWEEP.name).open())
+    record_definition.keep(of(stored), filesystem, str(tmp_path))
+    left_open = replace(stored, fingerprint="")
+    for same in (stored, left_open, *([replace(left_open, revision="main")] if isinstance(stored, HubEncoder) else [])):
+        assert launch.run(of(same), tmp_path).complete
+    with pytest.raises(Invalid, match="its files must be here"):
+        launch.run(of(asked), tmp_path)
+
+
+def test_a_sweep_that_cannot_run_under_the_name_of_imported_numbers_is_refused_for_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_connected", lambda: False)
+    monkeypatch.setattr(launch, "graphics_processors", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    file = tmp_path / "numbers.csv"
+    file.write_text("model,en,de\nours,80,70\n")
+    load(file, storage=str(tmp_path), name=SWEEP.name, items=100, baseline="ours")
+    with pytest.raises(Invalid, match="the gangs of this sweep"):
+        launch.run(replace(SWEEP, gangs=Gangs(gpus_per_worker=1.0)), tmp_path)
 
 
 def test_rows_that_cannot_be_trained_on_refuse_a_run_before_anything_starts(mirror, tmp_path, monkeypatch):
