@@ -15,6 +15,7 @@ from sweep.points import extent, search_trials
 from sweep.search import searched_by
 from trainables.canonical import encode
 from trainables.catalogue.encoder import LocalEncoder
+from trainables.catalogue.task import PublishedSource
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
@@ -185,8 +186,22 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_test(task: dict[str, Any]) -> dict[str, Any]:
-    """A task without what no training reads: another test language is evaluated, and nothing is trained anew."""
-    return as_read(task, ("train", "dev"))
+    """A task without what no training reads: another test language is evaluated, and nothing is trained anew.
+
+    Of a target that is learned from another task, or not at all, no training reads a row. Of published files, pins and places of
+    repositories that training reads nothing of are left out; their fingerprint covers all splits, and stays.
+    """
+    is_trained_on = not task.get("learned_from") and any(split["name"] == "train" for split in task["splits"])
+    reads = ("train", "dev") if is_trained_on else ()
+    read = as_read(task, reads)
+    source = read["source"]
+    if source["type"] != PublishedSource.__name__:
+        return read
+    parts = {name: [part for part in source[name] if part["split"] in reads] for name in ("parts", "instead")}
+    repositories = {part["repository"] for some in parts.values() for part in some}
+    named = {name: [one for one in source.get(name, ()) if one[0] in repositories] for name in ("revisions", "folders")}
+    unread = {} if repositories else {"fingerprint": ""}
+    return {**read, "source": {**source, **parts, **named, **unread}}
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sweep.cli import main
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.lock import held
+from sweep.presets import SUITES
 from sweep.published import load
 from sweep.resolve import looked_up
 from sweep.results import Results
@@ -23,6 +24,7 @@ from tests.libraries.test_conduct import World, conducted
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue.encoder import HubEncoder, LocalEncoder
+from trainables.catalogue.task import Split
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
@@ -182,6 +184,67 @@ def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, t
     for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
         with pytest.raises(Invalid, match="is absent"):
             launch.run(asked, tmp_path, **how)
+
+
+def with_source(sweep, **changes):
+    return replace(sweep, target=replace(sweep.target, source=replace(sweep.target.source, **changes)))
+
+
+def test_a_test_that_came_to_be_read_at_a_pinned_commit_refuses_no_sweep_and_is_scored_anew(
+    mirror, tmp_path, monkeypatch
+):
+    left = []
+    monkeypatch.setattr(
+        launch,
+        "_conduct",
+        lambda conductor, *rest: left.append(conductor.remaining()) or rest[-1]() or dict.fromkeys(launch.COUNTS, 0),
+    )
+    pinned = on_xnli(mirror, de=(0, 1), en=(0, 1))
+    before = looked_up(with_source(pinned, revisions=()), fetch=False).present
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(before, filesystem, str(tmp_path))
+    conducted(before, ledger=Ledger(filesystem, str(tmp_path), pinned.name).open())
+    launch.run(pinned, tmp_path)
+    assert left == [len(pinned.confirmation_seeds)]
+    files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet", labels=(0, 1, 2))
+    with pytest.raises(Invalid, match="must be what it was when this sweep began"):
+        launch.run(pinned, tmp_path)
+
+
+#: Sweeps of presets whose training reads nothing at the commits that came to be pinned.
+GO_ON = {"phang2020-xnli", "phang2020-xquad", "phang2020-mlqa", "phang2020-bucc2018", "phang2020-tatoeba"}
+
+
+@pytest.mark.parametrize("sweep", SUITES["phang2020"]().sweeps, ids=lambda sweep: sweep.name)
+def test_of_the_suite_of_nine_those_go_on_whose_training_reads_nothing_that_came_to_be_pinned(sweep, tmp_path):
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(with_source(sweep, revisions=()), filesystem, str(tmp_path))
+    if sweep.name in GO_ON:
+        record_definition.refuse_other(sweep, filesystem, str(tmp_path))
+    else:
+        with pytest.raises(Invalid, match=r"target\.source\.revisions must be what it was when this sweep began"):
+            record_definition.refuse_other(sweep, filesystem, str(tmp_path))
+
+
+@pytest.mark.parametrize(("pinned", "refused"), [("facebook/xnli", False), ("nyu-mll/glue", True)])
+def test_of_a_target_with_training_data_of_its_own_a_pin_of_the_tests_repository_alone_refuses_nothing(
+    tmp_path, pinned, refused
+):
+    learned = [replace(XNLI.source.parts[0], split=one, repository="nyu-mll/glue") for one in ("train", "dev")]
+    source = replace(XNLI.source, parts=(*learned, *XNLI.source.parts), revisions=(), fingerprint="f")
+    splits = (*(Split(name=one, languages=("en",)) for one in ("train", "dev")), *XNLI.splits)
+    own = replace(XNLI, learned_from=None, splits=splits, source=source)
+    sweep = replace(small_sweep(cells=(BASELINE,), pretrain=None, align_images=None), target=own)
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(sweep, filesystem, str(tmp_path))
+    now = with_source(sweep, revisions=((pinned, "1" * 40),))
+    if refused:
+        with pytest.raises(Invalid, match=r"target\.source\.revisions must be what it was when this sweep began"):
+            record_definition.refuse_other(now, filesystem, str(tmp_path))
+    else:
+        record_definition.refuse_other(now, filesystem, str(tmp_path))
+    with pytest.raises(Invalid, match=r"target\.source\.fingerprint must be what it was"):
+        record_definition.refuse_other(with_source(sweep, fingerprint="g"), filesystem, str(tmp_path))
 
 
 ONE, OTHER = "1" * 40, "2" * 40
