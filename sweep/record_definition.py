@@ -188,8 +188,8 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
 def _without_test(task: dict[str, Any]) -> dict[str, Any]:
     """A task without what no training reads: another test language is evaluated, and nothing is trained anew.
 
-    Of a target that is learned from another task, or not at all, no training reads a row. Of published files, pins and places of
-    repositories that training reads nothing of are left out; their fingerprint covers all splits, and stays.
+    Of a target that is learned from another task, or not at all, no training reads a row. Of published files, pins and
+    places of repositories that training reads nothing of are left out; their fingerprint covers all splits, and stays.
     """
     is_trained_on = not task.get("learned_from") and any(split["name"] == "train" for split in task["splits"])
     reads = ("train", "dev") if is_trained_on else ()
