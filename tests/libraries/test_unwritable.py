@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import threading
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 
 from sweep import NoPruning, launch, patience, record_definition
 from sweep.cli import main
+from sweep.conduct import Conductor
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.lock import held
@@ -24,11 +28,13 @@ from tests.libraries.test_conduct import World, conducted
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.catalogue.encoder import HubEncoder, LocalEncoder
-from trainables.catalogue.task import Split
+from trainables.catalogue.task import Role, Split
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
 from trainables.gangs import Gangs
+from trainables.scores import Score
+from trainables.store import PREDICTIONS, Store
 
 SWEEP = replace(small_sweep(), name="unwritable")
 
@@ -245,6 +251,54 @@ def test_of_a_target_with_training_data_of_its_own_a_pin_of_the_tests_repository
         record_definition.refuse_other(now, filesystem, str(tmp_path))
     with pytest.raises(Invalid, match=r"target\.source\.fingerprint must be what it was"):
         record_definition.refuse_other(with_source(sweep, fingerprint="g"), filesystem, str(tmp_path))
+
+
+def answered(sweep, storage) -> tuple[Conductor, list[Path]]:
+    """A finished sweep whose reported runs have scores and answers in the store, and the files of the answers."""
+    store = Store(str(storage))
+    record_definition.keep(sweep, store.filesystem, store.root)
+    conductor, _ = conducted(sweep, ledger=Ledger(store.filesystem, store.root, sweep.name).open())
+    for key, record in conductor.records.items():
+        if record.evaluation in conductor.evaluations():
+            stage = conductor._path(key, record.values, record.seed)[-1]
+            scores = [
+                Score(
+                    task=sweep.target.name, language=language, split="test", role=Role.REPORT, metric="accuracy",
+                    value=0.5, correct=1, count=2, step=0,
+                )
+                for language in stage.work.languages
+            ]  # fmt: skip
+            rows = [(language, item) for language in stage.work.languages for item in ("0", "1")]
+            folder = store.workspace(stage.digest, "one-1")
+            folder.mkdir(parents=True, exist_ok=True)
+            columns = {"task": [sweep.target.name] * len(rows), "language": [language for language, _ in rows]}
+            columns |= {"item_id": [item for _, item in rows], "gold": ["a"] * len(rows)}
+            columns |= {"predicted": ["a" if item == "0" else "b" for _, item in rows]}
+            pq.write_table(pa.table(columns), folder / PREDICTIONS)
+            store.commit(stage, folder, "one-1", steps=0, seconds=1.0, scores=tuple(scores))
+    return conductor, sorted((Path(storage) / "results").glob("*/*.parquet"))
+
+
+def test_damaged_answers_of_a_finished_sweep_that_other_library_versions_made_are_told_and_no_success(
+    tmp_path, monkeypatch, capsys, caplog
+):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr("sweep.cli.load", lambda name: PARTLY)
+    conductor, paths = answered(PARTLY, tmp_path)
+    asked = ["run", "partly", "--storage", str(tmp_path)]
+    assert len(paths) == len(conductor.evaluations()) and main(asked) == 0
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("numpy", "99.0"), ("torch", "99.1")))
+    assert main(asked) == 0
+    paths[0].unlink()
+    capsys.readouterr()
+    caplog.clear()
+    assert main(asked) == 1
+    (digest,) = launch.run(PARTLY, tmp_path).unanswered
+    assert paths[0].parent.name == digest
+    told = f"the evaluation {digest} of a reported run is damaged (its predictions {paths[0].name} are gone)"
+    assert f"{told}; other library versions made it, and --renew makes its run anew" in caplog.text
+    said = capsys.readouterr().err
+    assert f"evaluation {digest}, are not whole: its predictions {paths[0].name} are gone." in said
 
 
 ONE, OTHER = "1" * 40, "2" * 40
