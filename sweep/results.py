@@ -244,6 +244,7 @@ class Results:
     def _export(self, filesystem: pafs.FileSystem, folder: str, *, everything: bool, note: str) -> tuple[str, ...]:
         from sweep import streamed, tables
         from sweep.selectors import selectors
+        from trainables.whole_files import clear_left
 
         standing = self.standing()
         answers = self.answers(standing)
@@ -257,6 +258,7 @@ class Results:
             **(self.findings() if everything else {}),
         }
         filesystem.create_dir(folder, recursive=True)
+        clear_left(filesystem, folder)
         large = tables.streamed_predictions(standing, answers)
         stem = f"{folder.rstrip('/')}/predictions"
         if note:
