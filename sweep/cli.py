@@ -154,7 +154,7 @@ def _run(options: argparse.Namespace) -> int:
         return 130
     try:
         results = results.still()
-        lines, said = table_lines(results), _chosen(results)
+        lines, said, unanswered = table_lines(results), _chosen(results), results.unanswered
     except OSError as error:
         why = f"the tables could not be made ({masked(str(error))})"
         print(f"sweep: {why}; once they can be: {_again(options)}", file=sys.stderr)
@@ -170,7 +170,13 @@ def _run(options: argparse.Namespace) -> int:
         print(f"sweep: {why}; once they can be: {_again(options)}", file=sys.stderr)
         return 1
     print(f"TensorBoard: tensorboard --logdir {masked(results.tensorboard_directory)}")
-    if results.ran_out:
+    for digest, reason in unanswered.items():
+        print(
+            f"the answers of a reported run, of evaluation {digest}, are not whole: {reason}. The same command makes "
+            "them again; where other library versions made the run, with --renew",
+            file=sys.stderr,
+        )
+    if results.ran_out and not unanswered:
         print(
             f"The budget has run out ({results.standing().budget}): what is finished is reported above, `sweep status` "
             "says what was not begun. The same sweep with a larger budget goes on with it.",
@@ -182,6 +188,8 @@ def _run(options: argparse.Namespace) -> int:
             print(f"{cell.name} did not run: {cell.absent}", file=sys.stderr)
     for language, reason in results.unscored.items():
         print(f"no score in {language}: {reason}", file=sys.stderr)
+    if unanswered and results.complete:
+        return 1
     if not results.complete:
         print(
             "Not everything planned is there: see `sweep status`. The same command goes on with what is open, and with "

@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,7 @@ from sweep.patience import Careless, PatientLedger
 from sweep.plan import plan
 from sweep.records import TrialKey, TrialRecord
 from sweep.resolve import looked_up, with_rows_read
-from sweep.results import Results
+from sweep.results import Results, gone
 from sweep.roll_call import call_roll, machines_to_come, may_grow, posed
 from sweep.stop_request import StopRequest
 from sweep.stopping import Stopping
@@ -46,6 +45,8 @@ if TYPE_CHECKING:
 
     from sweep.show import Display
     from sweep.vigil import Vigil
+
+_log = logging.getLogger(__name__)
 
 #: What Tune would do unasked, and what it costs: its own loggers (one per trial), a check that every result has the
 #: metric, a snapshot of all trials every 10 s, an end of its own at Ctrl-C, and a summary on the terminal.
@@ -64,9 +65,6 @@ COUNTS = (
     "gangs_started", "gangs_restarted", "executed", "reused", "failed", "cancelled", "lost", "remade", "duplicate",
     "evicted",
 )  # fmt: skip
-
-#: Requests to the storage at a time: one after the other, those for three hundred runs take half a minute.
-_LOOKS = 16
 
 #: Trials in flight per gang: one runs, one waits, so that a gang never waits for Tune.
 _TRIALS_PER_GANG = 2
@@ -145,8 +143,8 @@ def _run(
     ledger = PatientLedger(_ledger(sweep, store))
     ledger.hold()
     conductor = Conductor(sweep, ledger)
-    gone = _gone(conductor, store)
-    conductor.take_up(failed=retry_failed, outdated=renew, gone=gone)
+    damaged = _gone(conductor, store)
+    conductor.take_up(failed=retry_failed, outdated=renew, gone=damaged)
     display = None
     if conductor.remaining():
         refuse(f"the storage of sweep {sweep.name!r}", _disk_faults(conductor, store))
@@ -162,6 +160,8 @@ def _run(
 
     try:
         if display is None:
+            for text in _lost(conductor, damaged):
+                _log.warning(text)
             begin()
         else:
             ledger.say, ledger.stopped = display.say, lambda: conductor.broken
@@ -169,7 +169,7 @@ def _run(
                 display.say(f"{cell} does not run: {reason}")
             for task, remark in found.remarks.items():
                 display.say(f"{task}: {remark}")
-            for text in _lost(conductor, gone):
+            for text in _lost(conductor, damaged):
                 display.say(text)
             for text, count in conductor.outdated().items():
                 display.say(
@@ -203,16 +203,13 @@ def _finished(sweep: Sweep, place: str) -> Results | None:
 
 def _gone(conductor: Conductor, store: Store) -> dict[str, str]:
     """The evaluations of reported runs whose scores or answers are not in the store as they were written, and why."""
-    asked = conductor.evaluations()
-    with ThreadPoolExecutor(_LOOKS) as looks:
-        found = zip(asked, looks.map(store.whole_results, asked), strict=True)
-        return {digest: store.damage.get(digest, "its scores are gone") for digest, kept in found if kept is None}
+    return gone(conductor.evaluations(), store)
 
 
-def _lost(conductor: Conductor, gone: Mapping[str, str]) -> Iterator[str]:
-    """What becomes of evaluations that are gone, in words."""
+def _lost(conductor: Conductor, damaged: Mapping[str, str]) -> Iterator[str]:
+    """What becomes of evaluations that are not whole, in words."""
     stays = set(conductor.evaluations())
-    for digest, why in gone.items():
+    for digest, why in damaged.items():
         way = (
             "other library versions made it, and --renew makes its run anew" if digest in stays else "it is made again"
         )

@@ -16,14 +16,14 @@ import pyarrow.fs as pafs
 
 from search_spaces.transfer_grid import CellRole
 from sweep.ledger import Ledger
-from sweep.records import Happening, Phase, TrialKey, What
+from sweep.records import Happening, Phase, TrialKey, What, trial_records
 from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
 from trainables.catalogue.task import NLI_LABELS, Kind, ParquetSource, Role, Split, Task
 from trainables.faults import Invalid, NotThere, nearest, refuse
 from trainables.scores import Score
 from trainables.stages import Evaluation, Shape, Stage, StageKind
 from trainables.store import Store
-from trainables.whole_files import put_whole
+from trainables.whole_files import put_whole, read_json
 
 #: Columns of such a file that are no language: the mean that it states is not read but computed.
 MEANS = ("avg", "average", "mean")
@@ -123,7 +123,7 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
     }
     text = json.dumps(stated, sort_keys=True, indent=1, ensure_ascii=False)
     where = f"{store.root}/sweeps/{name}/definition.json"
-    _refuse_taken(store.filesystem, where, text, name)
+    _refuse_taken(store, where, stated, rows)
     store.filesystem.create_dir(where.rpartition("/")[0], recursive=True)
     put_whole(store.filesystem, where, text.encode())  # first: what is imported half is known for what it is
     ledger = Ledger(store.filesystem, store.root, name).open()
@@ -133,16 +133,34 @@ def load(path: str | Path, *, storage: str, name: str, items: int, baseline: str
             ledger.record(happening)
 
 
-def _refuse_taken(filesystem: pafs.FileSystem, where: str, text: str, name: str) -> None:
-    """Raise `Invalid` where the sweep of that name is another than this very import."""
-    if filesystem.get_file_info(where).type == pafs.FileType.NotFound:
+def _refuse_taken(store: Store, where: str, stated: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Raise `Invalid` where the sweep of that name is another than this very import.
+
+    One that is older than the hash of its file is known by its numbers.
+    """
+    if store.filesystem.get_file_info(where).type == pafs.FileType.NotFound:
         return
-    with filesystem.open_input_stream(where) as stream:
-        there = stream.read()
-    if there == text.encode():
+    name, there = stated["name"], read_json(store.filesystem, where)
+    definition = there.get("definition") if isinstance(there, dict) else None
+    if there == stated:
         return
+    if isinstance(definition, dict) and "published" in definition and "sha256" not in definition:
+        whole = {**there, "definition": {**definition, "sha256": stated["definition"]["sha256"]}}
+        if whole == stated and _has_numbers(store, name, rows):
+            return
     fault = "must be new, or of the very same file, items, task and baseline: the storage holds another sweep of it"
     raise Invalid(f"the name {name!r}", [f"{fault}; import under another --name, or into another --storage"])
+
+
+def _has_numbers(store: Store, name: str, rows: Sequence[Row]) -> bool:
+    """Whether all accuracies that are kept of an import are those of the rows."""
+    read = {(row["model"], row["language"]): row["accuracy"] for row in rows}
+    kept = {
+        (record.key.cell, score.language): score.value
+        for record in trial_records(Ledger(store.filesystem, store.root, name).happenings()).values()
+        for score in store.scores(record.evaluation) or ()
+    }
+    return all(place in read and read[place] == value for place, value in kept.items())
 
 
 def _evaluated(store: Store, target: Task, model: str, accuracies: Mapping[str, float | None], items: int) -> str:

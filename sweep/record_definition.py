@@ -14,6 +14,8 @@ from sweep.definition import Sweep
 from sweep.points import extent, search_trials
 from sweep.search import searched_by
 from trainables.canonical import encode
+from trainables.catalogue.encoder import LocalEncoder
+from trainables.catalogue.task import PublishedSource
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
@@ -31,8 +33,9 @@ _MAY_GROW = ("budget", "cells", "confirmation_seeds", "gangs", "search", "space"
 #: What of the gangs is part of every digest.
 _SHAPE = ("workers", "threads", "gpus_per_worker", "kind")
 
-#: Fields that a look at the files fills in, and that say where these are.
-_OF_FILES = frozenset({"fingerprint", "revision", "path", "images", "folders", "download"})
+#: Fields that a look at the files fills in, each with what leaves it open; of data also where they lie.
+_LEFT_OPEN = {"fingerprint": ("",), "revision": ("", "main")}
+_OF_DATA = frozenset({"path", "images", "folders", "download"})
 
 
 def refuse_other(
@@ -59,19 +62,31 @@ def refuse_other(
 
 
 def is_same_but_for_files(stated: dict[str, Any], sweep: Sweep) -> bool:
-    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold."""
-    stored, asked = (_without_files(one) for one in (stated.get("definition"), encode(sweep)))
-    return isinstance(stored, dict) and _with_shape_alone(stored) == _with_shape_alone(asked)
+    """Whether a `definition.json` is of this sweep, wherever the files of its data lie and whatever they hold.
+
+    A model is another at another path, and at another revision than one that the sweep states.
+    """
+    stored, asked = stated.get("definition"), encode(sweep)
+    if not isinstance(stored, dict) or "published" in stored:
+        return False
+    return _fits(_with_shape_alone(stored), _with_shape_alone(asked))
 
 
 def _with_shape_alone(definition: dict[str, Any]) -> dict[str, Any]:
-    return definition | {"gangs": {name: definition["gangs"].get(name) for name in _SHAPE}}
+    return definition | {"gangs": {name: definition.get("gangs", {}).get(name) for name in _SHAPE}}
 
 
-def _without_files(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: None if name in _OF_FILES else _without_files(one) for name, one in value.items()}
-    return [_without_files(one) for one in value] if isinstance(value, list) else value
+def _fits(stored: Any, asked: Any) -> bool:
+    """Whether two JSON forms are equal but for what the second leaves to a look at the files."""
+    if isinstance(stored, dict) and isinstance(asked, dict):
+        passed = frozenset() if asked.get("type") == LocalEncoder.__name__ else _OF_DATA
+        return stored.keys() == asked.keys() and all(
+            name in passed or value in _LEFT_OPEN.get(name, ()) or _fits(stored[name], value)
+            for name, value in asked.items()
+        )
+    if isinstance(stored, list) and isinstance(asked, list):
+        return len(stored) == len(asked) and all(map(_fits, stored, asked))
+    return stored == asked
 
 
 def read(filesystem: pafs.FileSystem, path: str) -> dict[str, Any]:
@@ -171,8 +186,22 @@ def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
 
 
 def _without_test(task: dict[str, Any]) -> dict[str, Any]:
-    """A task without what no training reads: another test language is evaluated, and nothing is trained anew."""
-    return as_read(task, ("train", "dev"))
+    """A task without what no training reads: another test language is evaluated, and nothing is trained anew.
+
+    Of a target that is learned from another task, or not at all, no training reads a row. Of published files, pins and
+    places of repositories that training reads nothing of are left out; their fingerprint covers all splits, and stays.
+    """
+    is_trained_on = not task.get("learned_from") and any(split["name"] == "train" for split in task["splits"])
+    reads = ("train", "dev") if is_trained_on else ()
+    read = as_read(task, reads)
+    source = read["source"]
+    if source["type"] != PublishedSource.__name__:
+        return read
+    parts = {name: [part for part in source[name] if part["split"] in reads] for name in ("parts", "instead")}
+    repositories = {part["repository"] for some in parts.values() for part in some}
+    named = {name: [one for one in source.get(name, ()) if one[0] in repositories] for name in ("revisions", "folders")}
+    unread = {} if repositories else {"fingerprint": ""}
+    return {**read, "source": {**source, **parts, **named, **unread}}
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:

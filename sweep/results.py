@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,6 +29,9 @@ DEFINITION = "definition.json"
 
 #: What the files of the table of answers were made of.
 NOTE = "predictions.json"
+
+#: Requests to the storage at a time: one after the other, those for three hundred runs take half a minute.
+_LOOKS = 16
 
 
 class Unanswered(OSError):
@@ -204,6 +208,13 @@ class Results:
         return reasons
 
     @property
+    def unanswered(self) -> dict[str, str]:
+        """Evaluations of reported runs that have scores but not their answers as written, each with the reason."""
+        standing, store = self.standing(), self.store
+        asked = [run.evaluation for cell in standing.cells for run in standing.confirmations(cell.name)]
+        return {digest: why for digest, why in gone(asked, store).items() if store.results(digest) is not None}
+
+    @property
     def ran_out(self) -> bool:
         """Whether all that is missing is what the sweep's budget does not pay for."""
         return self.standing().ran_out
@@ -233,6 +244,7 @@ class Results:
     def _export(self, filesystem: pafs.FileSystem, folder: str, *, everything: bool, note: str) -> tuple[str, ...]:
         from sweep import streamed, tables
         from sweep.selectors import selectors
+        from trainables.whole_files import clear_left
 
         standing = self.standing()
         answers = self.answers(standing)
@@ -246,6 +258,7 @@ class Results:
             **(self.findings() if everything else {}),
         }
         filesystem.create_dir(folder, recursive=True)
+        clear_left(filesystem, folder)
         large = tables.streamed_predictions(standing, answers)
         stem = f"{folder.rstrip('/')}/predictions"
         if note:
@@ -332,6 +345,13 @@ class Results:
         from trainables.store import Store
 
         return Store(self.storage)
+
+
+def gone(evaluations: Sequence[str], store: Store) -> dict[str, str]:
+    """Those whose scores or answers are not in the store as they were written, each with the reason."""
+    with ThreadPoolExecutor(_LOOKS) as looks:
+        found = zip(evaluations, looks.map(store.whole_results, evaluations), strict=True)
+        return {digest: store.damage.get(digest, "its scores are gone") for digest, kept in found if kept is None}
 
 
 def _answers(standing: Standing, store: Store) -> Answers:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,9 @@ from trainables.places import upload
 
 #: What a file that has not got its name yet ends in.
 PARTIAL = ".partial"
+
+#: What has not got its name after a day never will: its writer was killed.
+LEFT_SECONDS = 86400.0
 
 
 def put_whole(filesystem: pafs.FileSystem, path: str, data: pa.Buffer | bytes) -> None:
@@ -65,3 +69,13 @@ def whole_file(filesystem: pafs.FileSystem, path: str) -> Iterator[IO[bytes]]:
         aside.unlink(missing_ok=True)
         raise
     filesystem.move(str(aside), path)
+
+
+def clear_left(filesystem: pafs.FileSystem, folder: str) -> None:
+    """Delete what killed writers have left in a folder of a disk; what another may be writing there stays."""
+    if not isinstance(filesystem, pafs.LocalFileSystem):
+        return
+    for path in Path(folder).glob(f"*.{'[0-9a-f]' * 8}{PARTIAL}"):
+        with suppress(OSError):  # somebody else has deleted it, or may alone
+            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink()

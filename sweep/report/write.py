@@ -16,7 +16,7 @@ from sweep.report.figures import Plot, Row
 from sweep.report.page import Page, render
 from sweep.report.suite import build_suite
 from sweep.tables import export, trials
-from trainables.whole_files import put_whole
+from trainables.whole_files import clear_left, put_whole
 
 if TYPE_CHECKING:
     from sweep.results import Results
@@ -69,6 +69,8 @@ def _written(
 ) -> tuple[str, ...]:
     folder = f"{path.removesuffix('.html')}_files"
     filesystem.create_dir(folder, recursive=True)
+    for one in (folder, path.rpartition("/")[0]):
+        clear_left(filesystem, one)
     put_whole(filesystem, path, render(page).encode())
     written = [path]
     for plot in plots:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -216,6 +217,29 @@ def test_an_import_never_touches_a_sweep_of_its_name_that_is_anything_else(file,
     with pytest.raises(Invalid, match="the storage holds another sweep of it"):
         load(file, storage=storage, name="numbers", items=ITEMS, baseline="ours")
     assert {path: path.read_bytes() for path in (tmp_path / "storage").rglob("*") if path.is_file()} == before
+
+
+def test_an_import_of_before_there_was_a_hash_of_its_file_is_known_by_its_numbers(file, tmp_path):
+    storage = tmp_path / "storage"
+    given = {"storage": str(storage), "name": "numbers", "items": ITEMS, "baseline": "ours"}
+    load(file, **given)
+    stated = storage / "sweeps/numbers/definition.json"
+    whole = stated.read_bytes()
+    before = json.loads(whole)
+    del before["definition"]["sha256"]
+    stated.write_text(json.dumps(before, sort_keys=True, indent=1, ensure_ascii=False))
+    old = stated.read_bytes()
+    for text, changed in ((SMALL.replace("71.5", "91.5"), {}), (SMALL, {"items": 500}), (SMALL, {"baseline": "third"})):
+        file.write_text(text)
+        with pytest.raises(Invalid, match="the storage holds another sweep of it"):
+            load(file, **{**given, **changed})
+        assert stated.read_bytes() == old
+    file.write_text(SMALL)
+    others = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file() and path != stated}
+    load(file, **given)
+    assert stated.read_bytes() == whole
+    found = {path: path.read_bytes() for path in storage.rglob("*") if path.is_file() and path != stated}
+    assert found == others
 
 
 def test_no_sweep_runs_under_the_name_of_imported_numbers(file, tmp_path):

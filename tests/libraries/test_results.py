@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,22 @@ def test_an_export_goes_beside_the_ledger_and_repeats_to_the_byte(storage, tmp_p
     assert own[0].startswith(f"{storage}/sweeps/fake/tables/")
     for a, b in zip(own, other, strict=True):
         assert Path(a).read_bytes() == Path(b).read_bytes(), a
+
+
+def test_what_a_killed_export_or_report_has_left_in_a_folder_of_ones_own_goes_with_the_next(storage, tmp_path):
+    results = Results.open(storage)
+    inner = tmp_path / "page_files"
+    inner.mkdir()
+    for write, folders in (
+        (lambda: results.export(str(tmp_path)), [tmp_path]),
+        (lambda: results.report(str(tmp_path / "page.html")), [tmp_path, inner]),
+    ):
+        left = [folder / "scores.csv.0123abcd.partial" for folder in folders]
+        for path in left:
+            path.write_text("")
+            os.utime(path, (0, 0))
+        write()
+        assert not [path for path in left if path.exists()]
 
 
 SILENCE = OSError(errno.EIO, "the storage does not answer")

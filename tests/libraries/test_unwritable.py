@@ -5,15 +5,21 @@ from __future__ import annotations
 import errno
 import threading
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 import pytest
 
 from sweep import NoPruning, launch, patience, record_definition
 from sweep.cli import main
+from sweep.conduct import Conductor
 from sweep.launch import Interrupted
 from sweep.ledger import Ledger
 from sweep.lock import held
+from sweep.presets import SUITES
+from sweep.published import load
 from sweep.resolve import looked_up
 from sweep.results import Results
 from sweep.standing import Standing
@@ -21,10 +27,14 @@ from tests.libraries.test_budget import stored
 from tests.libraries.test_conduct import World, conducted
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.catalogue.encoder import HubEncoder, LocalEncoder
+from trainables.catalogue.task import Role, Split
 from trainables.catalogue.xtreme import XNLI
 from trainables.data import places
 from trainables.faults import Invalid, refuse
 from trainables.gangs import Gangs
+from trainables.scores import Score
+from trainables.store import PREDICTIONS, Store
 
 SWEEP = replace(small_sweep(), name="unwritable")
 
@@ -180,6 +190,157 @@ def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, t
     for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
         with pytest.raises(Invalid, match="is absent"):
             launch.run(asked, tmp_path, **how)
+
+
+def with_source(sweep, **changes):
+    return replace(sweep, target=replace(sweep.target, source=replace(sweep.target.source, **changes)))
+
+
+def test_a_test_that_came_to_be_read_at_a_pinned_commit_refuses_no_sweep_and_is_scored_anew(
+    mirror, tmp_path, monkeypatch
+):
+    left = []
+    monkeypatch.setattr(
+        launch,
+        "_conduct",
+        lambda conductor, *rest: left.append(conductor.remaining()) or rest[-1]() or dict.fromkeys(launch.COUNTS, 0),
+    )
+    pinned = on_xnli(mirror, de=(0, 1), en=(0, 1))
+    before = looked_up(with_source(pinned, revisions=()), fetch=False).present
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(before, filesystem, str(tmp_path))
+    conducted(before, ledger=Ledger(filesystem, str(tmp_path), pinned.name).open())
+    launch.run(pinned, tmp_path)
+    assert left == [len(pinned.confirmation_seeds)]
+    files.nli(mirror / "nyu-mll/glue/mnli/train-00000-of-00001.parquet", labels=(0, 1, 2))
+    with pytest.raises(Invalid, match="must be what it was when this sweep began"):
+        launch.run(pinned, tmp_path)
+
+
+#: Sweeps of presets whose training reads nothing at the commits that came to be pinned.
+GO_ON = {"phang2020-xnli", "phang2020-xquad", "phang2020-mlqa", "phang2020-bucc2018", "phang2020-tatoeba"}
+
+
+@pytest.mark.parametrize("sweep", SUITES["phang2020"]().sweeps, ids=lambda sweep: sweep.name)
+def test_of_the_suite_of_nine_those_go_on_whose_training_reads_nothing_that_came_to_be_pinned(sweep, tmp_path):
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(with_source(sweep, revisions=()), filesystem, str(tmp_path))
+    if sweep.name in GO_ON:
+        record_definition.refuse_other(sweep, filesystem, str(tmp_path))
+    else:
+        with pytest.raises(Invalid, match=r"target\.source\.revisions must be what it was when this sweep began"):
+            record_definition.refuse_other(sweep, filesystem, str(tmp_path))
+
+
+@pytest.mark.parametrize(("pinned", "refused"), [("facebook/xnli", False), ("nyu-mll/glue", True)])
+def test_of_a_target_with_training_data_of_its_own_a_pin_of_the_tests_repository_alone_refuses_nothing(
+    tmp_path, pinned, refused
+):
+    learned = [replace(XNLI.source.parts[0], split=one, repository="nyu-mll/glue") for one in ("train", "dev")]
+    source = replace(XNLI.source, parts=(*learned, *XNLI.source.parts), revisions=(), fingerprint="f")
+    splits = (*(Split(name=one, languages=("en",)) for one in ("train", "dev")), *XNLI.splits)
+    own = replace(XNLI, learned_from=None, splits=splits, source=source)
+    sweep = replace(small_sweep(cells=(BASELINE,), pretrain=None, align_images=None), target=own)
+    filesystem = pafs.LocalFileSystem()
+    record_definition.keep(sweep, filesystem, str(tmp_path))
+    now = with_source(sweep, revisions=((pinned, "1" * 40),))
+    if refused:
+        with pytest.raises(Invalid, match=r"target\.source\.revisions must be what it was when this sweep began"):
+            record_definition.refuse_other(now, filesystem, str(tmp_path))
+    else:
+        record_definition.refuse_other(now, filesystem, str(tmp_path))
+    with pytest.raises(Invalid, match=r"target\.source\.fingerprint must be what it was"):
+        record_definition.refuse_other(with_source(sweep, fingerprint="g"), filesystem, str(tmp_path))
+
+
+def answered(sweep, storage) -> tuple[Conductor, list[Path]]:
+    """A finished sweep whose reported runs have scores and answers in the store, and the files of the answers."""
+    store = Store(str(storage))
+    record_definition.keep(sweep, store.filesystem, store.root)
+    conductor, _ = conducted(sweep, ledger=Ledger(store.filesystem, store.root, sweep.name).open())
+    for key, record in conductor.records.items():
+        if record.evaluation in conductor.evaluations():
+            stage = conductor._path(key, record.values, record.seed)[-1]
+            scores = [
+                Score(
+                    task=sweep.target.name, language=language, split="test", role=Role.REPORT, metric="accuracy",
+                    value=0.5, correct=1, count=2, step=0,
+                )
+                for language in stage.work.languages
+            ]  # fmt: skip
+            rows = [(language, item) for language in stage.work.languages for item in ("0", "1")]
+            folder = store.workspace(stage.digest, "one-1")
+            folder.mkdir(parents=True, exist_ok=True)
+            columns = {"task": [sweep.target.name] * len(rows), "language": [language for language, _ in rows]}
+            columns |= {"item_id": [item for _, item in rows], "gold": ["a"] * len(rows)}
+            columns |= {"predicted": ["a" if item == "0" else "b" for _, item in rows]}
+            pq.write_table(pa.table(columns), folder / PREDICTIONS)
+            store.commit(stage, folder, "one-1", steps=0, seconds=1.0, scores=tuple(scores))
+    return conductor, sorted((Path(storage) / "results").glob("*/*.parquet"))
+
+
+def test_damaged_answers_of_a_finished_sweep_that_other_library_versions_made_are_told_and_no_success(
+    tmp_path, monkeypatch, capsys, caplog
+):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr("sweep.cli.load", lambda name: PARTLY)
+    conductor, paths = answered(PARTLY, tmp_path)
+    asked = ["run", "partly", "--storage", str(tmp_path)]
+    assert len(paths) == len(conductor.evaluations()) and main(asked) == 0
+    monkeypatch.setattr("sweep.paths.numeric_versions", lambda: (("numpy", "99.0"), ("torch", "99.1")))
+    assert main(asked) == 0
+    paths[0].unlink()
+    capsys.readouterr()
+    caplog.clear()
+    assert main(asked) == 1
+    (digest,) = launch.run(PARTLY, tmp_path).unanswered
+    assert paths[0].parent.name == digest
+    told = f"the evaluation {digest} of a reported run is damaged (its predictions {paths[0].name} are gone)"
+    assert f"{told}; other library versions made it, and --renew makes its run anew" in caplog.text
+    said = capsys.readouterr().err
+    assert f"evaluation {digest}, are not whole: its predictions {paths[0].name} are gone." in said
+
+
+ONE, OTHER = "1" * 40, "2" * 40
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked"),
+    [
+        (LocalEncoder(path="/models/one", fingerprint="f"), LocalEncoder(path="/models/other")),
+        (LocalEncoder(path="/models/one", fingerprint="f"), LocalEncoder(path="/models/one", fingerprint="g")),
+        (HubEncoder(repository="x/y", revision=ONE, fingerprint="f"), HubEncoder(repository="x/y", revision=OTHER)),
+        (HubEncoder(repository="x/y", revision=ONE, fingerprint="f"), HubEncoder(repository="x/z")),
+    ],
+)
+def test_another_encoders_results_are_not_taken_for_those_of_a_finished_sweep(tmp_path, monkeypatch, stored, asked):
+    monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
+    monkeypatch.setattr(launch, "looked_up", lambda *_, **__: refuse("the encoder", ["its files must be here"]))
+    monkeypatch.setattr(Results, "unscored", {})
+
+    def of(text):
+        bare = replace(SWEEP, cells=(BASELINE,), pretrain=None, align_images=None)
+        return replace(bare, encoder=replace(bare.encoder, text=text))
+
+    filesystem = pafs.LocalFileSystem()
+    conducted(of(stored), ledger=Ledger(filesystem, str(tmp_path), SWEEP.name).open())
+    record_definition.keep(of(stored), filesystem, str(tmp_path))
+    left_open = replace(stored, fingerprint="")
+    for same in (stored, left_open, *([replace(left_open, revision="main")] if isinstance(stored, HubEncoder) else [])):
+        assert launch.run(of(same), tmp_path).complete
+    with pytest.raises(Invalid, match="its files must be here"):
+        launch.run(of(asked), tmp_path)
+
+
+def test_a_sweep_that_cannot_run_under_the_name_of_imported_numbers_is_refused_for_what_it_lacks(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "_connected", lambda: False)
+    monkeypatch.setattr(launch, "graphics_processors", lambda: 0)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    file = tmp_path / "numbers.csv"
+    file.write_text("model,en,de\nours,80,70\n")
+    load(file, storage=str(tmp_path), name=SWEEP.name, items=100, baseline="ours")
+    with pytest.raises(Invalid, match="the gangs of this sweep"):
+        launch.run(replace(SWEEP, gangs=Gangs(gpus_per_worker=1.0)), tmp_path)
 
 
 def test_rows_that_cannot_be_trained_on_refuse_a_run_before_anything_starts(mirror, tmp_path, monkeypatch):
