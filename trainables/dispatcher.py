@@ -235,8 +235,9 @@ class Dispatcher:
             await self._roster.leave(gang)
             return
         if isinstance(said, Failed) and said.of_machine and self._board.accepts(gang, attempt):
-            place = self._slots[gang].places.get(0)  # it is rank 0 that says so
-            await self._roster.begin_anew(gang, said.reason, node=place[0] if place else "")
+            if place := self._slots[gang].places.get(0):  # it is rank 0 that says so
+                self._roster.blame(place[0])
+            await self._roster.begin_anew(gang, said.reason)
             return
         kept = await self._outputs.looked_up(said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
@@ -274,12 +275,16 @@ class Dispatcher:
             self._notices.append(f"{reason}; trained again")
         await self._carry(self._board.parent_missing(gang, attempt))
 
-    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool) -> None:
-        """The gang is about to end for this reason. The first counts: others may hear of it as a broken connection."""
+    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool, node: str) -> None:
+        """The gang is about to end for this reason, which a rank on this machine gives. The first counts: others may
+        hear of it as a broken connection. But whose own disk or storage it was says so itself, whenever it is heard.
+        """
         slot = self._slots[gang]
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
             slot.unfit = slot.unfit or reason
             slot.of_machine = slot.of_machine or of_machine
+            if of_machine:
+                self._roster.blame(node)
 
     async def refuse(self, gang: str, incarnation: str, node: str, text: str, passes: bool) -> None:
         """A machine of the gang cannot take part, for good or until what keeps it from that `passes`."""

@@ -354,15 +354,17 @@ class Roster:
         self._forget(self.slots[gang])
         await self._carry(decisions)
 
-    async def begin_anew(self, gang: str, reason: str, *, node: str = "") -> None:
-        """A disk or a storage has failed the stage that a gang runs, on this machine if that is known.
+    def blame(self, node: str) -> None:
+        """A disk or a storage has failed a stage on this machine: for a while others are preferred to it."""
+        self._blamed[node] = time.monotonic()
+
+    async def begin_anew(self, gang: str, reason: str) -> None:
+        """A disk or a storage has failed the stage that a gang runs.
 
         The stage is queued for another; the gang ends in good order, is started so often in a row and no more, and is
         asked what its machines lack before it takes work.
         """
         slot = self.slots[gang]
-        if node:
-            self._blamed[node] = time.monotonic()
         self._say(f"{gang} starts anew, and what it ran is queued again: {reason}")
         slot.leaving, slot.failed = True, reason
         await self._carry(self._part(slot, gang, reason, of_machine=True))

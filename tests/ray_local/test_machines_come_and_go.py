@@ -140,8 +140,8 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for start in range(3):
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False)
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False, "b")
         over = asyncio.ensure_future(desk.take("gang-0", "start-3", -1, 0, 1, "b"))
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and not event.of_machine
@@ -163,8 +163,8 @@ def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started
             await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
             assert request is not None
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True, "b")
             for rank in range(2):  # Ray Train has started its workers again
                 assert await desk.take("gang-0", f"again-{start}", -1, rank, 1, "b") is None
             assert desk._slots["gang-0"].nodes == set()
@@ -174,6 +174,26 @@ def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started
         assert event.reason == "no gang could be kept running; the last reason: rank 1 failed: OSError"
         assert (await desk.status())["lost"] == HOST_STARTS
         await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_of_two_machines_is_kept_from_the_one_of_the_rank_whose_disk_failed(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        machines.alive = {"a", "b", "c"}
+        desk = await begun(machines, tmp_path, workers=2, kind=GangKind.TRAIN)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._roster._machines)
+        for rank, node in enumerate("ab"):
+            request = await desk.take("gang-0", "start", -1, rank, 1, node)
+        await desk.unfit("gang-0", "start", request.attempt, "rank 1 failed: OSError", False, "a")
+        await desk.unfit("gang-0", "start", request.attempt, "rank 1 failed: OSError", True, "b")
+        assert await desk.take("gang-0", "again", -1, 0, 1, "a") is None
+        machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        await until(lambda: len(machines.hosts) == 2)
+        assert machines.hosts[1].avoid == {"b"}
+        await desk.close(seconds=0.1)
 
     asyncio.run(story())
 
@@ -205,7 +225,7 @@ def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machi
         for start in range(HOST_STARTS):
             await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True, "b")
             machines.hosts[-1].fault = RuntimeError("the host died")
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
