@@ -205,6 +205,7 @@ class Roster:
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
             slot.unready = {}
+            failed, slot.failed = slot.failed, ""
             if self.closing:
                 return
             if slot.refused:
@@ -220,7 +221,7 @@ class Roster:
                     return  # asked for again when work waits
                 deaths += slot.refused.keys() <= avoided  # it was placed there all the same
                 continue
-            reason, failed, slot.failed = slot.failed or reason, bool(slot.failed), ""
+            reason = failed or reason
             has_left, slot.leaving = slot.leaving and not slot.incarnation, False
             if has_left:
                 self._cluster.end(slot.host)
@@ -252,6 +253,9 @@ class Roster:
         Where one of these had blamed a disk or a storage, that is no way to go on: its host too is to start anew.
         """
         slot = self.slots[gang]
+        if slot.failed:  # its workers died on their way to the end
+            slot.past.add(incarnation)
+            return
         decisions: list[Decision] = []
         machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
@@ -263,7 +267,7 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine)
         slot.incarnation = incarnation
-        slot.leaving, slot.failed = False, ""  # whatever the processes before it were asked
+        slot.leaving = False  # whatever the processes before it were asked
         slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))

@@ -16,7 +16,7 @@ from trainables.board import MACHINES_ALLOWED
 from trainables.gangs import GangKind
 from trainables.pins import PinFile
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
-from trainables.scores import Done, Failed, event_from_json
+from trainables.scores import Done, Failed, event_from_json, event_to_json
 from trainables.store import Store
 
 
@@ -193,6 +193,46 @@ def test_a_gang_of_two_machines_is_kept_from_the_one_of_the_rank_whose_disk_fail
         machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
         await until(lambda: len(machines.hosts) == 2)
         assert machines.hosts[1].avoid == {"b"}
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_is_to_start_anew_takes_no_workers_that_ray_train_has_started_again(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        stage = training("text_nli", "", steps=LONG)
+        ticket = await desk.submit("trial", [stage.to_json()])
+        failed = event_to_json(Failed(digest=stage.digest, reason="OSError: planted", of_machine=True))
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.report("gang-0", request.attempt, failed)
+            assert await desk.pulse("gang-0", f"start-{start}", 0, 0.0), "its process is ended for that"
+            assert await asyncio.wait_for(desk.take("gang-0", f"again-{start}", -1, 0, 1, "b"), 5) is None
+            machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: OSError: planted"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_was_to_start_anew_and_was_refused_before_that_is_listened_to_after_it(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        stage = training("text_nli", "", steps=LONG)
+        await desk.submit("trial", [stage.to_json()])
+        request = await desk.take("gang-0", "start", -1, 0, 1, "b")
+        failed = Failed(digest=stage.digest, reason="OSError: planted", of_machine=True)
+        await desk.report("gang-0", request.attempt, event_to_json(failed))
+        await desk.refuse("gang-0", "again", "b", "b: it must see the storage", False)
+        machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        await until(lambda: len(machines.hosts) == 2)
+        assert await desk.take("gang-0", "anew", -1, 0, 1, "a") is not None
         await desk.close(seconds=0.1)
 
     asyncio.run(story())
