@@ -79,6 +79,7 @@ class Dispatcher:
         question: Question | None = None,
         folder: str = "",
         may_grow: bool = False,
+        alone: bool = False,
     ) -> None:
         self._gangs = gangs
         self._question = question
@@ -95,6 +96,7 @@ class Dispatcher:
             say=lambda text: self._notices.append(text),
             left=self._lost,
             may_grow=may_grow,
+            alone=alone,
         )
         self._slots = self._roster.slots
         self._outputs = Outputs(
@@ -566,6 +568,7 @@ def start_dispatcher(
     name: str,
     runner: Runner | None = None,
     may_grow: bool = False,
+    alone: bool = False,
     storage_limit_bytes: float = math.inf,
     question: Question | None = None,
     folder: str = "",
@@ -574,8 +577,9 @@ def start_dispatcher(
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
     gangs fit is proved first, unless they are elastic or the cluster `may_grow`: there machines are rented for gangs
-    that have no room. `question` is what every machine must have that a gang is to run on. `folder` is the sweep's in
-    the store, beside those of other sweeps: there stands what these must not delete; without it, nothing does.
+    that have no room; where this machine is `alone`, none ever comes. `question` is what every machine must have that a
+    gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what these must
+    not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -596,6 +600,7 @@ def start_dispatcher(
             question,
             folder,
             may_grow,
+            alone,
         )
     )
     ray.get(handle.start.remote())

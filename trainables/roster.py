@@ -132,7 +132,8 @@ class Roster:
 
     What the board decides then, `carry` carries out. `give_up` is called with a reason when there will be no gang any
     more, `say` with what whoever watches should know, and `left` with the request of a gang that will not answer it.
-    Where the cluster `may_grow`, somebody rents machines for gangs that have no room.
+    Where the cluster `may_grow`, somebody rents machines for gangs that have no room; where a machine is `alone`,
+    no other ever comes.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Roster:
         say: Callable[[str], None],
         left: Callable[[Request], None],
         may_grow: bool = False,
+        alone: bool = False,
     ) -> None:
         self._gangs, self._board, self._cluster = gangs, board, cluster
         self._carry, self._give_up, self._say, self._left = carry, give_up, say, left
@@ -158,7 +160,7 @@ class Roster:
         """By the id of a machine, when it last failed a stage."""
         self._machines: dict[str, dict[str, float]] = {}
         """What each machine had that was there at the last look."""
-        self._may_grow = may_grow
+        self._may_grow, self._alone = may_grow, alone
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
         self._lacking_since = 0.0
@@ -429,6 +431,8 @@ class Roster:
         refusing = "; ".join(text for node, text in self.refused.items() if node in machines)
         if not refusing or self._may_grow or self._running() or self._has_room(machines):
             self._deserted_since = math.inf
+        elif self._alone:
+            await self._bury(self.slots, refusing)
         elif math.isinf(self._deserted_since):
             self._deserted_since = time.monotonic()
             self._say(

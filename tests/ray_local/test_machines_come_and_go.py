@@ -45,15 +45,15 @@ def test_a_loss_is_seen_while_the_storage_answers_nobody(machines, tmp_path, mon
         await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         (host,) = machines.hosts
         await until(lambda: host.done)
-        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(20))
-        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(20) and None)
+        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(60))
+        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(60) and None)
         many = range(2 * (os.cpu_count() or 1) + 8)  # more than asyncio has threads
         paths = {f"trial-{seed}": [training("text_nli", "", seed=seed).to_json()] for seed in many}
         asked = [asyncio.ensure_future(desk.submit(trial, path)) for trial, path in paths.items()]
         await asyncio.sleep(0.05)
         machines.alive = set()
         try:
-            await until(lambda: desk._board.counts["lost"], seconds=2)
+            await until(lambda: desk._board.counts["lost"])
         finally:
             answers.set()
             await asyncio.gather(*asked)
@@ -479,7 +479,9 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_the_next_that_jo
     asyncio.run(story())
 
 
-def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_reason(machines, tmp_path):
+def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_reason(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
+
     async def story() -> None:
         machines.alive, machines.lacking = {"a"}, {"b"}
         desk = await begun(machines, tmp_path, elastic=True)
@@ -491,6 +493,19 @@ def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_re
         assert event.reason == "no gang could be kept running; the last reason: b: it must see the storage"
         doing = [entry["doing"] for entry in (await desk.status())["gangs"]]
         assert doing == ["is not started again: b: it must see the storage"]
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_where_no_other_machine_can_ever_come_the_sweep_stops_at_once_with_what_its_own_lacks(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = machines.lacking = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, alone=True)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        event = event_from_json((await asyncio.wait_for(desk.next_events("trial", ticket), 5))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: a: it must see the storage"
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -511,8 +526,10 @@ async def rent_in_vain(machines, desk, node: str) -> None:
 
 @pytest.mark.parametrize("elastic", [True, False])
 def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_what_the_others_lack(
-    machines, tmp_path, elastic
+    machines, tmp_path, monkeypatch, elastic
 ):
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
+
     async def story() -> None:
         machines.lacking = {"a"}
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
@@ -535,7 +552,6 @@ def test_a_sweep_whose_last_good_machine_was_only_cut_off_goes_on_when_it_is_bac
     machines, tmp_path, monkeypatch, elastic, refused_before
 ):
     async def story() -> None:
-        monkeypatch.setattr(roster, "DESERTED_SECONDS", 300.0)
         machines.lacking, machines.alive = {"a"}, {"a", "b"} if refused_before else {"b"}
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
         await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
