@@ -62,6 +62,9 @@ LOOK_SECONDS = 2.0
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
 
+#: How long the end of a sweep may wait for what nobody needs to be deleted; its gangs have ended by then.
+TIDY_SECONDS = CLOSING_SECONDS / 2
+
 
 class Dispatcher:
     """Trials submit paths and wait for events; gangs take requests and report.
@@ -378,8 +381,12 @@ class Dispatcher:
             self._looking.cancel()
         await self._outputs.pin()
         await self._roster.close(seconds)
-        await self._outputs.tidy()
-        await asyncio.to_thread(self._tidy)
+        try:
+            async with asyncio.timeout(TIDY_SECONDS):
+                await self._outputs.tidy()
+                await asyncio.to_thread(self._tidy)
+        except TimeoutError:
+            _log.warning("what is left to be deleted stays until the sweep is run again: the storage takes its time")
 
     # Moves
 

@@ -43,6 +43,8 @@ class Found:
     stored: dict[str, Done] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     """Those of them whose weights it no longer has."""
+    made: list[Kept] = field(default_factory=list)
+    """What it took to make these."""
     kept: list[Kept] = field(default_factory=list)
 
 
@@ -108,12 +110,13 @@ class Outputs:
         for stage in stages:
             if stage.digest in found.gone:
                 seconds = found.stored[stage.digest].seconds
-                self._gone[stage.digest] = Kept(digest=stage.digest, size_bytes=0, seconds=seconds, parent=stage.parent)
+                found.made.append(Kept(digest=stage.digest, size_bytes=0, seconds=seconds, parent=stage.parent))
         return found
 
     def heed(self, found: Found) -> tuple[dict[str, Done], list[str]]:
         """What the board is told of it. Nothing may be awaited from here until it is told."""
         self._hold(found.kept)
+        self._gone |= {kept.digest: kept for kept in found.made if not self._board.known(kept.digest)}
         return found.stored, found.gone
 
     async def looked_up(self, digest: str) -> Kept | None:
@@ -312,7 +315,7 @@ class Outputs:
                 _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
             await self._carry(self._board.evicted(digest))
 
-    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool] = lambda: False) -> None:
+    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool]) -> None:
         """No gang will answer this attempt. What it has written goes if its process `is_gone`, which may take a while
         to tell. Else it stays for now: the machine may only be cut off, and have been admitted to name it as the output
         of its stage.

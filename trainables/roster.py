@@ -331,12 +331,12 @@ class Roster:
 
     def _part(self, slot: Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
         """Listen no more to the present processes of a gang, which are lost."""
+        if slot.request is not None and self._board.accepts(gang, slot.request.attempt):
+            self._left(slot.request)
         self._forget(slot)
         return self._board.gang_lost(gang, reason, of_machine=of_machine)
 
     def _forget(self, slot: Slot) -> None:
-        if slot.request is not None:
-            self._left(slot.request)
         slot.past.add(slot.incarnation)
         slot.incarnation, slot.request, slot.unfit, slot.of_machine, slot.ended = "", None, "", False, False
         slot.processes, slot.places, slot.heard, slot.nodes = {}, {}, {}, set()

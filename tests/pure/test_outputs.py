@@ -18,7 +18,7 @@ from trainables import sealed_files
 from trainables import store as store_module
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
-from trainables.scores import Failed
+from trainables.scores import Done, Failed
 from trainables.stages import Stage
 from trainables.store import PREDICTIONS, Store
 
@@ -165,6 +165,36 @@ def test_what_goes_on_from_deleted_weights_is_kept_before_what_is_dearer_by_itse
         return [one.digest for one in (child, other) if store.find(one.digest)]
 
     assert asyncio.run(story()) == [child.digest]
+
+
+def test_what_was_made_again_while_it_was_looked_for_does_not_count_as_gone(tmp_path):
+    stage = training("text_nli", "")
+    store = holding(tmp_path, stage)
+    store.evict(stage.digest)
+    mine = Running(store)
+    looked, goes_on, look_up = threading.Event(), threading.Event(), mine.outputs._look_up
+
+    def slow(digests: list[str]):
+        found = look_up(digests)
+        looked.set()
+        assert goes_on.wait(10)
+        return found
+
+    mine.outputs._look_up = slow  # type: ignore[method-assign]
+
+    async def story() -> None:
+        looking = asyncio.ensure_future(mine.outputs.found((stage,)))
+        assert await asyncio.to_thread(looked.wait, 10)
+        (assigned,) = mine.board.submit("trial", (stage,), {})
+        put(store, stage, assigned.attempt)
+        mine.outputs.add(await mine.outputs.looked_up(stage.digest))
+        done = Done(digest=stage.digest, steps_executed=1, reused=False, seconds=1.0)
+        mine.board.report("gang-0", assigned.attempt, done)
+        goes_on.set()
+        assert mine.outputs.heed(await looking)[1] == [stage.digest]
+        assert mine.outputs._gone == {}
+
+    asyncio.run(story())
 
 
 def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(tmp_path):
@@ -408,7 +438,7 @@ def test_a_manifest_of_a_host_that_was_cut_off_and_comes_back_leaves_the_stage_w
 
     def elsewhere() -> None:
         """The host is taken for lost, and another gang is given the stage and ends it."""
-        mine.outputs.lost(stage.digest, "s-1")
+        mine.outputs.lost(stage.digest, "s-1", is_gone=lambda: False)
         put(new, stage, "s-2")
         assert desk.find(stage.digest).attempt == "s-2"
 
@@ -467,7 +497,7 @@ def test_what_long_lost_attempts_have_written_goes_when_the_sweep_closes_unless_
 
     async def story() -> None:
         for stage, attempt in ((named, "session-1"), (other, "session-2")):
-            mine.outputs.lost(stage.digest, attempt)
+            mine.outputs.lost(stage.digest, attempt, is_gone=lambda: False)
         monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
         await asyncio.sleep(0.002)
         monkeypatch.setattr(mine.outputs, "_lost", [*mine.outputs._lost, (math.inf, fresh.digest, "session-2")])
