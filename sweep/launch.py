@@ -331,10 +331,11 @@ def _conduct(
 
     sweep = conductor.sweep
     mine = not ray.is_initialized()
-    if mine and os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    elif mine:
+    alone = mine and not os.environ.get("RAY_ADDRESS")
+    if alone:
         start_local_ray(cpus=processors(), gpus=graphics_processors())
+    elif mine:
+        ray.init(log_to_driver=False, logging_level="ERROR")
     vigil: Vigil | None = None
 
     def stop(reason: str) -> None:
@@ -374,6 +375,7 @@ def _conduct(
                 storage_limit_bytes=sweep.storage_limit_bytes,
                 folder=f"sweeps/{sweep.name}",
                 may_grow=may_grow(machines_to_come()),
+                alone=alone,
             )
             vigil = Vigil(dispatcher, lose)
             begin()

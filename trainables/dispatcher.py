@@ -62,6 +62,9 @@ LOOK_SECONDS = 2.0
 #: How long gangs may take to stop what they run when the sweep ends, before their processes are ended.
 CLOSING_SECONDS = 15.0
 
+#: How long the end of a sweep may wait for what nobody needs to be deleted; its gangs have ended by then.
+TIDY_SECONDS = CLOSING_SECONDS / 2
+
 
 class Dispatcher:
     """Trials submit paths and wait for events; gangs take requests and report.
@@ -79,6 +82,7 @@ class Dispatcher:
         question: Question | None = None,
         folder: str = "",
         may_grow: bool = False,
+        alone: bool = False,
     ) -> None:
         self._gangs = gangs
         self._question = question
@@ -95,6 +99,7 @@ class Dispatcher:
             say=lambda text: self._notices.append(text),
             left=self._lost,
             may_grow=may_grow,
+            alone=alone,
         )
         self._slots = self._roster.slots
         self._outputs = Outputs(
@@ -235,8 +240,9 @@ class Dispatcher:
             await self._roster.leave(gang)
             return
         if isinstance(said, Failed) and said.of_machine and self._board.accepts(gang, attempt):
-            place = self._slots[gang].places.get(0)  # it is rank 0 that says so
-            await self._roster.begin_anew(gang, said.reason, node=place[0] if place else "")
+            if place := self._slots[gang].places.get(0):  # it is rank 0 that says so
+                self._roster.blame(place[0])
+            await self._roster.begin_anew(gang, said.reason)
             return
         kept = await self._outputs.looked_up(said.digest) if isinstance(said, Done) else None
         if kept is not None and self._board.accepts(gang, attempt):
@@ -274,12 +280,16 @@ class Dispatcher:
             self._notices.append(f"{reason}; trained again")
         await self._carry(self._board.parent_missing(gang, attempt))
 
-    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool) -> None:
-        """The gang is about to end for this reason. The first counts: others may hear of it as a broken connection."""
+    async def unfit(self, gang: str, incarnation: str, attempt: str, reason: str, of_machine: bool, node: str) -> None:
+        """The gang is about to end for this reason, which a rank on this machine gives. The first counts: others may
+        hear of it as a broken connection. But whose own disk or storage it was says so itself, whenever it is heard.
+        """
         slot = self._slots[gang]
         if slot.incarnation == incarnation and self._board.accepts(gang, attempt):
             slot.unfit = slot.unfit or reason
             slot.of_machine = slot.of_machine or of_machine
+            if of_machine:
+                self._roster.blame(node)
 
     async def refuse(self, gang: str, incarnation: str, node: str, text: str, passes: bool) -> None:
         """A machine of the gang cannot take part, for good or until what keeps it from that `passes`."""
@@ -371,8 +381,12 @@ class Dispatcher:
             self._looking.cancel()
         await self._outputs.pin()
         await self._roster.close(seconds)
-        await self._outputs.tidy()
-        await asyncio.to_thread(self._tidy)
+        try:
+            async with asyncio.timeout(TIDY_SECONDS):
+                await self._outputs.tidy()
+                await asyncio.to_thread(self._tidy)
+        except TimeoutError:
+            _log.warning("what is left to be deleted stays until the sweep is run again: the storage takes its time")
 
     # Moves
 
@@ -561,6 +575,7 @@ def start_dispatcher(
     name: str,
     runner: Runner | None = None,
     may_grow: bool = False,
+    alone: bool = False,
     storage_limit_bytes: float = math.inf,
     question: Question | None = None,
     folder: str = "",
@@ -569,8 +584,9 @@ def start_dispatcher(
 
     Trials find it by `name`. It ends with this process. None for `runner` means that of the gangs' kind. Whether the
     gangs fit is proved first, unless they are elastic or the cluster `may_grow`: there machines are rented for gangs
-    that have no room. `question` is what every machine must have that a gang is to run on. `folder` is the sweep's in
-    the store, beside those of other sweeps: there stands what these must not delete; without it, nothing does.
+    that have no room; where this machine is `alone`, none ever comes. `question` is what every machine must have that a
+    gang is to run on. `folder` is the sweep's in the store, beside those of other sweeps: there stands what these must
+    not delete; without it, nothing does.
 
     Raises:
         Invalid: if the store cannot be written or the gangs do not fit.
@@ -591,6 +607,7 @@ def start_dispatcher(
             question,
             folder,
             may_grow,
+            alone,
         )
     )
     ray.get(handle.start.remote())

@@ -100,7 +100,8 @@ def serve(
             after = request.sequence
             pulse.beat()
             _run(request, mailbox, store=store, cache=cache, gangs=gangs, runner=runner, ranks=ranks)
-            pulse.rest()
+            pulse.rest()  # whoever hears how the stage ended may have to wait for the storage; nothing hangs here
+            mailbox.settle()
             gc.collect()
             if not frozen:
                 # What the first stage has imported stays: half a million objects, 0.3 s to look through. Later
@@ -147,7 +148,6 @@ def _run(
     asked = Asked()
     try:
         if _is_there(stage, attempt, mailbox, store, ranks):
-            mailbox.settle()
             return
         while full := _tried(stage, attempt, mailbox, store, cache, gangs, runner, ranks):
             if not _await_room(full, asked, stage, attempt, mailbox, store, ranks):
@@ -157,8 +157,6 @@ def _run(
                 mailbox.notice(f"{stage.kind} {stage.digest} goes on from its last checkpoint")
     except Exception as error:  # a stage may raise anything; the gang must outlive it and say what it was
         _answer(error, stage, attempt, mailbox, store, leads)
-        return
-    mailbox.settle()
 
 
 def _is_there(stage: Stage, attempt: str, mailbox: Mailbox, store: Store, ranks: Any) -> bool:
@@ -394,7 +392,6 @@ def _answer(error: Exception, stage: Stage, attempt: str, mailbox: Mailbox, stor
     if leads and not of_machine:
         _clear(stage, attempt, mailbox, store)
     mailbox.report(attempt, Failed(digest=stage.digest, reason=reason, of_machine=of_machine))
-    mailbox.settle()
 
 
 def _await_room(

@@ -81,8 +81,11 @@ class Mailbox:
             ray.get(self._dispatcher.parent_missing.remote(self._gang, attempt, reason))
 
     def unfit(self, attempt: str, reason: str, *, of_machine: bool) -> None:
-        """Say why this start of the gang is about to end, and whether a disk or a storage is to blame; any rank may."""
-        ray.get(self._dispatcher.unfit.remote(self._gang, self._incarnation, attempt, reason, of_machine))
+        """Say why this start of the gang is about to end, and whether a disk of this rank's machine or a storage is the
+        cause; any rank may.
+        """
+        told = (self._gang, self._incarnation, attempt, reason, of_machine)
+        ray.get(self._dispatcher.unfit.remote(*told, self._me[1]))
 
     def wanted(self, digest: str) -> bool:
         """Whether anybody may go on with a stage that was stopped."""

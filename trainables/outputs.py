@@ -16,6 +16,7 @@ from trainables.keeping import Kept, evictions, under_way_bytes
 from trainables.leftovers import bytes_by_digest
 from trainables.listing import seen_in
 from trainables.pins import PinFile, Pins
+from trainables.places import is_final
 from trainables.scores import Done
 from trainables.stages import Stage
 from trainables.store import Manifest, Store
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 #: How long a storage that did not answer, beside the tries that each request makes, is left alone.
 AGAIN_SECONDS = 5.0
+
+#: What a storage refuses for good, such as every request without a right, ends the sweep when it was asked so often.
+REFUSALS = 3
 
 #: What an attempt has written is nobody's so long after it was lost: a machine that was cut off may be at a request,
 #: which it makes up to six times with pauses, and name it as the stage's output when the network is back.
@@ -39,6 +43,8 @@ class Found:
     stored: dict[str, Done] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     """Those of them whose weights it no longer has."""
+    made: list[Kept] = field(default_factory=list)
+    """What it took to make these."""
     kept: list[Kept] = field(default_factory=list)
 
 
@@ -85,7 +91,9 @@ class Outputs:
         """Attempts that no gang will answer: when each was lost, its stage and its name."""
         self._clearing: set[asyncio.Task[None]] = set()
         self._asking_again = asyncio.Lock()
-        """Held by the one that asks a storage again which did not answer, for all who wait for it."""
+        """Held by the one that asks a storage again whether it answers at all, for all who wait for it; what each looks
+        for it asks again by itself.
+        """
         self._is_silent = False
 
     def stored_bytes(self) -> int:
@@ -102,12 +110,13 @@ class Outputs:
         for stage in stages:
             if stage.digest in found.gone:
                 seconds = found.stored[stage.digest].seconds
-                self._gone[stage.digest] = Kept(digest=stage.digest, size_bytes=0, seconds=seconds, parent=stage.parent)
+                found.made.append(Kept(digest=stage.digest, size_bytes=0, seconds=seconds, parent=stage.parent))
         return found
 
     def heed(self, found: Found) -> tuple[dict[str, Done], list[str]]:
         """What the board is told of it. Nothing may be awaited from here until it is told."""
         self._hold(found.kept)
+        self._gone |= {kept.digest: kept for kept in found.made if not self._board.known(kept.digest)}
         return found.stored, found.gone
 
     async def looked_up(self, digest: str) -> Kept | None:
@@ -124,23 +133,42 @@ class Outputs:
 
         None where the board hands out nothing any more before that.
         """
-        try:
-            return await asyncio.to_thread(look)
-        except OSError as error:
-            self._hear_nothing(error)
+        failures = 0
+        while True:
+            try:
+                return await asyncio.to_thread(look)
+            except OSError as error:
+                failures += 1
+                if failures == 2:
+                    self._say(f"the storage answers, but for this, which is asked again: {error}")
+                if failures > 1:
+                    await asyncio.sleep(AGAIN_SECONDS)
+            await self._until_it_answers()
+            if self._board.ended:
+                return None
+
+    async def _until_it_answers(self) -> None:
+        """Wait until the storage answers anything at all, or the board hands out nothing any more: it stops where the
+        storage refuses every answer for good.
+        """
+        refusals = 0
         async with self._asking_again:
             while not self._board.ended:
                 try:
-                    found = await asyncio.to_thread(look)
+                    await asyncio.to_thread(self._store.files.ask)
                 except OSError as error:
+                    refusals = refusals + 1 if is_final(error) else 0
+                    if refusals >= REFUSALS:
+                        self.leave_open()
+                        await self._carry(self._board.stop(f"the storage refuses every answer: {error}"))
+                        return
                     self._hear_nothing(error)
                     await asyncio.sleep(AGAIN_SECONDS)
                     continue
                 if self._is_silent:
                     self._is_silent = False
                     self._say("the storage answers again; the sweep goes on")
-                return found
-        return None
+                return
 
     def _hear_nothing(self, error: OSError) -> None:
         if not self._is_silent:
@@ -287,7 +315,7 @@ class Outputs:
                 _log.warning("the weights of stage %s could not be deleted: %s", digest, error)
             await self._carry(self._board.evicted(digest))
 
-    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool] = lambda: False) -> None:
+    def lost(self, digest: str, attempt: str, *, is_gone: Callable[[], bool]) -> None:
         """No gang will answer this attempt. What it has written goes if its process `is_gone`, which may take a while
         to tell. Else it stays for now: the machine may only be cut off, and have been admitted to name it as the output
         of its stage.

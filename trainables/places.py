@@ -55,6 +55,9 @@ _FINAL_WORDS = (
     *("AuthenticationFailed", "AuthorizationFailure", "AuthorizationPermissionMismatch"),
 )
 
+#: What a disk says of a file that it alone cannot read. A network folder says the same while its server is away.
+_UNREADABLE = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)
+
 
 class NotAsWritten(OSError):
     """What a filesystem gives back is not what was put there."""
@@ -391,6 +394,11 @@ def is_final(error: OSError) -> bool:
     if isinstance(error, _FINAL) or error.errno == errno.EROFS:
         return True
     return any(word in str(error) for word in _FINAL_WORDS)
+
+
+def may_be_of_one_file(error: OSError) -> bool:
+    """Whether it may be an error of that one file for good, which is so if the storage answers all the same."""
+    return is_final(error) or error.errno in _UNREADABLE
 
 
 def _copied(incoming: Any, outgoing: Any) -> tuple[int, str]:

@@ -132,7 +132,8 @@ class Roster:
 
     What the board decides then, `carry` carries out. `give_up` is called with a reason when there will be no gang any
     more, `say` with what whoever watches should know, and `left` with the request of a gang that will not answer it.
-    Where the cluster `may_grow`, somebody rents machines for gangs that have no room.
+    Where the cluster `may_grow`, somebody rents machines for gangs that have no room; where a machine is `alone`,
+    no other ever comes.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class Roster:
         say: Callable[[str], None],
         left: Callable[[Request], None],
         may_grow: bool = False,
+        alone: bool = False,
     ) -> None:
         self._gangs, self._board, self._cluster = gangs, board, cluster
         self._carry, self._give_up, self._say, self._left = carry, give_up, say, left
@@ -158,7 +160,7 @@ class Roster:
         """By the id of a machine, when it last failed a stage."""
         self._machines: dict[str, dict[str, float]] = {}
         """What each machine had that was there at the last look."""
-        self._may_grow = may_grow
+        self._may_grow, self._alone = may_grow, alone
         self.lacking = ""
         """What the machines that are there, and can take part, lack for a gang to start."""
         self._lacking_since = 0.0
@@ -205,6 +207,7 @@ class Roster:
             except Exception as error:  # Ray raises what it likes here; the gang is lost whatever it is
                 reason = last_words(error)
             slot.unready = {}
+            failed, slot.failed = slot.failed, ""
             if self.closing:
                 return
             if slot.refused:
@@ -220,7 +223,7 @@ class Roster:
                     return  # asked for again when work waits
                 deaths += slot.refused.keys() <= avoided  # it was placed there all the same
                 continue
-            reason, failed, slot.failed = slot.failed or reason, bool(slot.failed), ""
+            reason = failed or reason
             has_left, slot.leaving = slot.leaving and not slot.incarnation, False
             if has_left:
                 self._cluster.end(slot.host)
@@ -252,6 +255,9 @@ class Roster:
         Where one of these had blamed a disk or a storage, that is no way to go on: its host too is to start anew.
         """
         slot = self.slots[gang]
+        if slot.failed:  # its workers died on their way to the end
+            slot.past.add(incarnation)
+            return
         decisions: list[Decision] = []
         machine = bool(slot.incarnation) and await self._is_lost(slot.nodes)
         if slot.incarnation:
@@ -263,7 +269,7 @@ class Roster:
             reason = LOST_MACHINE if machine else slot.unfit or "a worker process died"
             decisions += self._part(slot, gang, reason, of_machine=machine)
         slot.incarnation = incarnation
-        slot.leaving, slot.failed = False, ""  # whatever the processes before it were asked
+        slot.leaving = False  # whatever the processes before it were asked
         slot.unready, slot.refused, slot.first, slot.met = {}, {}, set(), 0
         slot.since = slot.idle_since = time.monotonic()
         await self._carry((*decisions, *self._board.gang_ready(gang)))
@@ -325,12 +331,12 @@ class Roster:
 
     def _part(self, slot: Slot, gang: str, reason: str, *, of_machine: bool = False) -> tuple[Decision, ...]:
         """Listen no more to the present processes of a gang, which are lost."""
+        if slot.request is not None and self._board.accepts(gang, slot.request.attempt):
+            self._left(slot.request)
         self._forget(slot)
         return self._board.gang_lost(gang, reason, of_machine=of_machine)
 
     def _forget(self, slot: Slot) -> None:
-        if slot.request is not None:
-            self._left(slot.request)
         slot.past.add(slot.incarnation)
         slot.incarnation, slot.request, slot.unfit, slot.of_machine, slot.ended = "", None, "", False, False
         slot.processes, slot.places, slot.heard, slot.nodes = {}, {}, {}, set()
@@ -354,15 +360,17 @@ class Roster:
         self._forget(self.slots[gang])
         await self._carry(decisions)
 
-    async def begin_anew(self, gang: str, reason: str, *, node: str = "") -> None:
-        """A disk or a storage has failed the stage that a gang runs, on this machine if that is known.
+    def blame(self, node: str) -> None:
+        """A disk or a storage has failed a stage on this machine: for a while others are preferred to it."""
+        self._blamed[node] = time.monotonic()
+
+    async def begin_anew(self, gang: str, reason: str) -> None:
+        """A disk or a storage has failed the stage that a gang runs.
 
         The stage is queued for another; the gang ends in good order, is started so often in a row and no more, and is
         asked what its machines lack before it takes work.
         """
         slot = self.slots[gang]
-        if node:
-            self._blamed[node] = time.monotonic()
         self._say(f"{gang} starts anew, and what it ran is queued again: {reason}")
         slot.leaving, slot.failed = True, reason
         await self._carry(self._part(slot, gang, reason, of_machine=True))
@@ -423,6 +431,8 @@ class Roster:
         refusing = "; ".join(text for node, text in self.refused.items() if node in machines)
         if not refusing or self._may_grow or self._running() or self._has_room(machines):
             self._deserted_since = math.inf
+        elif self._alone:
+            await self._bury(self.slots, refusing)
         elif math.isinf(self._deserted_since):
             self._deserted_since = time.monotonic()
             self._say(

@@ -47,6 +47,14 @@ class SealedFiles:
     def at(self, path: str) -> str:
         return f"{self.root}/{path}" if self.root else path
 
+    def ask(self) -> None:
+        """Ask the storage something that it answers whatever became of any one file.
+
+        Raises:
+            OSError: where it does not answer.
+        """
+        self.filesystem.get_file_info(fs.FileSelector(self.root, allow_not_found=True))
+
     def read(self, path: str) -> bytes:
         with self.filesystem.open_input_stream(path) as stream:
             return stream.read()

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from pyarrow import fs
 from trainables.canonical import decode
 from trainables.faults import Invalid
 from trainables.on_disk import NO_FILE
-from trainables.places import local, patient, place_of
+from trainables.places import local, may_be_of_one_file, patient, place_of
 from trainables.room import LEAST_BYTES, fits
 from trainables.scores import CheckpointScores, Done, Progress, Score
 from trainables.sealed_files import SealedFiles, StoredFile, described, differing
@@ -31,6 +32,11 @@ _log = logging.getLogger(__name__)
 
 #: The file of a stage's output directory that holds its predictions; it is kept apart from the weights.
 PREDICTIONS = "predictions.parquet"
+
+#: A file that cannot be read is tried so often, with pauses, before it counts as damaged while the storage answers: a
+#: network folder that was away for a moment says the same of each.
+FILE_TRIES = 3
+FILE_PAUSE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -173,13 +179,18 @@ class Store:
     # Finding
 
     def find(self, digest: str) -> Manifest | None:
-        """The manifest of a finished stage, or None. What is damaged is absent, with a warning.
+        """The manifest of a finished stage, or None. What is damaged is absent, with a warning, and so is what cannot
+        be read, again and again, while the storage answers.
 
         Raises:
             OSError: where the storage does not answer, as everything here that reads.
         """
-        manifest = self._manifest(digest)
-        return manifest if manifest is not None and self._complete(manifest) else None
+
+        def look() -> Manifest | None:
+            manifest = self._manifest(digest)
+            return manifest if manifest is not None and self._complete(manifest) else None
+
+        return self._unless_unreadable(digest, look)
 
     def _manifest(self, digest: str) -> Manifest | None:
         """What the manifest of a stage says, whatever became of the files that it names."""
@@ -217,12 +228,18 @@ class Store:
         return manifest.results if manifest is not None else None
 
     def whole_results(self, digest: str) -> Results | None:
-        """The same, or None where the predictions that belong to them are not there as they were written."""
-        kept = self.results(digest)
-        if kept is None or not (faults := self._prediction_faults(kept)):
-            return kept
-        self._tell_damage(digest, faults)
-        return None
+        """The same, or None where they, or the predictions that belong to them, cannot be read while the storage
+        answers, or these are not there as they were written.
+        """
+
+        def look() -> Results | None:
+            kept = self.results(digest)
+            if kept is None or not (faults := self._prediction_faults(kept)):
+                return kept
+            self._tell_damage(digest, faults)
+            return None
+
+        return self._unless_unreadable(digest, look)
 
     def scores(self, digest: str) -> tuple[Score, ...] | None:
         """The scores of an `evaluate` stage, or None where the store has none."""
@@ -343,6 +360,25 @@ class Store:
             self.filesystem.delete_dir(f"{self.scratch}/{name}")
         except OSError:
             return
+
+    def _unless_unreadable(self, digest: str, look: Callable[[], T | None]) -> T | None:
+        """What `look` finds of a stage; None, and damage, where a file of it fails each try while the storage answers.
+
+        Raises:
+            OSError: where the storage does not answer, or what fails may pass.
+        """
+        for left in reversed(range(FILE_TRIES)):
+            try:
+                return look()
+            except OSError as error:
+                if not may_be_of_one_file(error):
+                    raise
+                self.files.ask()
+                if not left:
+                    self._tell_damage(digest, [f"it cannot be read: {error}"])
+            if left:
+                time.sleep(FILE_PAUSE_SECONDS)
+        return None
 
     def _complete(self, manifest: Manifest) -> bool:
         """Whether every file is there with its size; on a local one also its sha256, once and when it changed."""

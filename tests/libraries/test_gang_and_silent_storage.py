@@ -13,8 +13,8 @@ from tests.pure.flaky import Flaky
 from tests.pure.pair_of_ranks import pair
 from tests.pure.stores import behind
 from tests.ray_local.stage_paths import training
-from trainables import rehearsal
-from trainables.gang import _fetch_checkpoint, _is_there, _run
+from trainables import pulse, rehearsal
+from trainables.gang import _fetch_checkpoint, _is_there, _run, serve
 from trainables.gangs import RUNNERS, GangKind, Gangs, Runner
 from trainables.mailbox import Request
 from trainables.rehearsal import JsonCheckpoints
@@ -211,3 +211,40 @@ def test_all_ranks_hear_from_the_first_whether_the_output_is_there(store, there)
     with ThreadPoolExecutor(2) as pool:
         ends = [pool.submit(_is_there, CHILD, "s-3", Telling(), store, one) for one in pair()]  # type: ignore[arg-type]
         assert [end.result(30) for end in ends] == [there, there]
+
+
+class Posting(Box):
+    """A mailbox with these stages, which keeps whether this process was at work when an event had to arrive."""
+
+    def __init__(self, *stages: Stage) -> None:
+        super().__init__(accepting=True)
+        self.requests = [
+            Request(sequence=number, stage=stage.to_json(), attempt=f"s-{number}")
+            for number, stage in enumerate(stages)
+        ]
+        self.at_work: list[bool] = []
+
+    def take(self, after: int) -> Request | None:
+        return self.requests.pop(0) if self.requests else None
+
+    def settle(self) -> None:
+        self.at_work.append(pulse._last is not None)
+
+    def pulse(self, silence: float) -> bool:
+        return False
+
+
+def test_a_gang_whose_last_word_waits_for_a_silent_storage_does_not_hang(store):
+    failing = training("text_nli", "", seed=9)
+    box = Posting(CHILD, CHILD)  # made, then found
+    gangs = Gangs(kind=GangKind.REHEARSAL)
+    given = {"store": store, "cache": None, "gangs": gangs, "ranks": None}
+    serve(box, **given, runner=RUNNERS[gangs.kind])  # type: ignore[arg-type]
+    failed = Posting(failing)
+    serve(failed, **given, runner=Runner(run=f"{__name__}:breaking", checkpoints=CUTTING.checkpoints))  # type: ignore[arg-type]
+    assert [type(event) for event in (box.events[-1], *failed.events)] == [Done, Failed]
+    assert box.at_work == [False, False] and failed.at_work == [False]
+
+
+def breaking(stage: Stage, **_: Any) -> Any:
+    raise RuntimeError("planted")

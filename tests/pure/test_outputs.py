@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import threading
 from typing import Any
@@ -13,9 +14,11 @@ from tests.pure.flaky import Flaky
 from tests.pure.stores import behind, holding, subtree
 from tests.ray_local.stage_paths import training
 from trainables import outputs as module
+from trainables import sealed_files
+from trainables import store as store_module
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
-from trainables.scores import Failed
+from trainables.scores import Done, Failed
 from trainables.stages import Stage
 from trainables.store import PREDICTIONS, Store
 
@@ -164,6 +167,36 @@ def test_what_goes_on_from_deleted_weights_is_kept_before_what_is_dearer_by_itse
     assert asyncio.run(story()) == [child.digest]
 
 
+def test_what_was_made_again_while_it_was_looked_for_does_not_count_as_gone(tmp_path):
+    stage = training("text_nli", "")
+    store = holding(tmp_path, stage)
+    store.evict(stage.digest)
+    mine = Running(store)
+    looked, goes_on, look_up = threading.Event(), threading.Event(), mine.outputs._look_up
+
+    def slow(digests: list[str]):
+        found = look_up(digests)
+        looked.set()
+        assert goes_on.wait(10)
+        return found
+
+    mine.outputs._look_up = slow  # type: ignore[method-assign]
+
+    async def story() -> None:
+        looking = asyncio.ensure_future(mine.outputs.found((stage,)))
+        assert await asyncio.to_thread(looked.wait, 10)
+        (assigned,) = mine.board.submit("trial", (stage,), {})
+        put(store, stage, assigned.attempt)
+        mine.outputs.add(await mine.outputs.looked_up(stage.digest))
+        done = Done(digest=stage.digest, steps_executed=1, reused=False, seconds=1.0)
+        mine.board.report("gang-0", assigned.attempt, done)
+        goes_on.set()
+        assert mine.outputs.heed(await looking)[1] == [stage.digest]
+        assert mine.outputs._gone == {}
+
+    asyncio.run(story())
+
+
 def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the_budget(tmp_path):
     theirs, best, old = (training("text_nli", "", seed=seed) for seed in range(3))
     store = holding(tmp_path, theirs, best, old)
@@ -298,6 +331,101 @@ def test_what_is_made_or_was_made_before_counts_as_soon_as_a_silent_storage_can_
     asyncio.run(story())
 
 
+# A file that cannot be read
+
+
+def unreadable(monkeypatch, stage: Stage, error: OSError) -> None:
+    """The disk gives no answer for the weights of that stage, ever."""
+    asked = sealed_files.sha256_of
+
+    def refused(path):
+        if stage.digest in str(path):
+            raise error
+        return asked(path)
+
+    monkeypatch.setattr(sealed_files, "sha256_of", refused)
+    monkeypatch.setattr(store_module, "FILE_PAUSE_SECONDS", 0.001)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "bad sector"), PermissionError("no"), OSError("ACCESS_DENIED")])
+def test_a_file_that_alone_cannot_be_read_is_damaged_and_holds_nobody_back(tmp_path, monkeypatch, error):
+    bad, good = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = holding(tmp_path, bad, good)
+    unreadable(monkeypatch, bad, error)
+    mine = Running(store)
+
+    async def story() -> None:
+        await asyncio.wait_for(mine.outputs.remember([bad.digest, good.digest]), 5)
+        assert mine.outputs.stored_bytes() == 1000
+        found = await asyncio.wait_for(mine.outputs.found((bad, good)), 5)
+        assert set(found.stored) == {bad.digest, good.digest} and found.gone == [bad.digest]
+        (said,) = mine.said
+        assert said == f"stage {bad.digest} was damaged (it cannot be read: {error}); it is trained again where needed"
+
+    asyncio.run(story())
+
+
+def test_a_flake_of_one_file_damages_nothing(tmp_path, monkeypatch):
+    stage = training("text_nli", "")
+    store = holding(tmp_path, stage)
+    asked, errors = sealed_files.sha256_of, [OSError(errno.EIO, "a flake")] * 2
+
+    def flaky(path):
+        if errors:
+            raise errors.pop()
+        return asked(path)
+
+    monkeypatch.setattr(sealed_files, "sha256_of", flaky)
+    monkeypatch.setattr(store_module, "FILE_PAUSE_SECONDS", 0.001)
+    assert store.find(stage.digest) is not None and not errors and not store.damage
+
+
+def test_what_is_of_no_file_alone_is_asked_again_and_keeps_nobody_else_waiting(tmp_path, monkeypatch):
+    bad, good = (training("text_nli", "", seed=seed) for seed in range(2))
+    store = holding(tmp_path, bad, good)
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.001)
+    unreadable(monkeypatch, bad, OSError("SLOW_DOWN"))
+    mine = Running(store)
+
+    async def story() -> None:
+        remembering = asyncio.ensure_future(mine.outputs.remember([bad.digest]))
+        await until(lambda: mine.said)
+        find, flakes = store.find, [OSError("a flake")]
+
+        def look(digest: str):
+            if digest == good.digest and flakes:
+                raise flakes.pop()
+            return find(digest)
+
+        monkeypatch.setattr(store, "find", look)
+        found = await asyncio.wait_for(mine.outputs.found((good,)), 5)
+        assert set(found.stored) == {good.digest} and not flakes and not remembering.done()
+        assert mine.said == ["the storage answers, but for this, which is asked again: SLOW_DOWN"]
+        monkeypatch.undo()
+        await asyncio.wait_for(remembering, 10)
+
+    asyncio.run(story())
+
+
+def test_a_storage_that_refuses_every_answer_for_good_stops_the_sweep_with_the_reason_and_leaves_trials_open(
+    tmp_path, line, monkeypatch
+):
+    stage = training("text_nli", "")
+    mine = Running(behind(tmp_path, line))
+
+    def refused(*_: object) -> None:
+        raise PermissionError("the key was withdrawn")
+
+    async def story() -> None:
+        monkeypatch.setattr(line, "carried", refused)
+        found = await asyncio.wait_for(mine.outputs.found((stage,)), 5)
+        assert mine.board.ended == "the storage refuses every answer: the key was withdrawn"
+        (told,) = [one.event for one in mine.board.submit("trial", (stage,), *mine.outputs.heed(found))]
+        assert isinstance(told, Failed) and told.of_machine and told.reason == mine.board.ended
+
+    asyncio.run(story())
+
+
 # What lost attempts have written
 
 
@@ -310,7 +438,7 @@ def test_a_manifest_of_a_host_that_was_cut_off_and_comes_back_leaves_the_stage_w
 
     def elsewhere() -> None:
         """The host is taken for lost, and another gang is given the stage and ends it."""
-        mine.outputs.lost(stage.digest, "s-1")
+        mine.outputs.lost(stage.digest, "s-1", is_gone=lambda: False)
         put(new, stage, "s-2")
         assert desk.find(stage.digest).attempt == "s-2"
 
@@ -369,7 +497,7 @@ def test_what_long_lost_attempts_have_written_goes_when_the_sweep_closes_unless_
 
     async def story() -> None:
         for stage, attempt in ((named, "session-1"), (other, "session-2")):
-            mine.outputs.lost(stage.digest, attempt)
+            mine.outputs.lost(stage.digest, attempt, is_gone=lambda: False)
         monkeypatch.setattr(module, "LATE_SECONDS", 0.0)
         await asyncio.sleep(0.002)
         monkeypatch.setattr(mine.outputs, "_lost", [*mine.outputs._lost, (math.inf, fresh.digest, "session-2")])

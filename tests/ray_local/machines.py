@@ -8,7 +8,6 @@ import uuid
 from types import SimpleNamespace
 
 from trainables import dispatcher as module
-from trainables import roster
 from trainables.dispatcher import Dispatcher
 from trainables.gangs import RUNNERS, GangKind, Gangs
 from trainables.scores import Cancelled, Done, Failed, Progress, event_to_json
@@ -154,7 +153,6 @@ def placed(monkeypatch) -> Machines:
     monkeypatch.setattr(module, "_machines", made.look)
     monkeypatch.setattr(module, "_resources", lambda: {node: {"CPU": 1.0} for node in made.alive})
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
     here = SimpleNamespace(current_actor="me", get_node_id=lambda: "head")
     me = SimpleNamespace(get_runtime_context=lambda: here, kill=lambda *_, **__: None)
     monkeypatch.setattr(module, "ray", me)
@@ -168,6 +166,7 @@ async def begun(
     storage_limit_bytes: float = math.inf,
     sweep: str = "",
     may_grow: bool = False,
+    alone: bool = False,
     **given,
 ) -> Dispatcher:
     gangs = Gangs(**{"kind": GangKind.REHEARSAL} | given)
@@ -179,6 +178,7 @@ async def begun(
         storage_limit_bytes,
         folder=f"sweeps/{sweep}" if sweep else "",
         may_grow=may_grow,
+        alone=alone,
     )
     await machines.dispatcher.start()
     return machines.dispatcher

@@ -16,7 +16,7 @@ from trainables.board import MACHINES_ALLOWED
 from trainables.gangs import GangKind
 from trainables.pins import PinFile
 from trainables.roster import HOST_STARTS, LACKING_SECONDS, REFUSALS, last_words
-from trainables.scores import Done, Failed, event_from_json
+from trainables.scores import Done, Failed, event_from_json, event_to_json
 from trainables.store import Store
 
 
@@ -45,15 +45,15 @@ def test_a_loss_is_seen_while_the_storage_answers_nobody(machines, tmp_path, mon
         await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         (host,) = machines.hosts
         await until(lambda: host.done)
-        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(20))
-        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(20) and None)
+        monkeypatch.setattr(PinFile, "write", lambda *_: answers.wait(60))
+        monkeypatch.setattr(Store, "find", lambda *_: answers.wait(60) and None)
         many = range(2 * (os.cpu_count() or 1) + 8)  # more than asyncio has threads
         paths = {f"trial-{seed}": [training("text_nli", "", seed=seed).to_json()] for seed in many}
         asked = [asyncio.ensure_future(desk.submit(trial, path)) for trial, path in paths.items()]
         await asyncio.sleep(0.05)
         machines.alive = set()
         try:
-            await until(lambda: desk._board.counts["lost"], seconds=2)
+            await until(lambda: desk._board.counts["lost"])
         finally:
             answers.set()
             await asyncio.gather(*asked)
@@ -140,8 +140,8 @@ def test_of_two_ranks_the_one_that_failed_says_why_and_not_the_one_that_it_left_
         ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
         for start in range(3):
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False)
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "MemoryError: planted", False, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "RankLost: the connection broke", False, "b")
         over = asyncio.ensure_future(desk.take("gang-0", "start-3", -1, 0, 1, "b"))
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and not event.of_machine
@@ -163,8 +163,8 @@ def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started
             await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
             assert request is not None
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False)
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", False, "b")
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True, "b")
             for rank in range(2):  # Ray Train has started its workers again
                 assert await desk.take("gang-0", f"again-{start}", -1, rank, 1, "b") is None
             assert desk._slots["gang-0"].nodes == set()
@@ -174,6 +174,66 @@ def test_a_gang_of_which_a_storage_fails_one_rank_again_and_again_is_not_started
         assert event.reason == "no gang could be kept running; the last reason: rank 1 failed: OSError"
         assert (await desk.status())["lost"] == HOST_STARTS
         await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_of_two_machines_is_kept_from_the_one_of_the_rank_whose_disk_failed(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        machines.alive = {"a", "b", "c"}
+        desk = await begun(machines, tmp_path, workers=2, kind=GangKind.TRAIN)
+        await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        await until(lambda: desk._roster._machines)
+        for rank, node in enumerate("ab"):
+            request = await desk.take("gang-0", "start", -1, rank, 1, node)
+        await desk.unfit("gang-0", "start", request.attempt, "rank 1 failed: OSError", False, "a")
+        await desk.unfit("gang-0", "start", request.attempt, "rank 1 failed: OSError", True, "b")
+        assert await desk.take("gang-0", "again", -1, 0, 1, "a") is None
+        machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        await until(lambda: len(machines.hosts) == 2)
+        assert machines.hosts[1].avoid == {"b"}
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_is_to_start_anew_takes_no_workers_that_ray_train_has_started_again(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        stage = training("text_nli", "", steps=LONG)
+        ticket = await desk.submit("trial", [stage.to_json()])
+        failed = event_to_json(Failed(digest=stage.digest, reason="OSError: planted", of_machine=True))
+        for start in range(HOST_STARTS):
+            await until(lambda start=start: len(machines.hosts) == start + 1)
+            request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
+            await desk.report("gang-0", request.attempt, failed)
+            assert await desk.pulse("gang-0", f"start-{start}", 0, 0.0), "its process is ended for that"
+            assert await asyncio.wait_for(desk.take("gang-0", f"again-{start}", -1, 0, 1, "b"), 5) is None
+            machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        event = event_from_json((await desk.next_events("trial", ticket))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: OSError: planted"
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_a_gang_that_was_to_start_anew_and_was_refused_before_that_is_listened_to_after_it(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda _: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        stage = training("text_nli", "", steps=LONG)
+        await desk.submit("trial", [stage.to_json()])
+        request = await desk.take("gang-0", "start", -1, 0, 1, "b")
+        failed = Failed(digest=stage.digest, reason="OSError: planted", of_machine=True)
+        await desk.report("gang-0", request.attempt, event_to_json(failed))
+        await desk.refuse("gang-0", "again", "b", "b: it must see the storage", False)
+        machines.hosts[-1].fault = RuntimeError("as if it had ended in good order")
+        await until(lambda: len(machines.hosts) == 2)
+        assert await desk.take("gang-0", "anew", -1, 0, 1, "a") is not None
+        await desk.close(seconds=0.1)
 
     asyncio.run(story())
 
@@ -205,7 +265,7 @@ def test_a_storage_that_a_rank_blamed_before_the_host_ended_fails_no_trial(machi
         for start in range(HOST_STARTS):
             await until(lambda start=start: len(machines.hosts) == start + 1)
             request = await desk.take("gang-0", f"start-{start}", -1, 0, 1, "b")
-            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True)
+            await desk.unfit("gang-0", f"start-{start}", request.attempt, "rank 1 failed: OSError", True, "b")
             machines.hosts[-1].fault = RuntimeError("the host died")
         event = event_from_json((await desk.next_events("trial", ticket))[-1])
         assert isinstance(event, Failed) and event.of_machine
@@ -419,7 +479,9 @@ def test_a_machine_that_joins_and_cannot_take_part_is_named_and_the_next_that_jo
     asyncio.run(story())
 
 
-def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_reason(machines, tmp_path):
+def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_reason(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
+
     async def story() -> None:
         machines.alive, machines.lacking = {"a"}, {"b"}
         desk = await begun(machines, tmp_path, elastic=True)
@@ -431,6 +493,19 @@ def test_where_no_machine_is_left_that_can_take_part_the_sweep_stops_with_the_re
         assert event.reason == "no gang could be kept running; the last reason: b: it must see the storage"
         doing = [entry["doing"] for entry in (await desk.status())["gangs"]]
         assert doing == ["is not started again: b: it must see the storage"]
+        await desk.close(seconds=1)
+
+    asyncio.run(story())
+
+
+def test_where_no_other_machine_can_ever_come_the_sweep_stops_at_once_with_what_its_own_lacks(machines, tmp_path):
+    async def story() -> None:
+        machines.alive = machines.lacking = {"a"}
+        desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, alone=True)
+        ticket = await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])
+        event = event_from_json((await asyncio.wait_for(desk.next_events("trial", ticket), 5))[-1])
+        assert isinstance(event, Failed) and event.of_machine
+        assert event.reason == "no gang could be kept running; the last reason: a: it must see the storage"
         await desk.close(seconds=1)
 
     asyncio.run(story())
@@ -451,8 +526,10 @@ async def rent_in_vain(machines, desk, node: str) -> None:
 
 @pytest.mark.parametrize("elastic", [True, False])
 def test_where_the_last_machine_that_can_take_part_is_lost_the_sweep_stops_with_what_the_others_lack(
-    machines, tmp_path, elastic
+    machines, tmp_path, monkeypatch, elastic
 ):
+    monkeypatch.setattr(roster, "DESERTED_SECONDS", 0.05)
+
     async def story() -> None:
         machines.lacking = {"a"}
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
@@ -475,7 +552,6 @@ def test_a_sweep_whose_last_good_machine_was_only_cut_off_goes_on_when_it_is_bac
     machines, tmp_path, monkeypatch, elastic, refused_before
 ):
     async def story() -> None:
-        monkeypatch.setattr(roster, "DESERTED_SECONDS", 300.0)
         machines.lacking, machines.alive = {"a"}, {"a", "b"} if refused_before else {"b"}
         desk = await begun(machines, tmp_path, kind=GangKind.TRAIN, elastic=elastic)
         await desk.submit("trial", [training("text_nli", "", steps=LONG).to_json()])

@@ -14,7 +14,7 @@ import pytest
 from tests.pure.stores import holding
 from tests.ray_local.machines import LONG, begun, until
 from tests.ray_local.stage_paths import training
-from trainables import outputs
+from trainables import dispatcher, outputs
 from trainables.dispatcher import Dispatcher
 from trainables.pins import NEEDED_SECONDS, PinFile
 from trainables.processes import started_at
@@ -235,3 +235,36 @@ def test_what_a_worker_of_the_dispatchers_own_machine_has_written_goes_as_soon_a
 
     asyncio.run(story())
     worker.wait()
+
+
+def test_of_a_request_that_has_ended_nothing_is_looked_for_when_its_gang_is_lost(machines, tmp_path):
+    async def story() -> None:
+        machines.room = lambda avoid: ""  # the test itself is the gang
+        desk = await begun(machines, tmp_path)
+        ended, lost = training("text_nli", "", seed=1), training("text_nli", "", seed=2)
+        for number, stage in enumerate((ended, lost)):
+            await desk.submit(f"trial-{number}", [stage.to_json()])
+            request = await desk.take("gang-0", f"start-{number}", number, 0, 1, "a")
+            if stage is ended:
+                done = Done(digest=stage.digest, steps_executed=1, reused=False, seconds=1.0)
+                await desk.report("gang-0", request.attempt, event_to_json(done))
+            await desk._roster.join("gang-0", f"start-{number + 1}")
+        assert [digest for _, digest, _ in desk._outputs._lost] == [lost.digest]
+        await desk.close(seconds=0.1)
+
+    asyncio.run(story())
+
+
+def test_a_sweep_that_closes_does_not_wait_long_for_what_is_left_to_be_deleted(machines, tmp_path, monkeypatch):
+    monkeypatch.setattr(dispatcher, "TIDY_SECONDS", 0.05)
+    goes_on = threading.Event()
+
+    async def story() -> None:
+        desk = await begun(machines, tmp_path)
+        desk._outputs._clear = lambda attempts: goes_on.wait(20)  # type: ignore[method-assign]
+        try:
+            await asyncio.wait_for(desk.close(seconds=0.1), 10)
+        finally:
+            goes_on.set()
+
+    asyncio.run(story())
