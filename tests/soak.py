@@ -104,20 +104,19 @@ class Victims:
         self.command, self.environment = _command(folder), _environment()
 
     def find(self, victim: str) -> list[int]:
-        """Their process ids."""
+        """Their process ids, without those of children that they have forked and that are about to be something else."""
         if victim == "driver":
             return [self.process.pid]
-        found = []
+        found = {}
         for child in self._descendants():
             try:
-                title = " ".join(child.cmdline())
+                title, parent = " ".join(child.cmdline()), child.ppid()
             except psutil.Error:
                 continue
-            if victim == "raylet" and "/raylet/raylet" in title.partition(" ")[0]:
-                found.append(child.pid)
-            elif any(title.startswith(name) for name in TITLES.get(victim, ())):
-                found.append(child.pid)
-        return found
+            is_raylet = victim == "raylet" and "/raylet/raylet" in title.partition(" ")[0]
+            if is_raylet or any(title.startswith(name) for name in TITLES.get(victim, ())):
+                found[child.pid] = parent
+        return [process for process, parent in found.items() if parent not in found]
 
     def _descendants(self) -> list[psutil.Process]:
         try:

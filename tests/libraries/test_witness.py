@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
 
 from tests.ray_local.stage_paths import path
+from tests.soak import TITLES, Victims
 from tests.witness import FOLDER, attempts, begun_when_done, in_mid_stage, rehearse_stage
 from trainables.rehearsal import JsonCheckpoints
 from trainables.store import Store
@@ -52,3 +61,19 @@ def test_a_stage_whose_file_was_only_just_made_is_not_in_mid_stage_and_hides_non
     assert not in_mid_stage(tmp_path) and list(attempts(tmp_path)) == begun_when_done(tmp_path) == []
     (begun / STAGES[1].digest).write_text("first 3 9\n")
     assert in_mid_stage(tmp_path)
+
+
+def test_a_process_that_has_just_forked_is_one_victim(tmp_path, monkeypatch):
+    """Between its fork and what it runs then, a child of a raylet looks as the raylet does."""
+    forks = "import os, time; os.fork(); time.sleep(60)"
+    monkeypatch.setitem(TITLES, "forker", (f"{sys.executable} -c import os, time; os.fork()",))
+    process = subprocess.Popen([sys.executable, "-c", forks], start_new_session=True)
+    try:
+        until = time.monotonic() + 30
+        while not psutil.Process(process.pid).children() and time.monotonic() < until:
+            time.sleep(0.01)
+        assert psutil.Process(process.pid).children()
+        assert Victims(tmp_path, SimpleNamespace(pid=os.getpid())).find("forker") == [process.pid]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
