@@ -104,7 +104,7 @@ class Victims:
         self.command, self.environment = _command(folder), _environment()
 
     def find(self, victim: str) -> list[int]:
-        """Their process ids, without those of children that they have forked and that are about to be something else."""
+        """Their process ids, without those of children that they have just forked, which look as they do."""
         if victim == "driver":
             return [self.process.pid]
         found = {}
