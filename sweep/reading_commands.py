@@ -32,7 +32,7 @@ def add_reading(commands: Any) -> None:
     both.add_argument("one", metavar="A", help="a sweep that was run, or its definition file")
     both.add_argument("other", metavar="B", help="another one of the same target")
     both.add_argument("--other-storage", metavar="DIR", help="where B lies (default: the same storage)")
-    both.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    both.add_argument("--format", choices=("table", "csv", "markdown", "json"), default="table")
     both.add_argument("--where", action="append", default=[], metavar="COLUMN=VALUE", help="rows with that value only")
     board = _command(
         commands, "tensorboard", _tensorboard, "serve a sweep's TensorBoard from any storage, until Ctrl-C"

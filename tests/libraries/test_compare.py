@@ -157,6 +157,12 @@ def test_the_command_prints_the_comparison_and_what_differs(storage, capsys):
     said = capsys.readouterr()
     assert [(row["cell"], row["language"]) for row in json.loads(said.out)] == [("nli", "de"), ("none", "de")]
     assert "differs in target_settings.maximum_steps: absent / 90" in said.err
+    capsys.readouterr()
+    assert main(["compare", "first", "second", "--storage", str(storage), "--format", "markdown", *where]) == 0
+    head, rule = capsys.readouterr().out.splitlines()[:2]
+    assert head.startswith("| cell | language | accuracy | other accuracy | gain |") and rule.startswith(
+        "| --- | --- |"
+    )
     assert main(["compare", "first", "elsewhere", "--storage", str(storage)]) == 2
 
 

@@ -205,6 +205,19 @@ def test_iglue_few_shots_add_no_more_than_chance_on_the_mean(tmp_path):
         assert few[model, "mean"]["accuracy_low"] < zero_shot[model, "mean_without_en"]["accuracy"]
 
 
+@needs_iglue
+def test_a_report_of_iglues_own_file_answers_with_its_best_model(tmp_path):
+    load(IGLUE / "XVNLI_0.csv", storage=str(tmp_path), name="iglue", items=ITEMS, baseline="ctrl_muniter")
+    results = Results.open(str(tmp_path), "iglue")
+    page = Path(results.report()[0]).read_text()
+    means = {r["cell"]: r["accuracy"] for r in results.per_language().to_pylist() if r["language"] == "mean_without_en"}
+    best = max(means, key=lambda cell: means[cell])
+    said = (
+        f"the model with the highest mean accuracy over the languages other than English is {best}, above ctrl_muniter"
+    )
+    assert best == "uc2" and said in page
+
+
 def test_an_import_never_touches_a_sweep_of_its_name_that_is_anything_else(file, tmp_path):
     """Neither a sweep that was run, nor an earlier import of other numbers; the very same import changes nothing."""
     storage = str(tmp_path / "storage")
