@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
+
+from sweep import Results
+from tests.pure import fake_sweep as fake
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -26,3 +30,11 @@ def browser():
     page.set_page_load_timeout(60)
     yield page
     page.quit()
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory) -> str:
+    """Where the report of a small sweep lies."""
+    storage = tmp_path_factory.mktemp("report")
+    fake.write(str(storage))
+    return Path(Results.open(str(storage), "fake").report()[0]).as_uri()

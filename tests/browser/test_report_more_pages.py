@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -12,7 +11,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
 from search_spaces.transfer_grid import CellRole
-from sweep import Results
 from sweep.columns import IMPORTANCES
 from sweep.findings import findings
 from sweep.outcomes import Answers
@@ -73,13 +71,6 @@ def suite(tmp_path_factory) -> str:
     return (folder / "suites" / given.name / "report.html").as_uri()
 
 
-@pytest.fixture(scope="module")
-def usual(tmp_path_factory) -> str:
-    folder = tmp_path_factory.mktemp("usual")
-    fake.write(str(folder))
-    return Path(Results.open(str(folder), "fake").report()[0]).as_uri()
-
-
 @pytest.fixture
 def shown(browser):
     """Opens a page, which must be drawn without an error and without a network."""
@@ -122,15 +113,15 @@ def test_the_page_of_a_suite_is_drawn_and_leads_to_the_reports_of_its_sweeps(sho
         assert shown(link).find_elements(By.ID, "table-accuracy")
 
 
-def test_a_chosen_cell_leaves_its_rows_alone(shown, usual):
-    page = shown(usual)
+def test_a_chosen_cell_leaves_its_rows_alone(shown, url):
+    page = shown(url)
     Select(page.find_element(By.ID, "cell")).select_by_value("nli")
     assert _texts(page, "#table-summary tbody th") == ["nli"]
     assert page.find_element(By.ID, "shown").text == "showing cell nli"
 
 
-def test_numbers_sort_by_their_size_and_absences_come_last_both_ways(shown, usual):
-    page = shown(usual)
+def test_numbers_sort_by_their_size_and_absences_come_last_both_ways(shown, url):
+    page = shown(url)
     page.execute_script(
         "['1,200', '.', '80', '< 0.001', '35,000'].forEach((text, place) => {"
         " document.querySelectorAll('#table-accuracy tbody tr')[place].cells[1].textContent = text; })"

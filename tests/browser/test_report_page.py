@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
-
-from sweep import Results
-from tests.pure import fake_sweep as fake
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory) -> str:
-    storage = tmp_path_factory.mktemp("report")
-    fake.write(str(storage))
-    return Path(Results.open(str(storage), "fake").report()[0]).as_uri()
 
 
 @pytest.fixture
