@@ -143,7 +143,7 @@ def _run(
     ledger = PatientLedger(_ledger(sweep, store))
     ledger.hold()
     conductor = Conductor(sweep, ledger)
-    damaged = _gone(conductor, store)
+    damaged = gone(conductor.evaluations(), store)
     conductor.take_up(failed=retry_failed, outdated=renew, gone=damaged)
     display = None
     if conductor.remaining():
@@ -199,11 +199,6 @@ def _finished(sweep: Sweep, place: str) -> Results | None:
     except (NotThere, Invalid, OSError):
         return None
     return None
-
-
-def _gone(conductor: Conductor, store: Store) -> dict[str, str]:
-    """The evaluations of reported runs whose scores or answers are not in the store as they were written, and why."""
-    return gone(conductor.evaluations(), store)
 
 
 def _lost(conductor: Conductor, damaged: Mapping[str, str]) -> Iterator[str]:

@@ -175,7 +175,7 @@ def mirror(tmp_path, monkeypatch):
 
 def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, tmp_path, monkeypatch):
     monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
-    monkeypatch.setattr(launch, "_gone", lambda *_: {})
+    monkeypatch.setattr(launch, "gone", lambda *_: {})
     sweep = on_xnli(mirror, de=(0, 1), en=(0, 1))
     found = looked_up(sweep, fetch=False).present
     record_definition.keep(found, pafs.LocalFileSystem(), str(tmp_path))
