@@ -252,6 +252,7 @@ def full_sizes(folder: Path) -> None:
             patches = Patches(height=36, width=36, patch=12)
             made = {name: resolve_encoder(Encoder(name="full", text=text, patches=patches, maximum_tokens=TOKENS))}
         of = stage(folder, steps=60)
+        assert isinstance(of.work, Training)
         settings = replace(of.work.settings, batch_size=32, **changes)
         of = replace(
             of,
