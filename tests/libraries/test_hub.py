@@ -298,7 +298,6 @@ def test_what_came_before_a_line_broke_for_good_is_kept_and_the_rest_is_fetched_
     hub.troubles.append(Trouble("GET /cdn/*train-00001*", cut_after=10, times=1))
     hub.troubles.append(Trouble("GET /cdn/*train-00001*", cut_after=0))
     assert "got no whole answer from" in refusal(MNLI)
-    assert not list((tmp_path / "home").rglob("*.incomplete"))
     hub.troubles.clear()
     hub.asked.clear()
     assert len(rows(resolve(willing(MNLI)), "train")) == 12
@@ -425,6 +424,18 @@ def test_a_model_of_which_the_weights_did_not_come_is_no_copy_and_the_next_run_f
     hub.asked.clear()
     assert resolve_encoder(ENCODER).text.fingerprint
     assert hub.fetched() == ["model.safetensors"]
+
+
+@pytest.mark.parametrize("fetched", [("config.json", "tokenizer.json"), ("config.json", "model.safetensors")])
+def test_a_copy_that_another_program_has_of_a_part_of_a_model_is_completed(fetched, hub):
+    from huggingface_hub import hf_hub_download
+
+    hub.push("models", TINY, MODEL)
+    for name in fetched:
+        hf_hub_download(TINY, name)
+    assert models.local_copy(ENCODER.text) is None
+    assert resolve_encoder(ENCODER).text.fingerprint
+    assert models.local_copy(ENCODER.text) is not None
 
 
 def test_a_token_is_shown_to_the_hub_and_to_no_other_host(hub, tmp_path, monkeypatch):

@@ -46,4 +46,14 @@ def local_copy(model: LocalEncoder | HubEncoder) -> Path | None:
 
 
 def _copy(repository: str, revision: str) -> Path | None:
-    return copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
+    folder = copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
+    return folder if folder is not None and _can_be_read(folder) else None
+
+
+#: One of each must be there; of the last, a text encoder has a tokenizer and a vision tower how it takes its images.
+_NEEDED = (("config.json",), ("*.safetensors",), ("tokenizer*", "vocab*", "*.model", "preprocessor_config.json"))
+
+
+def _can_be_read(folder: Path) -> bool:
+    """Whether a copy has what is read of a model: another program may have fetched its tokenizer or weights alone."""
+    return all(any(any(folder.glob(name)) for name in names) for names in _NEEDED)
