@@ -498,6 +498,7 @@ def test_a_plan_asks_no_hub_and_says_what_is_absent_until_a_run_or_the_command_t
     said = capsys.readouterr().out
     assert f"no copy of {TINY} on this machine; hf download {TINY} --revision main, or let `sweep run` fetch it" in said
     assert "commonsense_qa: no files of commonsense_qa in the mirror folder or the hub's cache; hf download tau" in said
+    assert "then pass --data DIR, or let `sweep run` fetch it" in said
     assert hub.asked == []
     hf(f"hf download {TINY} --revision main", environment(hub, tmp_path / "home"))
     resolve(willing(COMMONSENSE_QA))
