@@ -87,8 +87,8 @@ class Hub:
 
     def fetched(self, pattern: str = "*") -> list[str]:
         """The paths in their repository of the files whose content was asked for, each as often as it was."""
-        paths = (re.fullmatch(r"GET .*/resolve(?:-cache/.*)?/[^/]+/(.+)", asked.request) for asked in self.asked)
-        inside = (path[1] for path in paths if path)
+        place = r"GET /(?:(?:datasets/)?[^/]+/[^/]+/resolve|api/resolve-cache/[^/]+/[^/]+/[^/]+)/[^/]+/(.+)"
+        inside = (path[1] for asked in self.asked if (path := re.fullmatch(place, asked.request)))
         cdn = (asked.request.rpartition("?")[2] for asked in self.asked if asked.request.startswith("GET /cdn/"))
         return sorted(path for path in (*inside, *cdn) if fnmatch(path, pattern))
 
