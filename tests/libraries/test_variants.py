@@ -71,6 +71,54 @@ def test_a_mixture_that_cannot_be_is_refused(arguments, fault):
     assert refused.value.faults == (fault,)
 
 
+NO_TASK = "must be Task values, got 'nli'; use task('nli') of trainables.catalogue.registry"
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda: with_aligned_words(ALONE, "nli"), f"words {NO_TASK}"),
+        (lambda: from_source(BASELINE, "nli"), f"task {NO_TASK}"),
+        (lambda: translated("nli", "de"), f"task {NO_TASK.replace('Task values', 'a Task value')}"),
+        (lambda: sources("nli", ("en",)), f"task {NO_TASK.replace('Task values', 'a Task value')}"),
+        (lambda: translated(None, "de"), "task must be a Task value, got None; give a task"),
+        *(
+            (
+                lambda made=made, given=given: made("nli", given),
+                "cell must be a Cell, such as one of transfer_grid(…), got 'nli'",
+            )
+            for made, given in (
+                (with_masked_lm, lab.SENTENCES),
+                (with_aligned_words, lab.WORDS),
+                (from_source, VISUAL_DE),
+            )
+        ),
+        (
+            lambda: with_aligned_words(with_aligned_words(ALONE, lab.WORDS_SHUFFLED), lab.WORDS),
+            "cell 'lab_words_shuffled+nli' must align no words yet (a path aligns them once), got "
+            "'lab_words_shuffled'; make each alignment from the cell without any",
+        ),
+        (
+            lambda: from_source(from_source(BASELINE, translated(lab.VISUAL_NLI, "ru")), VISUAL_DE),
+            "cell 'none_from_lab_visual_nli_ru' must still learn the target from its own training set, got "
+            "'lab_visual_nli_ru'; make each source from the cell without any",
+        ),
+        (
+            lambda: transfer_grid([], mixtures=[(lab.NLI, lab.QQP)], proportions="uniform"),
+            "proportions must be a value of Proportions, such as PROPORTIONAL or UNIFORM, or None, got 'uniform'",
+        ),
+        (
+            lambda: replace(FIXED, shares=(("lab_nli", True), ("lab_qqp", 0.5))),
+            "shares must be numbers above 0, got [True, 0.5]; leave a task out instead of giving it 0",
+        ),
+    ],
+)
+def test_a_variant_of_what_is_none_or_is_there_already_is_refused(make, fault):
+    with pytest.raises(Invalid) as refused:
+        make()
+    assert refused.value.faults == (fault,)
+
+
 def test_words_are_aligned_before_an_intermediate_stage_or_instead_of_one():
     before, instead = with_aligned_words(ALONE, lab.WORDS), with_aligned_words(BASELINE, lab.WORDS)
     assert (before.name, instead.name, instead.role) == ("lab_words+nli", "lab_words", CellRole.TRANSFER)
