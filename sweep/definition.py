@@ -183,6 +183,12 @@ class Sweep:
                     f"in cell {cell.name!r}, learned_from must train the head of the target, {self.target.head!r}, got "
                     f"{cell.learned_from.head!r}"
                 )
+            own = {task.name: task for task in (self.target.teacher, self.target)}
+            if own.get(cell.learned_from.name, cell.learned_from) != cell.learned_from:
+                yield (
+                    f"in cell {cell.name!r}, learned_from must have a name of its own, since scores are told by name, "
+                    f"got another task {cell.learned_from.name!r} than the target's; rename it"
+                )
 
     def _layer_faults(self) -> Iterator[str]:
         layer, trunk = self.retrieval_layer, trunk_as_published(self.encoder.text)

@@ -21,6 +21,7 @@ from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
+from trainables.catalogue.xtreme_m import text_pair_task
 from trainables.data import places
 from trainables.data.reading import read
 from trainables.faults import Invalid
@@ -243,6 +244,20 @@ def test_a_language_that_is_no_code_is_refused():
     for language in (None, "", 3):
         with pytest.raises(Invalid, match=rf"must state languages by codes such as 'de', got {language!r}"):
             translated(QQP, language)
+
+
+def test_files_of_ones_own_are_translated_by_naming_others(tmp_path):
+    mine = text_pair_task("mine", train="train.tsv", dev="dev.tsv", test="test.tsv")
+    with pytest.raises(
+        Invalid, match="give a translation of files of your own as a task of its own, with language='de'"
+    ):
+        translated(mine, "de")
+    german = text_pair_task("mine_de", train="train.de.tsv", dev="dev.tsv", language="de", dev_language="en")
+    assert [split.languages for split in german.splits] == [("de",), ("en",)]
+    sweep = small_sweep(target=mine, cells=(BASELINE, from_source(BASELINE, german)), align_images=None)
+    assert [cell.name for cell in sweep.cells] == ["none", "none_from_mine_de"]
+    spoken = text_pair_task("mine_de", train="train.tsv", dev="dev.tsv", test="test.tsv", language="de")
+    assert [split.languages for split in spoken.splits] == [("de",)] * 3
 
 
 @pytest.mark.parametrize("wrong", [(lab.NLI, "en"), (translated(lab.NLI, "de"), "fr")])

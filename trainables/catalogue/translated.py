@@ -91,7 +91,10 @@ def translated(task: Task, language: str) -> Task:
     if not isinstance(task.source, PublishedSource):
         raise Invalid(
             f"task {task.name!r} in {language!r}",
-            ["its source must be the lab or published; give a translation of files of your own as a task of its own"],
+            [
+                "its source must be the lab or published; give a translation of files of your own as a task of its "
+                f"own, with language={language!r}"
+            ],
         )
     part = _released(task.source, language)
     if part is None:
