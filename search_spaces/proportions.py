@@ -45,7 +45,8 @@ class Proportions:
         refuse(
             "a mixture by size",
             (
-                f"task {name!r} must state the rows of its training split, got none; state them or give shares"
+                f"task {name!r} must state the rows of its training split, got none; state them (rows=… of a task of "
+                "files of your own), or give shares"
                 for name, size in sizes.items()
                 if not size
             ),

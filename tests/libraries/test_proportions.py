@@ -82,8 +82,12 @@ def test_what_gives_no_shares_is_refused(wrong):
 
 
 def test_a_task_of_unknown_size_is_named():
-    with pytest.raises(Invalid, match="task 'unknown' must state the rows"):
+    with pytest.raises(Invalid) as refused:
         PROPORTIONAL.shares([*FOUR, task("unknown", 0)])
+    assert refused.value.faults == (
+        "task 'unknown' must state the rows of its training split, got none; state them (rows=… of a task of files of "
+        "your own), or give shares",
+    )
 
 
 def test_a_grid_takes_its_shares_from_the_sizes_or_searches_them():
