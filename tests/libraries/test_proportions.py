@@ -90,6 +90,10 @@ def test_a_task_of_unknown_size_is_named():
     )
 
 
+def test_equal_shares_need_no_sizes():
+    assert dict(UNIFORM.shares([*FOUR, task("unknown", 0)])) == dict.fromkeys(["a", "b", "c", "d", "unknown"], 0.2)
+
+
 def test_a_grid_takes_its_shares_from_the_sizes_or_searches_them():
     (mixed,) = (cell for cell in transfer_grid((), mixtures=[FOUR], proportions=UNIFORM) if cell.intermediates)
     assert mixed.shares == UNIFORM.shares(FOUR) and not mixed.searches_shares
