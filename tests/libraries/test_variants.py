@@ -14,14 +14,16 @@ from sweep.definition import Search, Sweep
 from sweep.paths import path_of
 from sweep.plan import default_values, plan
 from sweep.records import Phase, State
+from sweep.resolve import looked_up
 from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
+from tests.pure.visual_parquet import write_visual
 from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
-from trainables.catalogue.xtreme_m import text_pair_task
+from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.data import places
 from trainables.data.reading import read
 from trainables.faults import Invalid
@@ -244,6 +246,25 @@ def test_a_language_that_is_no_code_is_refused():
     for language in (None, "", 3):
         with pytest.raises(Invalid, match=rf"must state languages by codes such as 'de', got {language!r}"):
             translated(QQP, language)
+
+
+def test_the_target_is_learned_from_a_training_file_in_another_language(tmp_path):
+    write_visual(tmp_path, train="en en en en", german="de de en", dev="en", test="en")
+    english = parquet_task("mine", tmp_path, languages=["en"])
+    german = parquet_task("mine_de", tmp_path, languages=["en"], language="de", train="german.parquet")
+    assert german.split("train").languages == ("de",) and german.split("dev").languages == ("en",)
+    cells = (BASELINE, from_source(BASELINE, german))
+    found = looked_up(small_sweep(target=english, cells=cells), fetch=False)
+    told = found.remarks["mine_de"]
+    assert told.startswith("split 'train' is read in de alone: 1 of its 3 rows are left out (1 in 'en'); trained as ")
+    assert "trained as many steps on 2 rows as mine on 4" in told
+    with pytest.raises(Invalid) as refused:
+        small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, replace(german, name="mine"))))
+    assert refused.value.faults == (
+        "in cell 'none_from_mine', learned_from must have a name of its own, since scores are told by name, got "
+        "another task 'mine' than the target's; rename it",
+    )
+    small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, english)))  # English among the sources
 
 
 def test_files_of_ones_own_are_translated_by_naming_others(tmp_path):

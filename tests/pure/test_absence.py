@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
-from search_spaces import PROPORTIONAL, Cell
+from search_spaces import Cell
 from search_spaces.variants import from_source
 from sweep import cli, record_definition
 from sweep.absence import find
@@ -29,11 +29,10 @@ from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
-from trainables.catalogue.own_texts import sentence_task
 from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import NER, PAWSX, TATOEBA, XNLI
-from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
+from trainables.catalogue.xtreme_m import parquet_task
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
@@ -356,67 +355,6 @@ def test_rows_of_ones_own_that_are_left_out_are_told_in_plan_and_tables(tmp_path
     task = parquet_task("mine", tmp_path, languages=["en", "FR"])
     told = looked_up(small_sweep(target=task, cells=(BASELINE,)), fetch=False).remarks["mine"]
     assert told.endswith("; language 'FR' is in no family, script or other group of languages here; did you mean 'fr'?")
-
-
-def write_visual(folder, **languages: str) -> None:
-    """A Parquet file per split, with a row in each of the languages stated, every one with a picture of its own."""
-    for split, codes in languages.items():
-        each = list(enumerate(codes.split()))
-        columns = {
-            "image": [f"{split}{number}".encode() for number, _ in each],
-            "hypothesis": [f"{split} {number} in {code}" for number, code in each],
-            "label": [number % 3 for number, _ in each],
-            "language": [code for _, code in each],
-            "id": [f"{split}-{number}" for number, _ in each],
-        }
-        pq.write_table(pa.table(columns), folder / f"{split}.parquet")
-
-
-def test_the_target_is_learned_from_a_training_file_in_another_language(tmp_path):
-    write_visual(tmp_path, train="en en en en", german="de de en", dev="en", test="en")
-    english = parquet_task("mine", tmp_path, languages=["en"])
-    german = parquet_task("mine_de", tmp_path, languages=["en"], language="de", train="german.parquet")
-    assert german.split("train").languages == ("de",) and german.split("dev").languages == ("en",)
-    cells = (BASELINE, from_source(BASELINE, german))
-    found = looked_up(small_sweep(target=english, cells=cells), fetch=False)
-    told = found.remarks["mine_de"]
-    assert told.startswith("split 'train' is read in de alone: 1 of its 3 rows are left out (1 in 'en'); trained as ")
-    assert "trained as many steps on 2 rows as mine on 4" in told
-    with pytest.raises(Invalid) as refused:
-        small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, replace(german, name="mine"))))
-    assert refused.value.faults == (
-        "in cell 'none_from_mine', learned_from must have a name of its own, since scores are told by name, got "
-        "another task 'mine' than the target's; rename it",
-    )
-    small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, english)))  # English among the sources
-
-
-def test_rows_of_ones_own_files_that_are_stated_otherwise_are_told(tmp_path):
-    write_visual(tmp_path, train="en en en en", dev="en", test="en")
-    (tmp_path / "pairs.tsv").write_text("premise\thypothesis\tlabel\tlanguage\na\tb\t0\ten\nc\td\t1\ten\ne\tf\t1\tde\n")
-    for language, lines in (("de", "one\ntwo\n\n"), ("sw", "one\ntwo\nthree\nfour\n")):
-        (tmp_path / f"{language}.txt").write_text(lines)
-
-    def told(visual: int, pairs: int, text: int) -> dict[str, str]:
-        tasks = (
-            parquet_task("visual", tmp_path, languages=["en"], rows=visual),
-            text_pair_task("pairs", train=tmp_path / "pairs.tsv", rows=pairs),
-            sentence_task("text", train=tmp_path / "{language}.txt", languages=["de", "sw"], rows=text),
-        )
-        shares = dict(PROPORTIONAL.shares(tasks))
-        assert shares["pairs"] / shares["visual"] == pytest.approx(pairs / visual)
-        assert shares["text"] / shares["visual"] == pytest.approx(2 * text / visual)
-        cell = Cell(name="own", intermediates=tasks, shares=tuple(shares.items()))
-        found = looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False)
-        return {name: text for name, text in found.remarks.items() if "stated" in text}
-
-    assert told(4, 2, 3) == {}
-    rows = "training rows are stated, and its files hold {} in a language: shares by size are of those stated"
-    wrong = told(5, 3, 1_000)
-    assert wrong.keys() == {"visual", "pairs", "text"}
-    assert f"5 {rows.format(4)}" in wrong["visual"]
-    assert f"3 {rows.format(2)}" in wrong["pairs"]
-    assert wrong["text"] == f"1,000 {rows.format(3)}"
 
 
 def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):
