@@ -16,7 +16,7 @@ from sweep.standing import Standing
 from sweep.tables import sorted_table, with_target
 from trainables.catalogue.task import Role, Task
 from trainables.scores import CheckpointScores
-from trainables.selectors import Selector, chosen, has_oracle, seen_of, source_dev
+from trainables.selectors import Selector, chosen, seen_of, source_dev
 
 if TYPE_CHECKING:
     from sweep.definition import Sweep
@@ -28,8 +28,9 @@ _NO_SCORES = "it has no score to choose by: {} keeps no such split"
 def selectors(standing: Standing, answers: Answers, sweep: Sweep | None) -> pa.Table:
     """One row per reported run, selector and language or mean: its choice, the accuracy and the gap to the oracle.
 
-    The oracle takes one checkpoint for all languages, the best on average over those other than English. It sees the
-    task's oracle half where there is one, else the test itself: then its accuracy is a little high, and so the gaps.
+    The oracle takes one checkpoint for all languages, the best on average over those other than English. It sees what
+    the task keeps for it, development data or half of the test, else the test itself: then its accuracy is a little
+    high, and so the gaps.
     Empty without the definition.
     """
     rows = []
@@ -48,15 +49,14 @@ def _of_run(
     standing: Standing, answers: Answers, sweep: Sweep, learned: Task, run: TrialRecord
 ) -> Iterator[dict[str, Any]]:
     evaluated = {one.steps: one for one in answers.checkpoints(run.evaluation)}
-    halved = has_oracle(sweep.target)
-    shown = Role.ORACLE if halved else Role.REPORT
+    kept = sweep.target.oracle
     seen = seen_of(
         sweep.target,
         learned,
         source_dev(learned),
         answers.history(run.target),
         evaluated.values(),
-        oracle=shown,
+        oracle=Role.ORACLE if kept else Role.REPORT,
     )
     best = evaluated.get(chosen(Selector.ORACLE, seen))
     for selector in Selector:
@@ -67,7 +67,7 @@ def _of_run(
                 "selector": str(selector),
                 "steps": "+".join(map(str, choice)),
                 "english_dev": seen.english_dev.get(choice[0]) if len(choice) == 1 else None,
-                "oracle_sees": str(shown) if evaluated else "",
+                "oracle_sees": (kept.name if kept else str(Role.REPORT)) if evaluated else "",
                 "language": language,
                 "accuracy": _accuracy(sweep.target, one, languages),
             }

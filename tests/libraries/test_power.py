@@ -11,7 +11,7 @@ from sweep import crossed
 from sweep.cli import main
 from sweep.power import DISAGREEMENT, POWER, SEED_SPREADS, power_text, reported_items, smallest_gain
 from tests.pure.small_sweep import small_sweep
-from trainables.catalogue.task import with_oracle
+from trainables.catalogue.development import with_oracle
 
 
 def test_more_seeds_and_more_items_show_smaller_gains():

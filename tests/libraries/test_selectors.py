@@ -16,7 +16,8 @@ from tests.libraries.test_conduct import World, conducted
 from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, selected, small_sweep
 from trainables.canonical import digest, encode
 from trainables.catalogue import lab
-from trainables.catalogue.task import Role, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import Role
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import XNLI
 from trainables.faults import Invalid

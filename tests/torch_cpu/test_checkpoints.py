@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.torch_cpu import tiny
-from trainables.catalogue.task import Role, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import Role
 from trainables.faults import Invalid
 from trainables.inflight import LocalCheckpoints
 from trainables.scores import CheckpointScores

@@ -25,8 +25,9 @@ from sweep.resolve import looked_up
 from tests.pure import published_files as files
 from tests.torch_cpu import test_encoders, towers
 from trainables.catalogue import intermediate, xtreme
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.encoder import Tower
-from trainables.catalogue.task import IGLUE_ACCURACY, Role, with_oracle
+from trainables.catalogue.task import IGLUE_ACCURACY, Role
 from trainables.catalogue.xtreme_m import XVNLI_LANGUAGES
 from trainables.data import places
 from trainables.gangs import Gangs
