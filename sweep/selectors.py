@@ -14,7 +14,7 @@ from sweep.per_language import BLIND, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import TrialRecord
 from sweep.standing import Standing
 from sweep.tables import sorted_table, with_target
-from trainables.catalogue.task import Role, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Role, Task
 from trainables.scores import CheckpointScores
 from trainables.selectors import Selector, chosen, seen_of, source_dev
 
@@ -134,6 +134,14 @@ _WORDS = {
 }
 
 
+#: What the oracle chose by, by `oracle_sees`.
+_SEEN = {
+    str(Role.REPORT): "which saw the test: a little too large",
+    ORACLE_HALF: "which saw the half of the test that is not reported",
+    ORACLE_DEV: "which saw development data in other languages",
+}
+
+
 def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as a sentence for a terminal; empty where no run kept more than its last step."""
     found = by_selector(standing, rows)
@@ -143,8 +151,8 @@ def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{row['selector']} {row['accuracy']:.3f} ({row['oracle_gap']:+.3f})" + (" reported" * row["is_reported"])
         for row in found
     ]
-    high = any(row["oracle_sees"] == Role.REPORT for row in rows)
-    gap = "gap to the oracle, which saw the test: a little too large" if high else "gap to the oracle"
+    sees = {row["oracle_sees"] for row in rows}
+    gap = next((f"gap to the oracle, {told}" for seen, told in _SEEN.items() if seen in sees), "gap to the oracle")
     return (
         f"Each run's own checkpoints by selector, {found[0]['runs']} runs, mean accuracy in the other languages "
         f"({gap}): {', '.join(words)}."

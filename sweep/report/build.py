@@ -433,8 +433,8 @@ def _oracle_words(rows: Mapping[str, Sequence[Row]]) -> str:
 
 #: What the oracle chooses by among the checkpoints of a run, by `oracle_sees` of the table `selectors`.
 _SEEN = {
-    ORACLE_DEV: "Among the checkpoints of a run it chooses by development data in those target languages that have any; "
-    "the whole test is reported.",
+    ORACLE_DEV: "Among the checkpoints of a run it chooses by development data in those other languages that have any, "
+    "and the whole test is reported.",
     ORACLE_HALF: "Among the checkpoints of a run it chooses by one half of the test items, and the other is reported.",
     "report": "Among the checkpoints of a run it sees the test itself: those gaps are a little too large.",
 }
