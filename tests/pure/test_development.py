@@ -17,6 +17,7 @@ from sweep.plan import estimated_seconds, plan, uncounted
 from sweep.plan_text import plan_text
 from sweep.points import default_values
 from sweep.records import Phase
+from sweep.task_text import task_lines
 from tests.pure import published_files as files
 from tests.pure.small_sweep import BASELINE, small_sweep
 from tests.pure.test_rehearsal import rehearse
@@ -308,6 +309,16 @@ class TestTheLab:
         assert {one.split for one in outcome.scores if one.role is Role.ORACLE} == {ORACLE_DEV}
         answers = pq.read_table(tmp_path / path[-1].digest / "predictions.parquet")
         assert answers.num_rows == sum(one.count for one in outcome.scores if one.role is Role.REPORT)
+
+
+class TestTheTasksCommand:
+    def test_it_says_what_an_oracle_would_be_shown_of_a_target_that_is_trained(self, mirror):
+        def line(task: Task) -> str:
+            return next((one for one in task_lines(task).splitlines() if one.startswith("with_oracle ")), "")
+
+        assert line(PAWSX).endswith("development data in de es fr ja ko zh; the whole test is reported")
+        assert line(XQUAD).endswith("  half of the test")
+        assert line(BUCC) == line(XNLI.teacher) == ""
 
 
 class TestThePlan:
