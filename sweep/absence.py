@@ -10,7 +10,7 @@ from sweep.definition import Preparation, Sweep
 from sweep.fitting import grid_faults, trunk_here
 from sweep.languages import strangeness
 from trainables.catalogue.encoder import HubEncoder
-from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.files import TextFiles, XvnliSource
 from trainables.catalogue.task import ParquetSource, PublishedSource, Task
 from trainables.data import fingerprint
 from trainables.faults import Invalid, refuse
@@ -121,15 +121,16 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
 
 
 def _remarks(sweep: Sweep) -> dict[str, str]:
-    """What is to be said of visual files, a user's own or XVNLI's."""
-    visual = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, ParquetSource | XvnliSource)}
-    if not visual:
+    """What is to be said of files, a user's own or XVNLI's."""
+    looked_at = ParquetSource | TextFiles | XvnliSource
+    own = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, looked_at)}
+    if not own:
         return {}
-    from trainables.data.remarked import own_remarks  # it reads Parquet, and only these tasks need it
+    from trainables.data.remarked import own_remarks  # it reads rows, and only these tasks need it
 
     told = {
         name: "; ".join((*own_remarks(task), *filter(None, map(strangeness, _languages(task)))))
-        for name, task in visual.items()
+        for name, task in own.items()
     }
     return {name: text for name, text in told.items() if text}
 

@@ -148,6 +148,17 @@ def image_names(files: VisualFiles, languages: tuple[str, ...]) -> set[str]:
     return names
 
 
+def hypotheses(files: VisualFiles, languages: tuple[str, ...]) -> pa.ChunkedArray:
+    """The hypotheses of a split in these languages; a file without that column raises."""
+    _, name, _, _ = _COLUMNS[files.format]
+    parts = [
+        (pq.read_table(path, columns=[name]) if files.format.has_images else _json(path, [name]))[name]
+        for paths in visual_paths(files, languages).values()
+        for path in paths
+    ]
+    return pa.chunked_array([chunk for part in parts for chunk in part.cast(pa.string()).chunks], pa.string())
+
+
 def gold_labels(files: VisualFiles, languages: tuple[str, ...]) -> dict[str, tuple[int, int]]:
     """Language → rows of a split, and how many of them have no gold label; a file without that column raises."""
     label, _, _, _ = _COLUMNS[files.format]
