@@ -118,10 +118,11 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
 def _languages(test: Path | None) -> tuple[str, ...]:
     """The languages of the test file, English first; English alone where it cannot be read."""
     try:
-        found = set(pq.read_table(test, columns=["language"])["language"].to_pylist()) if test else set()
-    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError):
+        column = pq.read_table(test, columns=["language"])["language"] if test else pa.chunked_array([], pa.string())
+        found = set(column.cast(pa.string()).to_pylist())
+    except (pa.ArrowException, KeyError, OSError):
         found = set()
-    codes = {code for code in found if isinstance(code, str) and len(code) > 1}
+    codes = {code for code in found if code is not None and len(code) > 1}
     return tuple(sorted(codes, key=lambda code: (code != "en", code))) or ("en",)
 
 

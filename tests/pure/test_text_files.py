@@ -133,10 +133,15 @@ def test_remarks_on_files_that_cannot_be_read_are_left_to_the_faults(tmp_path):
     assert own_remarks(text_pair_task("mine", train=tmp_path / "train.jsonl", dev=tmp_path / "none.tsv")) == ()
 
 
-def test_ids_that_are_lists_are_refused(tmp_path):
-    write(tmp_path / "train.jsonl", [{**ROWS[0], "id": ["a"]}])
-    (fault,) = inspect(text_pair_task("mine", train=tmp_path / "train.jsonl"))
-    assert "column 'id' must hold strings or integers, got list<item: string>; cast it" in fault
+@pytest.mark.parametrize("column", ["premise", "hypothesis", "label", "language", "id"])
+@pytest.mark.parametrize("odd", [["x"], [], {"a": 1}, 0.5, True, b"\xff", None], ids=repr)
+def test_values_of_any_type_are_a_fault_in_words(tmp_path, column, odd):
+    rows = [{**row, "language": "en", column: odd} for row in ROWS]
+    for ending in (".parquet", ".jsonl") if odd != b"\xff" else (".parquet",):
+        write(tmp_path / f"train{ending}", rows)
+        task = text_pair_task("mine", train=tmp_path / f"train{ending}")
+        assert own_remarks(task) == () and training_rows(task) == (3 if column == "label" else 0)
+        assert any(f"column {column!r} must h" in fault for fault in inspect(task))
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def _rows_by_language(task: Task, split: Split) -> Counter[str]:
         return Counter(table["language"].to_pylist() if table is not None else ())
     assert isinstance(source, ParquetSource)
     try:
-        return Counter(pq.read_table(source.path(split.name), columns=["language"])["language"].to_pylist())
+        languages = pq.read_table(source.path(split.name), columns=["language"])["language"]
+        return Counter(languages.cast(pa.string()).to_pylist())
     except (pa.ArrowException, OSError, KeyError):
         return Counter()

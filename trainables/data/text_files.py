@@ -126,7 +126,7 @@ def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
             )
         if name in ("premise", "hypothesis", "language") and not _is_string(column.type):
             faults.append(f"{where}: column {name!r} must hold strings, got {column.type}; cast it")
-        if name == "id" and pa.types.is_nested(column.type):
+        if name == "id" and not (_is_string(column.type) or pa.types.is_integer(column.type)):
             faults.append(f"{where}: column 'id' must hold strings or integers, got {column.type}; cast it")
     if faults:
         return None, faults
