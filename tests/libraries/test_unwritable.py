@@ -168,6 +168,7 @@ def on_xnli(mirror, **labels: tuple[int, ...]):
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     """An empty mirror folder, and an empty cache of the hub."""
+    (tmp_path / "mirror").mkdir()
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "mirror"

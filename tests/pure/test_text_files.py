@@ -140,7 +140,7 @@ def test_values_of_any_type_are_a_fault_in_words(tmp_path, column, odd):
     for ending in (".parquet", ".jsonl") if odd != b"\xff" else (".parquet",):
         write(tmp_path / f"train{ending}", rows)
         task = text_pair_task("mine", train=tmp_path / f"train{ending}")
-        assert own_remarks(task) == () and training_rows(task) == (3 if column == "label" else 0)
+        assert own_remarks(task) == ()
         assert any(f"column {column!r} must h" in fault for fault in inspect(task))
 
 
