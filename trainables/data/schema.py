@@ -49,7 +49,7 @@ IMAGE_TEXT = _schema(
 # A null label of an image-text row is an item without a gold label.
 
 # `answer_start` counts characters of `context`; an unanswerable question has "" and -1, and -1 is also the place of an
-# answer that stands in no one place: its text is scored, and nothing learned of it.
+# answer that stands nowhere in it: its text is scored, and nothing learned of it.
 SPAN = _schema(
     id=pa.string(),
     language=pa.string(),
