@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from sweep.budget import limits
 from sweep.disk import disk_need, spoken
 from sweep.plan import Plan, uncounted
-from sweep.points import search_trials
+from sweep.points import search_trials, untrained_shares
 from sweep.search import ExpectedGain, NoPruning, searched_by
 from trainables.gangs import Gangs
 
@@ -46,6 +46,7 @@ def plan_text(plan: Plan) -> str:
         f"cost     about {duration(plan.seconds)} of training, a rough estimate from parameters and tokens",
     ]
     lines += _unsearched(plan)
+    lines += untrained_lines([plan])
     lines += uncounted_lines([plan])
     if limits(sweep):
         lines.append(f"budget   {_budget(plan)}")
@@ -66,6 +67,17 @@ def uncounted_lines(plans: Iterable[Plan]) -> list[str]:
     """What the estimate of the cost leaves out; no line where it is whole."""
     names = uncounted(stage for plan in plans for trial in plan.trials for _, stage in trial.stages)
     return [f"         without evaluating {', '.join(names)}, whose sizes are not stated"] if names else []
+
+
+def untrained_lines(plans: Iterable[Plan]) -> list[str]:
+    """Tasks whose stated share comes to no step, by cell; no line where every one gets a step."""
+    told = {
+        f"{cell.name}: {text}"
+        for plan in plans
+        for cell in plan.sweep.cells
+        if (text := untrained_shares(plan.sweep, cell))
+    }
+    return [f"note     {text}" for text in sorted(told)]
 
 
 def absent_text(absent: Mapping[str, str], looked_in: str = "") -> str:

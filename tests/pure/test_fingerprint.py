@@ -104,8 +104,8 @@ def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(tmp
     (place / "refs" / "main").write_text(commit)
     snapshot = place / "snapshots" / commit
     snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
-    (snapshot / "model.safetensors").write_text("weights")
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (snapshot / name).write_text("{}")
     encoder = replace(lab.ENCODER, text=HubEncoder(repository="someone/tiny"))
     found = resolve_encoder(encoder).text
     assert found.revision == commit and found.fingerprint

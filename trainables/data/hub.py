@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from trainables.catalogue.encoder import HubEncoder, LocalEncoder
+from trainables.data.fetching import NotFetched, NotOnHub, copy_of, fetched
 from trainables.faults import Invalid
 
 #: Files of a model repository that decide what the model computes.
@@ -28,20 +29,13 @@ def _snapshot(repository: str, revision: str) -> Path:
     here = _copy(repository, revision)
     if here is not None:
         return here
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(MODEL_FILES)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise Invalid(
-            f"model {repository!r}",
-            [
-                f"revision {revision!r} must be on the hub or in this machine's copy of it, got: {first}; "
-                f"correct the name, or run `hf download {repository} --revision {revision}` where there is a connection"
-            ],
-        ) from error
+        return fetched(repository, revision, kind="model", patterns=list(MODEL_FILES))
+    except NotFetched as error:
+        fault = f"revision {revision!r} must be on the hub or in this machine's copy of it, got {error}"
+        if not isinstance(error, NotOnHub):
+            fault += f"; or run `hf download {repository} --revision {revision}` where there is a connection"
+        raise Invalid(f"model {repository!r}", [fault]) from error
 
 
 def local_copy(model: LocalEncoder | HubEncoder) -> Path | None:
@@ -52,16 +46,14 @@ def local_copy(model: LocalEncoder | HubEncoder) -> Path | None:
 
 
 def _copy(repository: str, revision: str) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    folder = copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
+    return folder if folder is not None and _can_be_read(folder) else None
 
-    try:
-        found = snapshot_download(
-            repository, revision=revision, allow_patterns=list(MODEL_FILES), local_files_only=True
-        )
-    except LocalEntryNotFoundError:
-        return None
-    except HFValidationError as error:
-        fault = f"repository must be 'owner/name', got {repository!r}; correct it"
-        raise Invalid(f"model {repository!r}", [fault]) from error
-    return Path(found)
+
+#: One of each must be there; of the last, a text encoder has a tokenizer and a vision tower how it takes its images.
+_NEEDED = (("config.json",), ("*.safetensors",), ("tokenizer*", "vocab*", "*.model", "preprocessor_config.json"))
+
+
+def _can_be_read(folder: Path) -> bool:
+    """Whether a copy has what is read of a model: another program may have fetched its tokenizer or weights alone."""
+    return all(any(any(folder.glob(name)) for name in names) for names in _NEEDED)

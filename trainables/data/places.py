@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from trainables.catalogue.task import ORACLE_HALF, Layout, Part, PublishedSource, Shaping, Split, Task
-from trainables.faults import Invalid
+from trainables.data.fetching import NotFetched, NotOnHub, copy_of, fetched
+from trainables.faults import Invalid, refuse
 
 #: The environment variable that names the mirror folder; `--data` sets it.
 MIRROR = "SWEEP_DATA"
@@ -127,8 +129,20 @@ def folders_of(source: PublishedSource, repository: str) -> tuple[Path, ...]:
 
 
 def _first(part: Part, folders: Iterable[Path]) -> tuple[Path, ...]:
-    """The files of a part in the first of the folders that has it; empty where none has."""
-    return next((files for folder in folders if (files := files_of(part, folder))), ())
+    """The files of a part in the first of the folders that has all of it, or some; empty where none has."""
+    found = [files for folder in folders if (files := files_of(part, folder))]
+    return next((files for files in found if not file_counts(files)), found[0] if found else ())
+
+
+#: The end of the name of one of several files of a split: its number, counted from 0, and how many there are.
+_NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})$")
+
+
+def file_counts(files: Collection[Path]) -> list[int]:
+    """How many files there should be of a split, by their names, where not all of them are here; else empty."""
+    numbered = [int(found[2]) for path in files if (found := _NUMBERED.search(path.stem))]
+    counts = sorted(set(numbered))
+    return [] if not numbered or counts == [len(files)] else counts
 
 
 def located(task: Task) -> Task:
@@ -137,14 +151,17 @@ def located(task: Task) -> Task:
     Supertags take their labels from the training sections that were found.
 
     Raises:
-        Invalid: where the source allows a download that fails, or asks for a revision that does not exist, or where the
-            files that labels are taken from cannot be read.
+        Invalid: where the source allows a download that fails, as of a revision that does not exist or lacks the files,
+            or where the files that labels are taken from cannot be read.
     """
     source = task.source
     assert isinstance(source, PublishedSource)
     repositories = dict.fromkeys(part.repository for part in (*source.parts, *source.instead))
-    folders = [(name, folder) for name in repositories for folder in _folders(task, source, name)]
-    source = replace(source, folders=tuple((name, str(folder)) for name, folder in folders), fingerprint="")
+    folders = [(name, str(folder)) for name in repositories for folder in _folders(source, name)]
+    source = replace(source, folders=tuple(folders), fingerprint="")
+    if source.download:
+        folders += _downloaded(task, source)
+        source = replace(source, folders=tuple(dict.fromkeys(folders)))
     files = chosen(source)
     if not files:
         return replace(task, source=replace(source, folders=()))
@@ -174,29 +191,27 @@ def fingerprint(source: PublishedSource) -> str:
     return whole.hexdigest()[:32]
 
 
-def _folders(task: Task, source: PublishedSource, repository: str) -> list[Path]:
-    """Where parts of a repository lie: in the mirror, what that lacks in the hub's cache, what both lack downloaded."""
+def _folders(source: PublishedSource, repository: str) -> list[Path]:
+    """Where parts of a repository lie on this machine: in the mirror, and what that lacks in the hub's cache."""
     parts = [part for part in (*source.parts, *source.instead) if part.repository == repository]
     found: list[Path] = []
-
-    def lacking() -> list[Part]:
-        return [part for part in parts if not _first(part, found)]
-
     mirror = os.environ.get(MIRROR, "")
     if mirror:
         folder = Path(mirror).expanduser().resolve() / repository
         if any(files_of(part, folder) for part in parts):
             found.append(folder)
-    if not _is_of_hub(parts[0]):
+    lacking = [part for part in parts if not _whole(part, found)]
+    if not _is_of_hub(parts[0]) or not lacking:
         return found
-    revision = dict(source.revisions).get(repository)
-    cached = _snapshot(repository, revision) if lacking() else None
-    if cached is not None and any(files_of(part, cached) for part in lacking()):
+    cached = _snapshot(repository, dict(source.revisions).get(repository))
+    if cached is not None and any(files_of(part, cached) for part in lacking):
         found.append(cached)
-    if source.download and (wanted := lacking()):
-        fetched = _downloaded(task, repository, revision, wanted)
-        found += [fetched] if fetched not in found else []
     return found
+
+
+def _whole(part: Part, folders: Iterable[Path]) -> bool:
+    files = _first(part, folders)
+    return bool(files) and not file_counts(files)
 
 
 def _is_of_hub(part: Part) -> bool:
@@ -227,37 +242,54 @@ def _other_commits(source: PublishedSource, repositories: Iterable[str]) -> Iter
 
 
 def _snapshot(repository: str, revision: str | None) -> Path | None:
-    """The folder that the hub's cache has of a repository at a revision."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-    except ImportError:
-        return None
-    try:
-        found = snapshot_download(repository, repo_type="dataset", revision=revision, local_files_only=True)
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        return None
-    return Path(found)
+    """The folder that the hub's cache has of a repository at a revision, whatever it lacks."""
+    return copy_of(repository, revision, kind="dataset")
 
 
-def _downloaded(task: Task, repository: str, revision: str | None, parts: list[Part]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RevisionNotFoundError
+def _downloaded(task: Task, source: PublishedSource) -> list[tuple[str, str]]:
+    """(repository, folder) of what was fetched of the parts that this machine has neither whole nor another for.
 
-    wanted = sorted({_include(part) for part in parts})
-    try:
-        return Path(snapshot_download(repository, repo_type="dataset", revision=revision, allow_patterns=wanted))
-    except RevisionNotFoundError as error:
-        raise Invalid(
-            f"task {task.name!r}",
-            [f"revision {revision!r} of {repository} must exist on the hub, got none; pin one that is listed there"],
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Invalid(
-            f"task {task.name!r}",
-            [f"{repository} must be downloadable from the hub, got: {first}; or {way(task)}"],
-        ) from error
+    Raises:
+        Invalid: naming every repository that does not give its files, with the reason.
+    """
+    here = {
+        key
+        for key, parts in chosen(source).items()
+        if all(_whole(part, folders_of(source, part.repository)) for part, _ in parts)
+    }
+    wanted: dict[str, list[Part]] = {}
+    for part in (*source.parts, *source.instead):
+        if _is_of_hub(part) and (part.split, part.language) not in here:
+            if not _whole(part, folders_of(source, part.repository)):
+                wanted.setdefault(part.repository, []).append(part)
+    known = {part.repository for part in source.parts}
+    found, faults = [], []
+    for repository, parts in wanted.items():
+        revision = dict(source.revisions).get(repository)
+        at = f"{repository} at revision {revision or 'main'!r}"
+        try:
+            folder = fetched(repository, revision, kind="dataset", patterns=sorted({_include(part) for part in parts}))
+        except NotFetched as error:
+            other = "" if isinstance(error, NotOnHub) else f"; or {way(task, known & {repository})}"
+            faults.append(f"{at} must be downloadable from the hub, got {error}{other}")
+            continue
+        found.append((repository, str(folder)))
+        faults += [f"{at} {fault}" for fault in _lacking_splits(source, repository, parts, folder)]
+    refuse(f"task {task.name!r}", faults)
+    return found
+
+
+def _lacking_splits(source: PublishedSource, repository: str, wanted: list[Part], folder: Path) -> Iterator[str]:
+    """Of which splits the revision that was fetched has no file, nor this machine another."""
+    folders = (*folders_of(source, repository), folder)
+    for split in dict.fromkeys(part.split for part in wanted):
+        parts = [part for part in source.parts if part.split == split and part.repository == repository]
+        if parts and not any(_first(part, folders) for part in parts):
+            names = ", ".join(sorted({_include(part) for part in parts})[:3])
+            yield (
+                f"must have files of {split!r} ({names}{', …' if len(parts) > 3 else ''}), got none; state a revision "
+                "that has them in `revisions` of the task's source, or try again if the hub was out of reach"
+            )
 
 
 def _include(part: Part) -> str:

@@ -8,7 +8,6 @@ is left out with its reason, as one whose files are absent is; the others stay.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -113,15 +112,10 @@ def _refuse_changed(task: Task, source: PublishedSource) -> None:
         )
 
 
-#: The end of the name of one of several files of a split: its number, counted from 0, and how many there are.
-_NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})$")
-
-
 def _missing_files(part: Part, files: tuple[Path, ...]) -> list[str]:
     """Whether a split comes in several files of which one is not here."""
-    numbered = [(int(found[1]), int(found[2])) for path in files if (found := _NUMBERED.search(path.stem))]
-    counts = sorted({count for _, count in numbered})
-    if not numbered or (len(counts) == 1 and len(files) == counts[0]):
+    counts = places.file_counts(files)
+    if not counts:
         return []
     return [
         f"{part.repository} {part.config} {part.origin} must be here in all of its "
