@@ -10,7 +10,9 @@ from sweep.disk import disk_need, spoken
 from sweep.plan import Plan, uncounted
 from sweep.points import search_trials, untrained_shares
 from sweep.search import ExpectedGain, NoPruning, searched_by
+from trainables.catalogue.task import ORACLE_HALF, Task
 from trainables.gangs import Gangs
+from trainables.selectors import ENGLISH
 
 
 def plan_text(plan: Plan) -> str:
@@ -48,6 +50,8 @@ def plan_text(plan: Plan) -> str:
     lines += _unsearched(plan)
     lines += untrained_lines([plan])
     lines += uncounted_lines([plan])
+    if sweep.target.oracle is not None:
+        lines.append(f"oracle   {_oracle(sweep.target)}")
     if limits(sweep):
         lines.append(f"budget   {_budget(plan)}")
     need = disk_need(plan)
@@ -61,6 +65,16 @@ def plan_text(plan: Plan) -> str:
             f"pruning  {sweep.search.pruner.name}: can only lessen the steps; the ledger counts those not asked for"
         )
     return "\n".join(lines)
+
+
+def _oracle(target: Task) -> str:
+    """What an oracle is shown of a target, and what is reported beside it."""
+    shown, test = target.oracle, target.split("test")
+    if shown is None or test is None or shown.name == ORACLE_HALF:
+        return "half of the test, by a hash of the item's id; the other half is reported"
+    told = f"development data in {len(shown.languages)} languages; the whole test is reported"
+    without = [code for code in test.languages if code not in shown.languages and code != ENGLISH]
+    return f"{told}, in {' '.join(without)} too, which have none and no say" if without else told
 
 
 def uncounted_lines(plans: Iterable[Plan]) -> list[str]:

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.catalogue.task import NLI_LABELS, Task
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import NLI_LABELS, Split, Task
 from trainables.catalogue.xtreme_m import text_pair_task
 from trainables.data.fingerprint import resolve
 from trainables.data.reading import inspect, read
@@ -126,6 +127,21 @@ def test_rows_in_other_languages_and_empty_texts_are_told(tmp_path):
         "1 of 2 texts in 'hypothesis' of dev are empty",
     )
     assert read(task, "train", None, None).num_rows == training_rows(task) == 2
+
+
+def test_development_rows_that_an_oracle_is_shown_are_looked_at_too(tmp_path):
+    task = across(tmp_path, ACROSS)
+    rows = [{**row, "language": code, "hypothesis": f"of {code}"} for row in ROWS for code in ("en", "de", "fr")]
+    write(tmp_path / "dev.tsv", [{**row, "premise": row["premise"] * (row["language"] != "fr")} for row in rows])
+    task = replace(
+        task,
+        splits=(*task.splits, Split(name="dev", languages=("en",))),
+        source=replace(task.source, dev=str(tmp_path / "dev.tsv")),
+    )
+    left_out = "split 'dev' is read in en alone: 6 of its 9 rows are left out (3 in 'de', 3 in 'fr')"
+    assert [told.partition(";")[0] for told in own_remarks(task)] == [left_out]
+    shown = with_oracle(task, development=["de", "fr"])
+    assert inspect(shown) == [] and own_remarks(shown) == ("3 of 6 texts in 'premise' of dev are empty",)
 
 
 def test_remarks_on_files_that_cannot_be_read_are_left_to_the_faults(tmp_path):

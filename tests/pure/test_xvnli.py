@@ -12,7 +12,8 @@ from PIL import Image
 
 from trainables.canonical import decode, encode
 from trainables.catalogue import xtreme_m
-from trainables.catalogue.task import NLI_LABELS, Task, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.data.reading import inspect, read

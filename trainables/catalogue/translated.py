@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trainables.catalogue.intermediate import MNLI
-from trainables.catalogue.task import LabSource, Part, PublishedSource, Split, Task
+from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task
 from trainables.catalogue.xtreme import (
     NER,
     PANX_LANGUAGES,
@@ -122,9 +122,10 @@ def _moved(part: Part, language: str) -> Part:
 
 def _released(source: PublishedSource, language: str) -> Part | None:
     """The publisher's training part in the language, for a source that reads the English one."""
+    read = tuple(part for part in source.parts if part.split != ORACLE_DEV)
     for task, parts in RELEASED:
         assert isinstance(task.source, PublishedSource)
-        if source.parts == task.source.parts:
+        if read == task.source.parts:
             return parts.get(language)
     return None
 
