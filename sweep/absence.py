@@ -10,7 +10,7 @@ from sweep.definition import Preparation, Sweep
 from sweep.fitting import grid_faults, trunk_here
 from sweep.languages import strangeness
 from trainables.catalogue.encoder import HubEncoder
-from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.files import TextFiles, XvnliSource
 from trainables.catalogue.task import ParquetSource, PublishedSource, Task
 from trainables.data import fingerprint
 from trainables.faults import Invalid, refuse
@@ -24,6 +24,8 @@ class Found:
     absent: Mapping[str, str] = field(default_factory=dict)
     remarks: Mapping[str, str] = field(default_factory=dict)
     """Task → what a reader of the results should know of its files, such as another size than the published one."""
+    looked_in: str = ""
+    """Where published tasks were looked for; empty where there are none."""
 
     @property
     def unable(self) -> tuple[str, ...]:
@@ -73,10 +75,16 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
     allows it are downloaded; without, nothing leaves this machine.
 
     Raises:
-        Invalid: where the encoder's directory cannot be used, or with `fetch` not be fetched, and where it has not the
-            layers and modules that settings name.
+        Invalid: where the mirror folder is none, where the encoder's directory cannot be used, or with `fetch` not be
+            fetched, and where it has not the layers and modules that settings name.
     """
     absent: dict[str, str] = {}
+    looked_in = ""
+    if any(isinstance(task.source, PublishedSource) for task in tasks_of(sweep)):
+        from trainables.data import places  # only published tasks need it
+
+        refuse("the mirror folder", places.mirror_faults())
+        looked_in = places.looked_in()
 
     def look(task: Task) -> Task:
         try:
@@ -117,19 +125,20 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         trunk = trunk_here(whole.encoder.text)
         faults = [*(whole.faults_in(trunk) if trunk else ()), *grid_faults(whole.encoder, here=True)]
         refuse(f"sweep {sweep.name!r}", faults)
-    return Found(sweep=whole, absent=absent, remarks=_remarks(whole))
+    return Found(sweep=whole, absent=absent, remarks=_remarks(whole), looked_in=looked_in)
 
 
 def _remarks(sweep: Sweep) -> dict[str, str]:
-    """What is to be said of visual files, a user's own or XVNLI's."""
-    visual = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, ParquetSource | XvnliSource)}
-    if not visual:
+    """What is to be said of files, a user's own or XVNLI's."""
+    looked_at = ParquetSource | TextFiles | XvnliSource
+    own = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, looked_at)}
+    if not own:
         return {}
-    from trainables.data.remarked import own_remarks  # it reads Parquet, and only these tasks need it
+    from trainables.data.remarked import own_remarks  # it reads rows, and only these tasks need it
 
     told = {
         name: "; ".join((*own_remarks(task), *filter(None, map(strangeness, _languages(task)))))
-        for name, task in visual.items()
+        for name, task in own.items()
     }
     return {name: text for name, text in told.items() if text}
 

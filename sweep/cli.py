@@ -24,7 +24,7 @@ from sweep.presets import SUITES
 from sweep.reading_commands import add_reading
 from sweep.simulation_commands import add_simulation, simulation, suite_simulation, with_gangs
 from sweep.suite import Suite
-from trainables.faults import Invalid, NotThere
+from trainables.faults import Invalid, NotThere, refuse
 
 if TYPE_CHECKING:
     from sweep.held import Held
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "data", None):
         os.environ["SWEEP_DATA"] = options.data
     try:
+        if getattr(options, "data", None):
+            _refuse_no_mirror()
         if getattr(options, "sweep", None) in SUITES and not getattr(options, "takes_suites", False):
             suite = SUITES[options.sweep]()
             return getattr(options, "together", _each)(suite, options)
@@ -67,6 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _TOLD as error:
         print(f"sweep: {masked(str(error))}", file=sys.stderr)
         return 2
+
+
+def _refuse_no_mirror() -> None:
+    from trainables.data.places import mirror_faults
+
+    refuse("the mirror folder", mirror_faults())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -272,7 +280,7 @@ def _plan_together(suite: Suite, options: argparse.Namespace) -> int:
     found = [looked_up(with_gangs(sweep, options.gangs), fetch=False) for sweep in suite.sweeps]
     absent = {name: why for one in found for name, why in one.absent.items()}
     planned = tuple(plan(one.sweep) for one in found)
-    print(suite_text(suite, planned, absent))
+    print(suite_text(suite, planned, absent, next((one.looked_in for one in found if one.looked_in), "")))
     holds = [
         _held(one, options, of.absent_cells, f" of {one.sweep.name}") for one, of in zip(planned, found, strict=True)
     ]
@@ -294,7 +302,7 @@ def _plan(options: argparse.Namespace) -> int:
     planned = plan(found.sweep)
     print(plan_text(planned))
     if found.absent:
-        print(absent_text(found.absent))
+        print(absent_text(found.absent, found.looked_in))
     if found.remarks:
         print(remarks_text(found.remarks))
     if power := power_text(planned.sweep):
@@ -414,6 +422,7 @@ def _tasks(options: argparse.Namespace) -> int:
     from sweep.task_text import task_lines, tasks_text
     from trainables.catalogue.registry import all_tasks, task
 
+    _refuse_no_mirror()
     print(tasks_text(all_tasks().values()) if options.task is None else task_lines(task(options.task)))
     return 0
 

@@ -130,10 +130,11 @@ def _for_an_oracle(task: Task, developed: Sequence[str], faults: Sequence[str]) 
 def _languages(file: Path | None) -> tuple[str, ...]:
     """The languages of a file, English first; English alone where it cannot be read."""
     try:
-        found = set(pq.read_table(file, columns=["language"])["language"].to_pylist()) if file else set()
-    except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError):
+        column = pq.read_table(file, columns=["language"])["language"] if file else pa.chunked_array([], pa.string())
+        found = set(column.cast(pa.string()).to_pylist())
+    except (pa.ArrowException, KeyError, OSError):
         found = set()
-    codes = {code for code in found if isinstance(code, str) and len(code) > 1}
+    codes = {code for code in found if code is not None and len(code) > 1}
     return tuple(sorted(codes, key=lambda code: (code != "en", code))) or ("en",)
 
 

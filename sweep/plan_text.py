@@ -94,11 +94,12 @@ def untrained_lines(plans: Iterable[Plan]) -> list[str]:
     return [f"note     {text}" for text in sorted(told)]
 
 
-def absent_text(absent: Mapping[str, str]) -> str:
-    """What is not on this machine, and how to get it; the plan counts it by the catalogue's sizes."""
-    return "\n".join(
-        ["absent   (counted above; a run leaves it out)", *(f"  {name}: {why}" for name, why in absent.items())]
-    )
+def absent_text(absent: Mapping[str, str], looked_in: str = "") -> str:
+    """What is not on this machine, how to get it, and where it was looked for; the plan counts it by the catalogue's
+    sizes.
+    """
+    lines = ["absent   (counted above; a run leaves it out)", *(f"  {name}: {why}" for name, why in absent.items())]
+    return "\n".join([*lines, f"  ({looked_in})"] if looked_in else lines)
 
 
 def remarks_text(remarks: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweep.definition import Sweep
 from sweep.plan import Plan, estimated_seconds
-from sweep.plan_text import duration, uncounted_lines, untrained_lines
+from sweep.plan_text import absent_text, duration, uncounted_lines, untrained_lines
 from trainables.faults import refuse
 from trainables.stages import Stage, Training
 
@@ -81,7 +81,7 @@ def _examples(stage: Stage) -> int:
     return stage.steps * stage.work.settings.batch_size
 
 
-def suite_text(suite: Suite, plans: tuple[Plan, ...], absent: Mapping[str, str]) -> str:
+def suite_text(suite: Suite, plans: tuple[Plan, ...], absent: Mapping[str, str], looked_in: str = "") -> str:
     """The plan of a suite as lines for a terminal."""
     width = max(len(plan.sweep.name) for plan in plans)
     total = counted(plans)
@@ -111,8 +111,5 @@ def suite_text(suite: Suite, plans: tuple[Plan, ...], absent: Mapping[str, str])
         *uncounted_lines(plans),
     ]
     if absent:
-        lines += [
-            "absent   (counted above; a run leaves it out)",
-            *(f"  {name}: {why}" for name, why in absent.items()),
-        ]
+        lines.append(absent_text(absent, looked_in))
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder, HubEncoder, SmallEncoder
-from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.files import TextFiles, XvnliSource
 from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
 from trainables.faults import refuse
 from trainables.selectors import Selector
@@ -53,6 +53,13 @@ READ_AS_BEFORE = (
     "FacebookAI/xlm-roberta-large",
     "google-bert/bert-base-multilingual-cased",
 )
+
+
+#: The least version of stages that read other rows of a task than before: that train on published answers, but for
+#: those of SQuAD, which all stand where they are said to, and that read labels in text which are named by numbers.
+ROWS_VERSION = 5
+
+_ANSWERS_AS_SAID = ("rajpurkar/squad", "rajpurkar/squad_v2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +174,14 @@ class Stage:
 
     @property
     def reading(self) -> dict[Kind, int]:
-        """By kind of the tasks that the stage reads, the version of how, where that changed for its encoder."""
+        """By kind of the tasks that the stage reads, the version of how, where that changed for them or its encoder."""
+        trains = isinstance(self.work, Training)
+        rows = {task.kind: ROWS_VERSION for task in self.tasks if _has_other_rows(task, trained=trains)}
         text = self.encoder.text
         if isinstance(text, SmallEncoder) or (isinstance(text, HubEncoder) and text.repository in READ_AS_BEFORE):
-            return {}
-        return {task.kind: READING_VERSIONS[task.kind] for task in self.tasks if task.kind in READING_VERSIONS}
+            return rows
+        words = {task.kind: READING_VERSIONS[task.kind] for task in self.tasks if task.kind in READING_VERSIONS}
+        return words | rows
 
     @staticmethod
     def _scored_form(work: Evaluation) -> dict[str, Any]:
@@ -213,6 +223,19 @@ class Stage:
             ValueError: where the text is no stage.
         """
         return decode(Stage, json.loads(text))
+
+
+def _has_other_rows(task: Task, *, trained: bool) -> bool:
+    """Whether a task's rows are read otherwise since `ROWS_VERSION`: its training rows, or all of them."""
+    source = task.source
+    if isinstance(source, PublishedSource) and task.kind is Kind.SPAN:
+        read = [part.repository for part in source.parts if part.split == "train"]
+        return trained and not set(read) <= set(_ANSWERS_AS_SAID)
+    if isinstance(source, TextFiles) and {".tsv", ".csv"} & {
+        path[-4:] for path in (source.train, source.dev, source.test)
+    }:
+        return any(name.isdecimal() and name != str(place) for place, name in enumerate(task.labels))
+    return False
 
 
 class _Same:

@@ -57,6 +57,20 @@ def test_a_sound_set_is_described_and_has_no_fault(folder, capsys):
     assert "a sweep can use it" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("column", ["image", "hypothesis", "label", "language", "id"])
+def test_values_of_any_type_are_a_fault_in_words(folder, column):
+    """Each split's column in turn, as JSON exports or a careless cast may leave it."""
+    values = ([1, 2], [["x"], []], [{"a": 1}, {"a": 2}], [b"\xff", b"x"], [0.5, 1.5], [True, False], [None, None])
+    for odd in (*values, [{"bytes": [1, 2], "path": "a"}] * 2):
+        if (column, odd) == ("label", [1, 2]):
+            continue  # these are labels
+        write(folder, "train", first=0, **{column: odd * 6})
+        write(folder, "test", first=200, **{column: odd * 6})
+        found = check(folder)
+        assert {"train", "test"} <= {fault.split("'")[1] for fault in found.faults}
+        assert check_text(found).endswith("faults must be mended first")
+
+
 def test_a_hypothesis_that_tells_the_label_is_warned_of(folder):
     for split, first in (("train", 0), ("dev", 100)):
         told = [f"{TELLING[(first + n) % 3]} {first + n}" for n in range(60)]

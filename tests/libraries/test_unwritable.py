@@ -168,12 +168,14 @@ def on_xnli(mirror, **labels: tuple[int, ...]):
 @pytest.fixture
 def mirror(tmp_path, monkeypatch):
     """An empty mirror folder, and an empty cache of the hub."""
+    (tmp_path / "mirror").mkdir()
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     return tmp_path / "mirror"
 
 
-def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("empty", "told"), [(True, "is absent"), (False, "must name a folder")])
+def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, tmp_path, monkeypatch, empty, told):
     monkeypatch.setattr(launch, "_conduct", lambda *_: pytest.fail("nothing may start"))
     monkeypatch.setattr(launch, "gone", lambda *_: {})
     sweep = on_xnli(mirror, de=(0, 1), en=(0, 1))
@@ -181,14 +183,16 @@ def test_a_finished_sweep_is_done_also_where_its_data_are_not_any_more(mirror, t
     record_definition.keep(found, pafs.LocalFileSystem(), str(tmp_path))
     conducted(found, ledger=Ledger(pafs.LocalFileSystem(), str(tmp_path), sweep.name).open())
     mirror.rename(tmp_path / "elsewhere")
+    if empty:
+        mirror.mkdir()
     monkeypatch.setattr(Results, "unscored", {"de": "the store has no score of it"})
-    with pytest.raises(Invalid, match="is absent"):
+    with pytest.raises(Invalid, match=told):
         launch.run(sweep, tmp_path)
     monkeypatch.setattr(Results, "unscored", {})
     assert launch.run(sweep, tmp_path).complete
     larger = replace(sweep, search=replace(sweep.search, trials=sweep.search.trials + 1))
     for asked, how in ((larger, {}), (sweep, {"renew": True}), (replace(sweep, name="other"), {})):
-        with pytest.raises(Invalid, match="is absent"):
+        with pytest.raises(Invalid, match=told):
             launch.run(asked, tmp_path, **how)
 
 

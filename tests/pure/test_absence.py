@@ -32,7 +32,7 @@ from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patc
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import NER, PAWSX, TATOEBA, XNLI
-from trainables.catalogue.xtreme_m import parquet_task
+from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.data import places
 from trainables.faults import Invalid
 from trainables.selectors import Selector
@@ -45,6 +45,7 @@ WAY = "hf download nyu-mll/glue --repo-type dataset --revision"
 @pytest.fixture(autouse=True)
 def mirror(tmp_path, monkeypatch):
     """A mirror folder and a hub cache with nothing in them."""
+    (tmp_path / "mirror").mkdir()
     monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
     monkeypatch.setattr(places, "_snapshot", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
@@ -355,6 +356,34 @@ def test_rows_of_ones_own_that_are_left_out_are_told_in_plan_and_tables(tmp_path
     task = parquet_task("mine", tmp_path, languages=["en", "FR"])
     told = looked_up(small_sweep(target=task, cells=(BASELINE,)), fetch=False).remarks["mine"]
     assert told.endswith("; language 'FR' is in no family, script or other group of languages here; did you mean 'fr'?")
+
+
+def test_a_mirror_folder_that_is_none_is_refused_where_published_data_are_read(mirror, monkeypatch):
+    assert find(partly(), fetch=False).looked_in == f"published data were looked for in {mirror} and in the hub's cache"
+    mirror.rmdir()
+    for fetch in (True, False):
+        with pytest.raises(Invalid) as refused:
+            find(partly(), fetch=fetch)
+        assert refused.value.faults == (
+            f"--data, or the variable SWEEP_DATA, must name a folder, got {str(mirror)!r}, which is none; correct it, "
+            "or leave it out to read the hub's cache alone",
+        )
+    found = find(small_sweep(cells=(BASELINE, ALONE)), fetch=False)
+    assert found.absent == {} and found.looked_in == ""
+    monkeypatch.delenv(places.MIRROR)
+    found = find(partly(), fetch=False)
+    assert absent_text(found.absent, found.looked_in).endswith(
+        "\n  (published data were looked for in the hub's cache alone, since no --data names a mirror folder)"
+    )
+
+
+def test_rows_of_ones_own_text_pairs_that_are_left_out_or_empty_are_told_too(tmp_path):
+    (tmp_path / "train.tsv").write_text("premise\thypothesis\tlabel\tlanguage\na\tb\t0\ten\n\tc\t1\ten\nd\te\t2\tde\n")
+    task = text_pair_task("mine", train=tmp_path / "train.tsv")
+    found = looked_up(small_sweep(cells=(BASELINE, Cell(name="mine", intermediates=(task,)))), fetch=False)
+    left_out = "split 'train' is read in en alone: 1 of its 3 rows are left out (1 in 'de')"
+    assert found.remarks == {"mine": f"{left_out}; 1 of 2 texts in 'premise' of train are empty"}
+    assert found.cell_remarks == {"mine": f"mine: {found.remarks['mine']}"}
 
 
 def test_a_sweep_begun_before_selectors_is_refused_until_its_definition_says_what_it_did(tmp_path):

@@ -18,7 +18,7 @@ IMPURE = {
     ),
     "sweep.report": "answer build figures inline page suite write",
     "trainables.data": (
-        "batches counted halves images kept layouts looking published raw reading remarked rows schema "
+        "batches counted halves image_files images kept layouts looking published raw reading remarked rows schema "
         "sentence_files sequences text_files tokens tower visual_files word_files"
     ),
     "trainables": (

@@ -246,6 +246,16 @@ def test_tasks_says_of_one_task_what_it_must_look_like_and_how_to_get_it(capsys,
     assert main(["tasks", "mnil"]) == 2 and "did you mean 'mnli'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["tasks"], ["plan", "lab"], ["plan", "phang2020"]])
+def test_a_mirror_folder_that_is_none_is_refused_in_a_line_by_every_command_that_is_given_it(
+    capsys, monkeypatch, tmp_path, words
+):
+    monkeypatch.setenv("SWEEP_DATA", "")
+    assert main([*words, "--data", str(tmp_path / "nope")]) == 2
+    told = capsys.readouterr()
+    assert f"must name a folder, got '{tmp_path}/nope', which is none" in told.err and told.out == ""
+
+
 @pytest.mark.parametrize(
     ("name", "patterns"),
     [

@@ -99,7 +99,8 @@ def test_all_faults_are_told_at_once(task):
         ("dev", {"label": ["entailment", "yes", "no", "neutral"]}, "got 'no', 'yes' in 2 rows"),
         ("dev", {"label": [0.0, 1.0, 2.0, 0.0]}, "column 'label' must hold int64 or strings, got double"),
         ("dev", {"id": [1, 2, 3, 4]}, "column 'id' must hold strings, got int64"),
-        ("dev", {"image": ["a", "b", "c", "d"]}, "column 'image' must be binary or struct<bytes, path>, got string"),
+        ("dev", {"image": ["a", "b", "c", "d"]}, "must be binary or struct<bytes: binary, path: string>, got string"),
+        ("dev", {"image": [{"bytes": [1, 2]}] * 4}, "got struct<bytes: list<element: int64>>; store the bytes"),
         (
             "dev",
             {"image": [{"bytes": png(number) if number else None, "path": "x.png"} for number in (0, 1, 2, 3)]},

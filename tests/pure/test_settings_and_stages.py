@@ -19,13 +19,14 @@ from tests.pure.small_sweep import FIXED, SETTINGS, small_sweep
 from trainables.canonical import canonical, decode, encode
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
-from trainables.catalogue.intermediate import MNLI
+from trainables.catalogue.intermediate import MNLI, SQUAD_V1, SQUAD_V2
 from trainables.catalogue.lab_twins import BUCC as LAB_BUCC
 from trainables.catalogue.lab_twins import POS as LAB_POS
 from trainables.catalogue.lab_twins import TATOEBA
 from trainables.catalogue.task import Metric, Role, Split, Task
-from trainables.catalogue.xtreme import BUCC, POS
-from trainables.catalogue.xtreme_m import parquet_task
+from trainables.catalogue.translated import translated
+from trainables.catalogue.xtreme import BUCC, MLQA, POS, TYDIQA
+from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
 from trainables.selectors import Selector
@@ -489,6 +490,35 @@ def test_what_encoders_may_read_otherwise_now_has_a_version_too(monkeypatch):
     assert before[:-2] == after[:-2] and len(before) == 6
     for old, new in zip(before[-2:], after[-2:], strict=True):
         assert [mine == other for mine, other in zip(old, new, strict=True)] == [True, False, True, False]
+
+
+def test_what_is_read_of_answers_in_the_wrong_place_and_of_numbers_as_names_has_a_version_too(monkeypatch):
+    def stages(task):
+        trained = Training(settings=TRAINED.work.settings, portions=(Portion(task=task, steps=40),))
+        return replace(TRAINED, work=trained), replace(EVALUATED, work=replace(EVALUATED.work, task=task))
+
+    def own(labels, ending):
+        return text_pair_task("own", train=f"train{ending}", test=f"test{ending}", labels=labels)
+
+    tasks = {
+        "tydiqa": (TYDIQA, [False, True]),
+        "tydiqa_sw": (translated(TYDIQA, "sw"), [False, True]),
+        "squad_v1_de": (translated(SQUAD_V1, "de"), [False, True]),
+        "squad_v1": (SQUAD_V1, [True, True]),
+        "squad_v2": (SQUAD_V2, [True, True]),
+        "mlqa": (MLQA, [True, True]),
+        "mnli": (MNLI, [True, True]),
+        "lab": (lab.SQUAD, [True, True]),
+        "own swapped": (own(("1", "0"), ".tsv"), [False, False]),
+        "own typed": (own(("1", "0"), ".parquet"), [True, True]),
+        "own places": (own(("0", "1"), ".tsv"), [True, True]),
+        "own names": (own(("yes", "no"), ".csv"), [True, True]),
+    }
+    before = {name: [stage.digest for stage in stages(task)] for name, (task, _) in tasks.items()}
+    monkeypatch.setattr("trainables.stages.ROWS_VERSION", 99)
+    after = {name: [stage.digest for stage in stages(task)] for name, (task, _) in tasks.items()}
+    kept = {name: [a == b for a, b in zip(before[name], after[name], strict=True)] for name in tasks}
+    assert kept == {name: same for name, (_, same) in tasks.items()}
 
 
 def test_a_training_stage_whose_portions_do_not_add_up_is_refused():

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables.catalogue.task import NLI_LABELS
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import NLI_LABELS, Split, Task
 from trainables.catalogue.xtreme_m import text_pair_task
 from trainables.data.fingerprint import resolve
 from trainables.data.reading import inspect, read
+from trainables.data.remarked import own_remarks, training_rows
 from trainables.data.schema import PAIR
 from trainables.faults import Invalid
 
@@ -54,6 +56,110 @@ def test_rows_without_ids_are_numbered_and_labels_may_be_places(tmp_path):
     assert table["id"].to_pylist() == ["train-0", "train-1"] and table["label"].to_pylist() == [2, 0]
 
 
+@pytest.mark.parametrize("ending", [".tsv", ".csv"])
+@pytest.mark.parametrize("names", [("1", "0"), ("true", "false"), ("0", "1"), ("2", "10", "1")])
+def test_labels_in_text_are_taken_by_name_also_where_names_are_numbers_or_truths(tmp_path, ending, names):
+    rows = [{"premise": f"p{name}", "hypothesis": "h", "label": name} for name in reversed(names)]
+    write(tmp_path / f"train{ending}", rows)
+    task = text_pair_task("mine", train=tmp_path / f"train{ending}", labels=names)
+    assert inspect(task) == []
+    assert [names[label] for label in read(task, "train", None, None)["label"].to_pylist()] == list(reversed(names))
+
+
+def test_a_place_is_no_label_in_text_where_names_are_numbers(tmp_path):
+    write(tmp_path / "train.tsv", [{"premise": "p", "hypothesis": "h", "label": label} for label in (1, 0)])
+    (fault,) = inspect(text_pair_task("mine", train=tmp_path / "train.tsv", labels=("1", "2")))
+    assert "label must be '1', '2', got '0' in 1 rows (first row 1, id 'train-1')" in fault
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".parquet"])
+def test_integers_are_refused_where_a_label_is_named_by_another_number_than_its_place(tmp_path, ending):
+    write(tmp_path / f"train{ending}", [{"premise": "p", "hypothesis": "h", "label": label} for label in (1, 0)])
+    (fault,) = inspect(text_pair_task("mine", train=tmp_path / f"train{ending}", labels=("1", "0")))
+    assert (
+        "must hold strings where labels are named by numbers ('1' is label 0), got int64, places or names; cast it to "
+        "strings" in fault
+    )
+    task = text_pair_task("mine", train=tmp_path / f"train{ending}", labels=("0", "1"))
+    assert inspect(task) == [] and read(task, "train", None, None)["label"].to_pylist() == [1, 0]
+
+
+ACROSS = [
+    {"premise": f"p {code}", "hypothesis": f"h {code}", "label": label, "id": item, "language": code}
+    for code in ("de", "fr")
+    for item, label in (("a", "neutral"), ("b", "entailment"))
+]
+
+
+def across(folder: Path, rows: list[dict]) -> Task:
+    write(folder / "train.tsv", ROWS)
+    write(folder / "test.tsv", rows)
+    return text_pair_task("mine", train=folder / "train.tsv", test=folder / "test.tsv", test_languages=("de", "fr"))
+
+
+def test_an_item_has_one_id_and_one_label_in_every_language(tmp_path):
+    assert inspect(across(tmp_path, ACROSS)) == []
+    (fault,) = inspect(across(tmp_path, [*ACROSS[:3], {**ACROSS[3], "label": "neutral"}]))
+    assert "must have the same label in every language, got 1 of 2 in 'fr' that differ from 'de' (b)" in fault
+    (fault,) = inspect(across(tmp_path, [*ACROSS[:3], {**ACROSS[3], "id": "c"}]))
+    assert "the ids of 'fr' must be those of 'de', got 2 in only one of them (b, c)" in fault
+
+
+def test_that_rows_without_ids_are_different_items_in_every_language_is_told(tmp_path):
+    task = across(tmp_path, [{name: row[name] for name in row if name != "id"} for row in ACROSS])
+    assert inspect(task) == []
+    assert own_remarks(task) == (
+        "split 'test' has no column 'id': its rows in de fr count as different items; give an item that is asked in "
+        "several languages the same id in each",
+    )
+    assert own_remarks(across(tmp_path, ACROSS)) == ()
+
+
+def test_rows_in_other_languages_and_empty_texts_are_told(tmp_path):
+    rows = [{**row, "language": code} for row, code in zip(ROWS, ("en", "de", "en"), strict=True)]
+    write(tmp_path / "train.tsv", [{**rows[0], "premise": " "}, {**rows[1], "premise": ""}, rows[2]])
+    write(tmp_path / "dev.tsv", [{"premise": "p", "hypothesis": hypothesis, "label": 0} for hypothesis in ("", "h")])
+    task = text_pair_task("mine", train=tmp_path / "train.tsv", dev=tmp_path / "dev.tsv")
+    assert inspect(task) == []
+    assert own_remarks(task) == (
+        "split 'train' is read in en alone: 1 of its 3 rows are left out (1 in 'de')",
+        "1 of 2 texts in 'premise' of train are empty",
+        "1 of 2 texts in 'hypothesis' of dev are empty",
+    )
+    assert read(task, "train", None, None).num_rows == training_rows(task) == 2
+
+
+def test_development_rows_that_an_oracle_is_shown_are_looked_at_too(tmp_path):
+    task = across(tmp_path, ACROSS)
+    rows = [{**row, "language": code, "hypothesis": f"of {code}"} for row in ROWS for code in ("en", "de", "fr")]
+    write(tmp_path / "dev.tsv", [{**row, "premise": row["premise"] * (row["language"] != "fr")} for row in rows])
+    task = replace(
+        task,
+        splits=(*task.splits, Split(name="dev", languages=("en",))),
+        source=replace(task.source, dev=str(tmp_path / "dev.tsv")),
+    )
+    left_out = "split 'dev' is read in en alone: 6 of its 9 rows are left out (3 in 'de', 3 in 'fr')"
+    assert [told.partition(";")[0] for told in own_remarks(task)] == [left_out]
+    shown = with_oracle(task, development=["de", "fr"])
+    assert inspect(shown) == [] and own_remarks(shown) == ("3 of 6 texts in 'premise' of dev are empty",)
+
+
+def test_remarks_on_files_that_cannot_be_read_are_left_to_the_faults(tmp_path):
+    write(tmp_path / "train.jsonl", [{**ROWS[0], "premise": ["a"]}])
+    assert own_remarks(text_pair_task("mine", train=tmp_path / "train.jsonl", dev=tmp_path / "none.tsv")) == ()
+
+
+@pytest.mark.parametrize("column", ["premise", "hypothesis", "label", "language", "id"])
+@pytest.mark.parametrize("odd", [["x"], [], {"a": 1}, 0.5, True, b"\xff", None], ids=repr)
+def test_values_of_any_type_are_a_fault_in_words(tmp_path, column, odd):
+    rows = [{**row, "language": "en", column: odd} for row in ROWS]
+    for ending in (".parquet", ".jsonl") if odd != b"\xff" else (".parquet",):
+        write(tmp_path / f"train{ending}", rows)
+        task = text_pair_task("mine", train=tmp_path / f"train{ending}")
+        assert own_remarks(task) == ()
+        assert any(f"column {column!r} must h" in fault for fault in inspect(task))
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
@@ -63,7 +169,7 @@ def test_rows_without_ids_are_numbered_and_labels_may_be_places(tmp_path):
         ),
         ([{"premise": "p", "hypothesis": "h", "label": "maybe"}], "label must be 0 or 'entailment'"),
         ([{"premise": "p", "hypothesis": "h", "label": 3}], "got 3 in 1 rows (first row 0, id 'train-0')"),
-        ([{"premise": "p", "hypothesis": "h", "label": 0.5}], "column 'label' must hold int64 or strings, got double"),
+        ([{"premise": "p", "hypothesis": "h", "label": 0.5}], "label must be 0 or 'entailment'"),
         ([{"premise": "p", "hypothesis": "h", "label": 0, "language": "de"}], "must have rows in 'en', got none"),
         ([dict(ROWS[0]), dict(ROWS[0])], "ids must differ within 'en', got 1 repeated"),
         ([], "must have rows, got none"),

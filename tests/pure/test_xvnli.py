@@ -382,19 +382,103 @@ def test_a_release_with_other_columns_is_refused_naming_both(tmp_path):
     assert "without pair_id" in fault and "pairID" in fault
 
 
-def test_a_number_of_the_hub_that_stands_for_no_label_and_a_row_without_an_image_are_told(tmp_path):
-    task = hub(tmp_path)
-    place = tmp_path / "train" / "data" / "train-00000-of-00001.parquet"
+TRAIN = "train/data/train-00000-of-00001.parquet"
+
+
+def spoil(place: Path, column: str, values: pa.Array, **options) -> None:
+    """Another column in a file, in the place of the one of that name."""
     table = pq.read_table(place)
-    spoilt = table.set_column(table.schema.get_field_index("label"), "label", pa.array([2, 0, 7, -1]))
-    pq.write_table(spoilt, place)
-    with pytest.raises(Invalid, match=r"label must be 0 or .entailment.*got .7. in 1 rows"):
-        read(task, "train", None, tmp_path / "cache")
-    images = table["image"].to_pylist()
-    bare = pa.array([*images[:3], None], table.schema.field("image").type)
-    pq.write_table(table.set_column(table.schema.get_field_index("image"), "image", bare), place)
-    with pytest.raises(Invalid, match="every row must have an image, got 1 without up to row 4"):
-        read(task, "train", None, tmp_path / "cache")
+    pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), place, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "values", "told"),
+    [
+        (TRAIN, "label", [0.5, 1.0, 2.0, 0.0], "column 'label' of snli_ve_parquet must hold strings or integers, got"),
+        (
+            TRAIN,
+            "label",
+            [True, False] * 2,
+            "column 'label' of snli_ve_parquet must hold strings or integers, got bool",
+        ),
+        (TRAIN, "label", [2, 0, 7, -1], "split 'train': label must be 0 or 'entailment', 1 or 'neutral', 2 or"),
+        (TRAIN, "label", [-1] * 4, "split 'train' must have rows with a gold label, got none"),
+        (TRAIN, "hypothesis", [1, 2, 3, 4], "column 'hypothesis' of snli_ve_parquet must hold strings, got int64"),
+        (TRAIN, "image", ["1.jpg"] * 4, "must hold struct<bytes: binary, path: string> or binary, got string"),
+        (TRAIN, "image", [{"path": "1.jpg"}] * 4, "got struct<path: string>; is it of another format"),
+        (TRAIN, "image", [{"bytes": [1, 2]}] * 4, "got struct<bytes: list<element: int64>>; is it of another format"),
+        (
+            TRAIN,
+            "image",
+            [b"no image"] * 4,
+            "got one that is not (of no format that is known) in row 0; fetch it again",
+        ),
+        (TRAIN, "image", [jpeg(0), jpeg(1)[:99]] * 2, "got one that is not (cut short or damaged) in row 1; fetch"),
+        ("xvnli/data/ar-00000-of-00001.parquet", "flikr30k_id", [0.5] * 4, "'flikr30k_id' of xvnli_parquet must hold"),
+        ("dev/data/validation-00000-of-00001.parquet", "label", ["no"] * 4, "got 'no' in 4 rows (first row 0, id"),
+    ],
+)
+def test_what_the_hubs_files_hold_is_looked_at_before_anything_starts(tmp_path, name, column, values, told):
+    task = hub(tmp_path)
+    spoil(tmp_path / name, column, pa.array(values))
+    (fault,) = inspect(task)
+    assert told in fault
+
+
+IMAGES = {number: {"bytes": jpeg(number), "path": f"{number}.jpg"} for number in range(4)}
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+@pytest.mark.parametrize("missing", [None, {"bytes": None, "path": "2.jpg"}])
+def test_a_row_of_the_hubs_files_without_the_bytes_of_its_image_is_told(tmp_path, missing, statistics):
+    task = hub(tmp_path)
+    images = pa.array([*list(IMAGES.values())[:3], missing], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    spoil(tmp_path / TRAIN, "image", images, row_group_size=3, write_statistics=statistics)
+    told = "column 'image' must hold the bytes of every image, got 1 rows without (first row 3); store the bytes"
+    (fault,) = inspect(task)
+    assert told in fault
+    for cache in (None, tmp_path / "cache"):
+        with pytest.raises(Invalid) as refused:
+            read(task, "train", None, cache)
+        assert told in refused.value.faults[0]
+
+
+def test_images_as_bare_bytes_numbers_as_names_of_images_and_a_text_proxy_without_any_are_read(tmp_path):
+    task = hub(tmp_path)
+    spoil(tmp_path / TRAIN, "image", pa.array([jpeg(n) for n in range(4)]))
+    spoil(tmp_path / TRAIN, "filename", pa.array([1, 2, 3, 4]))
+    assert inspect(task) == [] and read(task, "train", None, None)["image"][0].as_py()["bytes"] == jpeg(0)
+    assert tuple(shared_images(task)) == ("3 of the 4 images of 'test' are in 'train' too (1)",)
+    spoil(tmp_path / TRAIN, "image", pa.array(["1.jpg"] * 4))
+    files = {split: task.source.files(split) for split in ("train", "dev", "test")}
+    assert inspect(xtreme_m.xvnli_text_proxy(**files, languages=("en", "ar"))) == []
+
+
+def test_files_of_images_that_are_none_are_named_before_anything_starts(made, tmp_path):
+    whole, png = jpeg(3), io.BytesIO()
+    Image.open(io.BytesIO(whole)).save(png, format="PNG")
+    (tmp_path / "images" / "2.jpg").write_bytes(whole + b"trailing bytes")  # as some cameras write them
+    (tmp_path / "images" / "3.jpg").write_bytes(png.getvalue())
+    assert inspect(made) == []
+    (tmp_path / "images" / "0.jpg").write_bytes(whole[:-2])
+    (tmp_path / "images" / "1.jpg").write_bytes(b"")
+    (tmp_path / "images" / "5.jpg").write_bytes(png.getvalue()[:50])
+    assert inspect(made) == [
+        "split 'train': every image must be a whole PNG or JPEG, got one that is not (cut short or damaged): 2 of 2 "
+        f"files ({tmp_path}/images/0.jpg, {tmp_path}/images/1.jpg); put whole ones there",
+        "split 'test': every image must be a whole PNG or JPEG, got one that is not (cut short or damaged): 1 of 2 "
+        f"files ({tmp_path}/images/5.jpg); put whole ones there",
+    ]
+
+
+def test_an_empty_hypothesis_is_told(made, tmp_path):
+    rows = [{**iglue_row(0, "neutral", 0), "sentence2": ""}, iglue_row(1, "entailment", 0)]
+    write_jsonl(tmp_path / "annotations" / "en" / "train.jsonl", rows)
+    assert inspect(made) == []
+    assert own_remarks(made)[-1] == "1 of 2 texts in 'hypothesis' of train are empty"
+    task = hub(tmp_path)
+    spoil(tmp_path / "xvnli/data/ar-00000-of-00001.parquet", "hypothesis", pa.array(["", " ", "a", "b"]))
+    assert own_remarks(task)[-1] == "2 of 8 texts in 'hypothesis' of test are empty"
 
 
 def test_another_size_of_the_test_than_the_published_one_is_told(made, tmp_path):

@@ -65,10 +65,10 @@ def text_pair_task(
 ) -> Task:
     """A pair classification, such as text NLI, from one TSV, CSV, JSONL or Parquet file per split.
 
-    Columns: premise, hypothesis, label (place or name), and where a split has several languages `language`; `id` is
-    taken where there is one. Without a development file the task is not scored while it trains. All splits are in
-    `language` unless stated otherwise: a source to learn an English target from has `dev_language="en"`. `rows` counts
-    the training rows for `Proportions`; a plan compares it with the file.
+    Columns: premise, hypothesis, label (place or name; in TSV and CSV by name where names are numbers), and where a
+    split has several languages `language`; `id` is taken where there is one. Without a development file the task is not
+    scored while it trains. All splits are in `language` unless stated otherwise: a source to learn an English target
+    from has `dev_language="en"`. `rows` counts the training rows for `Proportions`; a plan compares it with the file.
     """
     paths = {"train": train, "dev": dev, "test": test}
     languages = {"train": (language,), "dev": (dev_language or language,), "test": tuple(test_languages) or (language,)}

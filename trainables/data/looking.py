@@ -14,6 +14,7 @@ from trainables.catalogue.task import ORACLE_HALF, PublishedSource, Task
 from trainables.data import places
 from trainables.data.published import left_out, misplaced
 from trainables.data.reading import read
+from trainables.data.remarked import empty_texts
 from trainables.faults import Invalid
 
 #: Columns of text that say nothing where they are empty. An answer may be: an unanswerable question has none.
@@ -64,5 +65,4 @@ def _empty_texts(split: str, table: pa.Table) -> Iterator[str]:
         if name not in table.column_names:
             continue
         values = pc.list_flatten(table[name]) if pa.types.is_list(table.schema.field(name).type) else table[name]
-        if count := pc.sum(pc.equal(pc.utf8_trim_whitespace(values), "")).as_py() or 0:
-            yield f"{count:,} of {len(values):,} texts in {name!r} of {split} are empty"
+        yield from empty_texts(split, name, values)

@@ -23,6 +23,25 @@ from trainables.faults import Invalid, refuse
 #: The environment variable that names the mirror folder; `--data` sets it.
 MIRROR = "SWEEP_DATA"
 
+
+def mirror_faults() -> list[str]:
+    """Whether the mirror folder that is given, if one is, is a folder."""
+    mirror = os.environ.get(MIRROR, "")
+    if not mirror or Path(mirror).expanduser().is_dir():
+        return []
+    return [
+        f"--data, or the variable {MIRROR}, must name a folder, got {mirror!r}, which is none; correct it, or leave it "
+        "out to read the hub's cache alone"
+    ]
+
+
+def looked_in() -> str:
+    """Where published data are looked for on this machine."""
+    mirror = os.environ.get(MIRROR, "")
+    place = f"in {Path(mirror).expanduser().resolve()} and in the hub's cache" if mirror else "in the hub's cache alone"
+    return f"published data were looked for {place}{'' if mirror else ', since no --data names a mirror folder'}"
+
+
 #: Files of a part in its repository's folder: the first alternative whose every pattern matches counts.
 _FILES: dict[Layout, tuple[tuple[str, ...], ...]] = {
     Layout.HUB: (

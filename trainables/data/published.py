@@ -36,7 +36,7 @@ _LEFT_OUT = b"left out"
 _MISPLACED = b"misplaced answers"
 
 #: Raised when the code here changes what files are read as.
-VERSION = 3
+VERSION = 4
 
 
 def read_published(task: Task, split: str, languages: tuple[str, ...]) -> pa.Table:
@@ -356,8 +356,8 @@ class _Reading:
             )
         if self.part.split == "train" and len(placeless) > LEFT_OUT_SHARE * len(raw):
             self.faults.append(
-                f"{self.where}: every answer must stand in its context where answer_start says, or once elsewhere in "
-                f"it, got {len(placeless)} of {len(raw)} that do not ({', '.join(placeless[:_SHOWN])}); at most "
+                f"{self.where}: every answer must stand in its context where answer_start says, or elsewhere in it, "
+                f"got {len(placeless)} of {len(raw)} that do not ({', '.join(placeless[:_SHOWN])}); at most "
                 f"{LEFT_OUT_SHARE:.0%} of training are left out: correct or drop them"
             )
         if moved or placeless:

@@ -31,7 +31,18 @@ from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
 from trainables.data.images import content_hash, opened
 from trainables.data.parallel import items_of, parallel_faults
-from trainables.data.schema import CAPTION, CHOICE, IMAGE_TEXT, IMAGE_TYPE, PAIR, PARALLEL, RETRIEVAL, SPAN, TAGGING
+from trainables.data.schema import (
+    CAPTION,
+    CHOICE,
+    IMAGE_TEXT,
+    IMAGE_TYPE,
+    PAIR,
+    PARALLEL,
+    RETRIEVAL,
+    SPAN,
+    TAGGING,
+    holds_bytes,
+)
 from trainables.data.sentence_files import inspect_sentences, read_sentences
 from trainables.data.text_files import inspect_pairs, label_faults, label_numbers, read_pairs
 from trainables.data.visual_files import inspect_visual, read_visual
@@ -229,8 +240,11 @@ def _parquet_table(task: Task, split: Split) -> tuple[pa.Table | None, list[str]
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             faults.append(f"{where}: column {name!r} must hold strings, got {kind}; cast it")
     image = table.schema.field("image").type
-    if not (_is_binary(image) or (pa.types.is_struct(image) and image.get_field_index("bytes") >= 0)):
-        faults.append(f"{where}: column 'image' must be binary or struct<bytes, path>, got {image}; store the bytes")
+    if not holds_bytes(image):
+        faults.append(
+            f"{where}: column 'image' must be binary or struct<bytes: binary, path: string>, got {image}; store the "
+            "bytes"
+        )
     for name in IMAGE_TEXT.names:
         missing = table[name].null_count
         if missing:
@@ -251,16 +265,12 @@ def _parquet_table(task: Task, split: Split) -> tuple[pa.Table | None, list[str]
     return table.replace_schema_metadata(None), []
 
 
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
-
-
 def _images(column: pa.ChunkedArray) -> pa.Array:
     """The image column as struct<bytes, path>, whichever of the two allowed forms it came in."""
     whole = column.combine_chunks()
     if isinstance(whole, pa.ChunkedArray):  # no chunk, or too large for one
         whole = pa.concat_arrays(whole.chunks)
-    data = whole if _is_binary(whole.type) else pc.struct_field(whole, "bytes")
+    data = pc.struct_field(whole, "bytes") if pa.types.is_struct(whole.type) else whole
     return pa.StructArray.from_arrays(
         [data.cast(pa.binary()), pa.nulls(len(whole), pa.string())], fields=list(IMAGE_TYPE)
     )

@@ -1,21 +1,61 @@
-"""What a reader of the results should know of visual files of a user's own or of XVNLI's; refuses none of them."""
+"""What a reader of the results should know of files of a user's own or of XVNLI's; refuses none of them."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainables.catalogue.files import XvnliSource
+from trainables.catalogue.files import TextFiles, XvnliSource
 from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_DEV, ORACLE_HALF, ParquetSource, Split, Task
-from trainables.data.visual_files import gold_labels, image_names
+from trainables.data.text_files import is_numbered, rows_of
+from trainables.data.visual_files import gold_labels, hypotheses, image_names
 
 
 def own_remarks(task: Task) -> tuple[str, ...]:
     """What is to be said of a task's files; empty for tasks of other sources."""
-    return (*other_languages(task), *shared_images(task), *sizes(task))
+    return (*other_languages(task), *shared_images(task), *sizes(task), *_texts(task))
+
+
+def _texts(task: Task) -> Iterator[str]:
+    """What is to be said of the texts that a task's files hold: empty ones, and pairs that have no ids."""
+    source = task.source
+    for split in task.splits if isinstance(source, ParquetSource | TextFiles | XvnliSource) else ():
+        if split.name == ORACLE_HALF:
+            continue
+        try:
+            yield from _texts_of(task, replace(split, name="dev") if split.name == ORACLE_DEV else split)
+        except (pa.ArrowException, OSError, KeyError):
+            continue  # what cannot be read others tell
+
+
+def _texts_of(task: Task, split: Split) -> Iterator[str]:
+    source, spoken = task.source, pa.array(split.languages)
+    if isinstance(source, XvnliSource):
+        yield from empty_texts(split.name, "hypothesis", hypotheses(source.files(split.name), split.languages))
+    if isinstance(source, ParquetSource):
+        table = pq.read_table(source.path(split.name), columns=["hypothesis", "language"])
+        stated = table.filter(pc.is_in(table["language"].cast(pa.string()), spoken))
+        yield from empty_texts(split.name, "hypothesis", stated["hypothesis"])
+    if isinstance(source, TextFiles) and (table := rows_of(task, split)) is not None:
+        stated = table.filter(pc.is_in(table["language"], spoken))
+        for name in ("premise", "hypothesis"):
+            yield from empty_texts(split.name, name, stated[name])
+        if len(split.languages) > 1 and is_numbered(table):
+            yield (
+                f"split {split.name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
+                "items; give an item that is asked in several languages the same id in each"
+            )
+
+
+def empty_texts(split: str, name: str, texts: pa.ChunkedArray) -> Iterator[str]:
+    """That some of the texts of a column hold nothing but spaces."""
+    if count := pc.sum(pc.equal(pc.utf8_trim_whitespace(texts), "")).as_py() or 0:
+        yield f"{count:,} of {len(texts):,} texts in {name!r} of {split} are empty"
 
 
 def sizes(task: Task) -> Iterator[str]:
@@ -70,12 +110,12 @@ def other_languages(task: Task) -> Iterator[str]:
     Of a test file some languages may be wanted and others not: nothing is said of it.
     """
     source = task.source
-    if not isinstance(source, ParquetSource):
+    if not isinstance(source, ParquetSource | TextFiles):
         return
     for split in task.splits:
         if split.name in ("test", ORACLE_HALF, ORACLE_DEV):
             continue
-        found = _rows_by_language(source, split)
+        found = _rows_by_language(task, split)
         shown = task.split(ORACLE_DEV) if split.name == "dev" else None
         read = (*split.languages, *(shown.languages if shown else ()))
         other = {language: count for language, count in found.items() if language not in read}
@@ -101,15 +141,21 @@ def training_rows(task: Task) -> int:
     train = task.split("train")
     if train is None:
         return 0
-    if train.rows or not isinstance(task.source, ParquetSource):
+    if train.rows or not isinstance(task.source, ParquetSource | TextFiles):
         return train.rows
-    found = _rows_by_language(task.source, train)
+    found = _rows_by_language(task, train)
     return sum(found[language] for language in train.languages) // len(train.languages)
 
 
-def _rows_by_language(source: ParquetSource, split: Split) -> Counter[str]:
+def _rows_by_language(task: Task, split: Split) -> Counter[str]:
     """Of no language any where the file cannot be read, which others tell."""
+    source = task.source
+    if isinstance(source, TextFiles):
+        table = rows_of(task, split)
+        return Counter(table["language"].to_pylist() if table is not None else ())
+    assert isinstance(source, ParquetSource)
     try:
-        return Counter(pq.read_table(source.path(split.name), columns=["language"])["language"].to_pylist())
+        languages = pq.read_table(source.path(split.name), columns=["language"])["language"]
+        return Counter(languages.cast(pa.string()).to_pylist())
     except (pa.ArrowException, OSError, KeyError):
         return Counter()

@@ -26,8 +26,8 @@ from trainables.machine import numeric_versions
 from trainables.settings import Visible
 from trainables.stages import as_read, without_places
 
-#: Raised when the code here, or the layout of a kind, changes what a split is laid out as.
-LAYOUT_VERSION = 4
+#: Raised when the code here, the layout of a kind, or what files are read as changes what a split is laid out as.
+LAYOUT_VERSION = 5
 
 #: Splits kept laid out in memory, the least recently used dropped; a gang meets the same few again and again.
 _KEPT = 32

@@ -9,6 +9,23 @@ IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """An encoded image (PNG or JPEG) in `bytes` or, where they are null, in the file at `path`; null for no image."""
 
 
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, also where equal ones are stored once."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def holds_bytes(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold encoded images: binary, or a struct whose `bytes` are."""
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _is_binary(kind.field("bytes").type)
+    return _is_binary(kind)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind) for name, kind in columns.items()])
 
@@ -32,7 +49,7 @@ IMAGE_TEXT = _schema(
 # A null label of an image-text row is an item without a gold label.
 
 # `answer_start` counts characters of `context`; an unanswerable question has "" and -1, and -1 is also the place of an
-# answer that stands in no one place: its text is scored, and nothing learned of it.
+# answer that stands nowhere in it: its text is scored, and nothing learned of it.
 SPAN = _schema(
     id=pa.string(),
     language=pa.string(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.files import TextFiles
 from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Split, Task
+from trainables.data.parallel import items_of, parallel_faults
 from trainables.data.schema import PAIR
 from trainables.faults import nearest, refuse
 
@@ -24,6 +26,9 @@ REQUIRED = ("premise", "hypothesis", "label")
 
 #: At most so many offending values are shown in one fault.
 _SHOWN = 3
+
+#: The metadata of a table whose file has no ids: its rows are numbered.
+_NUMBERED = {b"ids": b"numbers of rows"}
 
 
 def read_pairs(task: Task, split: Split, languages: tuple[str, ...]) -> pa.Table:
@@ -43,7 +48,9 @@ def read_pairs(task: Task, split: Split, languages: tuple[str, ...]) -> pa.Table
 
 
 def inspect_pairs(task: Task) -> list[str]:
-    """Every fault of a task's files, or an empty list: columns, labels, languages, ids, ids that two splits share."""
+    """Every fault of a task's files, or an empty list: columns, labels, languages, ids, labels across the languages of
+    a split, pairs that two splits share.
+    """
     faults: list[str] = []
     seen: dict[str, set[str]] = {}
     for split in task.splits:
@@ -73,6 +80,16 @@ def inspect_pairs(task: Task) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
+def rows_of(task: Task, split: Split) -> pa.Table | None:
+    """The rows of a split's file in every language that it has, labels as they stand; None where it cannot be used."""
+    return _load(task, split)[0]
+
+
+def is_numbered(table: pa.Table) -> bool:
+    """Whether the file of these rows has no ids, so that no two rows are one item."""
+    return table.schema.metadata == _NUMBERED
+
+
 def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
     """A file's rows with text columns as strings and the label as it stands, or what is wrong with it."""
     source = task.source
@@ -100,9 +117,12 @@ def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
         faults.append(f"{where} must have rows, got none; fill it or leave the split out of the task")
     if faults:
         return None, faults
-    numbered = pa.array([f"{split.name}-{row}" for row in range(table.num_rows)], pa.string())
+    has_ids = "id" in table.column_names
+    if path.suffix in (".tsv", ".csv"):
+        place = table.schema.get_field_index("label")
+        table = table.set_column(place, "label", _places_or_names(table["label"], task.labels))
     columns = {
-        "id": table["id"] if "id" in table.column_names else numbered,
+        "id": table["id"] if has_ids else pa.array([f"{split.name}-{row}" for row in range(table.num_rows)]),
         "language": table["language"]
         if "language" in table.column_names
         else pa.array([split.languages[0]] * table.num_rows, pa.string()),
@@ -115,10 +135,12 @@ def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
             )
         if name in ("premise", "hypothesis", "language") and not _is_string(column.type):
             faults.append(f"{where}: column {name!r} must hold strings, got {column.type}; cast it")
+        if name == "id" and not (_is_string(column.type) or pa.types.is_integer(column.type)):
+            faults.append(f"{where}: column 'id' must hold strings or integers, got {column.type}; cast it")
     if faults:
         return None, faults
     kept = {name: column if name == "label" else column.cast(pa.string()) for name, column in columns.items()}
-    return pa.table({name: kept[name] for name in PAIR.names}), []
+    return pa.table({name: kept[name] for name in PAIR.names}, metadata=None if has_ids else _NUMBERED), []
 
 
 def _tsv(path: Path) -> pa.Table:
@@ -134,9 +156,9 @@ def _csv(path: Path) -> pa.Table:
     return pacsv.read_csv(path, parse_options=pacsv.ParseOptions(newlines_in_values=True), convert_options=_CONVERT)
 
 
-#: Texts such as "null" or "NA" are texts.
+#: Texts such as "null" or "NA" are texts, and so are labels such as "true".
 _CONVERT = pacsv.ConvertOptions(
-    column_types={name: pa.string() for name in ("premise", "hypothesis", "language", "id")},
+    column_types={name: pa.string() for name in ("premise", "hypothesis", "label", "language", "id")},
     strings_can_be_null=False,
     null_values=[],
 )
@@ -148,8 +170,31 @@ def _is_string(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
+def _places_or_names(column: pa.ChunkedArray, labels: tuple[str, ...]) -> pa.ChunkedArray:
+    """Labels that stand as text: as places where all of them are numbers and no name of a label is one."""
+    if any(map(_is_number, labels)):
+        return column
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
 def label_faults(column: pa.ChunkedArray, ids: pa.ChunkedArray, labels: tuple[str, ...], split: str) -> list[str]:
-    """What is wrong with a column of labels, as integer places or as names."""
+    """What is wrong with a column of labels, as integer places or as names.
+
+    Integers are refused where they could be either: where a label is named by a number that is not its place.
+    """
+    elsewhere = [name for place, name in enumerate(labels) if _is_number(name) and name != str(place)]
+    if pa.types.is_integer(column.type) and elsewhere:
+        return [
+            f"split {split!r}: column 'label' must hold strings where labels are named by numbers ({elsewhere[0]!r} is "
+            f"label {labels.index(elsewhere[0])}), got {column.type}, places or names; cast it to strings"
+        ]
     if pa.types.is_integer(column.type):
         good = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(labels)))
     elif _is_string(column.type):
@@ -160,7 +205,8 @@ def label_faults(column: pa.ChunkedArray, ids: pa.ChunkedArray, labels: tuple[st
     if not len(bad):
         return []
     values = sorted({repr(column[int(row)].as_py()) for row in bad})
-    allowed = ", ".join(f"{number} or {name!r}" for number, name in enumerate(labels))
+    named = any(map(_is_number, labels))
+    allowed = ", ".join(repr(name) if named else f"{number} or {name!r}" for number, name in enumerate(labels))
     return [
         f"split {split!r}: label must be {allowed}, got {', '.join(values[:_SHOWN])} in {len(bad)} rows "
         f"(first row {bad[0]}, id {ids[int(bad[0])].as_py()!r}); correct or drop them"
@@ -190,3 +236,8 @@ def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
                 f"split {split.name!r}: ids must differ within {language!r}, got {repeated} repeated; "
                 "number the rows anew"
             )
+    if len(split.languages) > 1 and not is_numbered(table):
+        stated = table.filter(pc.is_in(table["language"], pa.array(split.languages, pa.string())))
+        columns = (stated[name].to_pylist() for name in ("id", "language", "label"))
+        items = items_of(*columns, repeat(None, stated.num_rows))
+        yield from parallel_faults(split.name, {code: items[code] for code in split.languages if code in items})

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from trainables.catalogue.files import VisualFiles, VisualFormat, XvnliSource
 from trainables.catalogue.task import ORACLE_HALF, Split, Task
 from trainables.data.fingerprint import visual_paths
+from trainables.data.image_files import damaged, without_images
 from trainables.data.parallel import items_of, parallel_faults
-from trainables.data.schema import IMAGE_TEXT, IMAGE_TYPE
+from trainables.data.schema import IMAGE_TEXT, IMAGE_TYPE, holds_bytes, is_text
 from trainables.data.text_files import label_faults
 from trainables.faults import Invalid, nearest, refuse
 from trainables.on_disk import settle
@@ -37,6 +38,9 @@ NO_GOLD = "-"
 
 #: Rows of a Parquet file that are in memory at once, images included.
 _BATCH_ROWS = 256
+
+#: At most so many files are named in one fault.
+_SHOWN = 3
 
 
 def read_visual(task: Task, split: Split, languages: tuple[str, ...], cache: Path | None) -> pa.Table:
@@ -76,9 +80,11 @@ def _file(
 ) -> pa.Table:
     """One file's rows with the label as a name; what is wrong with it is added to `faults`."""
     nothing = _rows([], language, _paths([], 0), [], [])
-    found = column_faults(path, files.format)
+    found = column_faults(path, files.format, text_proxy)
     if not found:
         found += _empty_values(path, files.format, text_proxy)
+    if not found and files.format.has_images and not text_proxy:
+        found += without_images(path)
     if not found:
         return _part(path, files, language, text_proxy, cache)
     faults += found
@@ -120,10 +126,14 @@ def _gold_faults(known: pa.Table, task: Task, split: Split) -> list[str]:
     return label_faults(known["label"], known["id"], task.labels, split.name)
 
 
-def column_faults(path: Path, form: VisualFormat) -> list[str]:
-    """What of the columns that a format has a file lacks, naming expected and found ones; reads no row."""
+def column_faults(path: Path, form: VisualFormat, text_proxy: bool = False) -> list[str]:
+    """What of the columns that a format has a file lacks or has otherwise, naming expected and found ones; reads no
+    row.
+    """
+    schema = pa.schema([])
     try:
-        found = pq.read_schema(path).names if form.has_images else _first_names(path)
+        schema = pq.read_schema(path) if form.has_images else schema
+        found = schema.names if form.has_images else _first_names(path)
     except (pa.ArrowInvalid, OSError) as error:
         return [f"{path} must be a {form} file, got one that cannot be read ({str(error).splitlines()[0]})"]
     wanted = [name for name in (*_COLUMNS[form], *(("image",) if form.has_images else ())) if name]
@@ -131,11 +141,31 @@ def column_faults(path: Path, form: VisualFormat) -> list[str]:
         return [f"{path} must have rows, got none; fetch it again or leave the language out"]
     missing = [name for name in wanted if name not in found]
     if not missing:
-        return []
+        return list(_type_faults(path, form, schema, text_proxy)) if form.has_images else []
     return [
         f"{path} must have the columns {', '.join(wanted)} of {form}, got {', '.join(found)} without "
         f"{', '.join(missing)}; is it of another format or of a newer release?"
     ]
+
+
+def _type_faults(path: Path, form: VisualFormat, schema: pa.Schema, text_proxy: bool) -> Iterator[str]:
+    """Which columns of a Parquet file hold something else than their format says."""
+    label, hypothesis, item, image = _COLUMNS[form]
+    wanted = [(hypothesis, is_text, "strings")]
+    wanted += [(name, _is_text_or_integer, "strings or integers") for name in (label, item, image) if name]
+    if not text_proxy:
+        wanted.append(("image", holds_bytes, "struct<bytes: binary, path: string> or binary"))
+    for name, holds, what in wanted:
+        kind = schema.field(name).type
+        if not holds(kind):
+            yield (
+                f"{path}: column {name!r} of {form} must hold {what}, got {kind}; is it of another format or of a "
+                "newer release?"
+            )
+
+
+def _is_text_or_integer(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_integer(kind)
 
 
 def image_names(files: VisualFiles, languages: tuple[str, ...]) -> set[str]:
@@ -144,8 +174,20 @@ def image_names(files: VisualFiles, languages: tuple[str, ...]) -> set[str]:
     names: set[str] = set()
     for path in (path for paths in visual_paths(files, languages).values() for path in paths) if column else ():
         table = pq.read_table(path, columns=[column]) if files.format.has_images else _json(path, [column])
-        names.update(Path(name).stem for name in pc.unique(table[column]).to_pylist() if name)
+        found = pc.unique(table[column].cast(pa.string())).to_pylist()
+        names.update(Path(name).stem for name in found if name)
     return names
+
+
+def hypotheses(files: VisualFiles, languages: tuple[str, ...]) -> pa.ChunkedArray:
+    """The hypotheses of a split in these languages; a file without that column raises."""
+    _, name, _, _ = _COLUMNS[files.format]
+    parts = [
+        (pq.read_table(path, columns=[name]) if files.format.has_images else _json(path, [name]))[name]
+        for paths in visual_paths(files, languages).values()
+        for path in paths
+    ]
+    return pa.chunked_array([chunk for part in parts for chunk in part.cast(pa.string()).chunks], pa.string())
 
 
 def gold_labels(files: VisualFiles, languages: tuple[str, ...]) -> dict[str, tuple[int, int]]:
@@ -205,11 +247,6 @@ def _parquet_part(path: Path, form: VisualFormat, language: str, text_proxy: boo
         rows = pa.Table.from_batches([batch])
         ids = rows[item] if item else pa.chunked_array([[f"{path.stem}-{begin + n}" for n in range(rows.num_rows)]])
         begin += rows.num_rows
-        if not text_proxy and rows["image"].null_count:
-            raise Invalid(
-                f"{path}",
-                [f"every row must have an image, got {rows['image'].null_count} without up to row {begin}; drop them"],
-            )
         images = _paths([], rows.num_rows) if text_proxy else _kept(_bytes(rows["image"]), cache)
         names = _names_of(rows[label])
         parts.append(_rows(ids, language, images, rows[hypothesis], names))
@@ -285,16 +322,13 @@ def inspect_visual(task: Task) -> list[str]:
                 "for a text proxy"
             )
             continue
-        found = [
-            column_faults(path, files.format)
-            for paths in visual_paths(files, split.languages).values()
-            for path in paths
-        ]
-        if any(found):
-            faults += [fault for each in found for fault in each]
+        paths = [path for some in visual_paths(files, split.languages).values() for path in some]
+        found = [fault for path in paths for fault in column_faults(path, files.format, source.text_proxy)]
+        if not found and files.format.has_images and not source.text_proxy:
+            found = [fault for path in paths for fault in without_images(path)]
+        if found:
+            faults += found
             continue
-        if files.format.has_images and len(split.languages) == 1:
-            continue  # rows of 5 GB are looked at when they are read
         looked_at = replace(task, source=replace(source, text_proxy=True)) if files.format.has_images else task
         try:
             table = read_visual(looked_at, split, split.languages, None)
@@ -306,6 +340,7 @@ def inspect_visual(task: Task) -> list[str]:
             continue
         ids[split.name] = set(table["id"].to_pylist())
         faults += _missing_images(table, split)
+        faults += _damaged_images(table, split)
     names = list(ids)
     for number, left in enumerate(names):
         for right in names[number + 1 :]:
@@ -325,6 +360,14 @@ def _missing_images(table: pa.Table, split: Split) -> Iterator[str]:
             f"split {split.name!r} must have an image file for every row, got {len(absent)} of {len(paths)} missing "
             f"({absent[0]}); complete the folder of Flickr30k"
         )
+
+
+def _damaged_images(table: pa.Table, split: Split) -> Iterator[str]:
+    paths = {path for path in pc.struct_field(table["image"].combine_chunks(), "path").to_pylist() if path}
+    if broken := damaged(Path(path) for path in sorted(paths)):
+        named = ", ".join(str(path) for path in list(broken)[:_SHOWN]) + (", …" if len(broken) > _SHOWN else "")
+        fault = next(iter(broken.values()))
+        yield f"split {split.name!r}: {fault}: {len(broken)} of {len(paths)} files ({named}); put whole ones there"
 
 
 def _row_faults(table: pa.Table, split: Split) -> Iterator[str]:
