@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 from transformers import (
+    AlbertConfig,
     BertConfig,
     DebertaV2Config,
     DistilBertConfig,
+    ElectraConfig,
     EuroBertConfig,
     ModernBertConfig,
+    RemBertConfig,
     XLMRobertaConfig,
     XLMRobertaXLConfig,
 )
@@ -27,6 +30,7 @@ from trainables.model.lora import layer_of
 from trainables.settings import Alignment
 from trainables.stages import StageKind
 from trainables.training.loop import run_stage
+from trainables.training.ranks import Ranks
 
 _SIZES = {
     "hidden_size": 32,
@@ -55,9 +59,17 @@ FAMILIES = {
     "eurobert": (EuroBertConfig, {"num_key_value_heads": 2}),
 }
 
+#: Encoders whose word embeddings are narrower than their layers.
+NARROW = {
+    "albert": (AlbertConfig, {"embedding_size": 16}),
+    "electra": (ElectraConfig, {"embedding_size": 16}),
+    "mdeberta_narrow": (DebertaV2Config, FAMILIES["mdeberta"][1] | {"embedding_size": 16}),
+    "rembert": (RemBertConfig, {"input_embedding_size": 16, "output_embedding_size": 16}),
+}
+
 
 def saved(family: str, folder, **changes) -> LocalEncoder:
-    kind, more = FAMILIES[family]
+    kind, more = (FAMILIES | NARROW)[family]
     tokens = tokenizer(tiny.ENCODER)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -67,12 +79,13 @@ def saved(family: str, folder, **changes) -> LocalEncoder:
     return LocalEncoder(path=str(folder))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *NARROW])
 def test_an_encoder_of_each_family_is_aligned_trained_and_scored(family, tmp_path):
     encoder = resolve_encoder(replace(tiny.ENCODER, text=saved(family, tmp_path / "model")))
     stages = [tiny.training(tiny.CAPTION, kind=StageKind.ALIGN_IMAGES, steps=1, alignment=Alignment.CONTRASTIVE)]
     stages.append(tiny.training(tiny.NLI, tiny.SQUAD, steps=2, parent="to be set", dropout=0.1))
-    stages.append(tiny.training(tiny.VISUAL, steps=2, parent="to be set", gradient_checkpointing=True))
+    again = family != "albert"  # which cannot compute activations again
+    stages.append(tiny.training(tiny.VISUAL, steps=2, parent="to be set", gradient_checkpointing=again))
     stages.append(tiny.evaluation(tiny.VISUAL, "to be set"))
     parent, digest = None, ""
     for number, made in enumerate(stages):
@@ -82,6 +95,21 @@ def test_an_encoder_of_each_family_is_aligned_trained_and_scored(family, tmp_pat
     assert [(score.language, score.count) for score in outcome.scores] == [("en", 24), ("de", 24)]
     before, after = tiny.weights(tmp_path / "1"), tiny.weights(tmp_path / "2")
     assert any(name.startswith("model.") and not before[name].equal(after[name]) for name in before)
+
+
+class HalfOfTwo(Ranks):
+    """One of two processes, the other of which says nothing."""
+
+    size = 2
+
+
+@pytest.mark.parametrize("ranks", [Ranks(), HalfOfTwo()])
+@pytest.mark.parametrize("alignment", Alignment)
+def test_patches_are_aligned_with_words_that_are_narrower_than_layers(alignment, ranks, tmp_path):
+    encoder = resolve_encoder(replace(tiny.ENCODER, text=saved("rembert", tmp_path / "model"), level_patches=True))
+    stage = tiny.training(tiny.CAPTION, kind=StageKind.ALIGN_IMAGES, steps=1, encoder=encoder, alignment=alignment)
+    stage = replace(stage, shape=replace(stage.shape, workers=ranks.size))
+    assert run_stage(stage, parent=None, output=tmp_path / "out", ranks=ranks).steps_executed == 1
 
 
 @pytest.mark.parametrize("kind", [*(kind for kind, _ in FAMILIES.values()), DistilBertConfig])
