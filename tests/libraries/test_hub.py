@@ -327,7 +327,7 @@ TINY = "someone/tiny"
 ENCODER = replace(lab.ENCODER, text=HubEncoder(repository=TINY))
 MODEL = {
     "config.json": b'{"model_type": "bert", "max_position_embeddings": 512}',
-    "model.safetensors": b"weights",
+    "model.safetensors": b"\2\0\0\0\0\0\0\0{}",
     "tokenizer.json": b"{}",
     "pytorch_model.bin": b"the same weights",
     "README.md": b"# Tiny",
@@ -405,7 +405,8 @@ def test_a_tag_and_a_commit_of_a_model_are_read_as_stated(hub):
 def test_a_model_that_the_hub_does_not_give_is_told_with_what_to_do(repository, revision, told, hub):
     for name in (TINY, "someone/gated", "someone/down"):
         hub.push("models", name, MODEL)
-    hub.push("models", "someone/bare", {name: MODEL[name] for name in ("config.json", "pytorch_model.bin")})
+    bare = {name: MODEL[name] for name in MODEL if name != "model.safetensors"} | {"preprocessor_config.json": b"{}"}
+    hub.push("models", "someone/bare", bare)
     hub.repositories["models", "someone/gated"].gated = True
     hub.troubles.append(Trouble("* /someone/down/*", status=503))
     model = HubEncoder(repository=repository, revision=revision)
