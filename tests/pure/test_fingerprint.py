@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 
@@ -100,7 +101,7 @@ WHOLE = {
     "config.json": "{}",
     "model-1-of-2.safetensors": "",
     "model-2-of-2.safetensors": "",
-    "model.safetensors.index.json": '{"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}',
+    "model.safetensors.index.json": json.dumps({"weight_map": {n: f"model-{n}-of-2.safetensors" for n in (1, 2)}}),
     "sentencepiece.bpe.model": "",
     "tokenizer_config.json": "{}",
 }
@@ -143,7 +144,7 @@ def test_a_tower_needs_its_image_processor_and_no_vocabulary(parts, tmp_path):
 def test_a_configuration_that_is_no_json_object_is_refused(said, tmp_path):
     for name, text in (WHOLE | {"config.json": said}).items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(Invalid, match="config.json must be a JSON object, got something else; save the model again"):
+    with pytest.raises(Invalid, match=r"config\.json must be a JSON object, got something else; save the model again"):
         resolve_encoder(replace(lab.ENCODER, text=LocalEncoder(path=str(tmp_path))))
 
 

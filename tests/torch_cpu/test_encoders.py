@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
+    CONFIG_MAPPING,
     AlbertConfig,
     BertConfig,
     DebertaV2Config,
@@ -23,10 +25,15 @@ from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from sweep.fitting import MODULES
 from tests.torch_cpu import tiny
 from trainables.catalogue.encoder import LocalEncoder
+from trainables.data.batches import batch
 from trainables.data.fingerprint import resolve_encoder
+from trainables.data.rows import rows
+from trainables.data.suited import ENCODERS, KEEPING, can_recompute, kind_faults
 from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
+from trainables.model.encoder import load, position_offset
 from trainables.model.lora import layer_of
+from trainables.model.reader import Reader
 from trainables.settings import Alignment
 from trainables.stages import StageKind
 from trainables.training.loop import run_stage
@@ -162,3 +169,53 @@ def test_distilbert_has_no_tokens_types_and_is_read_all_the_same(tmp_path):
     encoder = resolve_encoder(replace(tiny.ENCODER, text=LocalEncoder(path=str(tmp_path / "model"))))
     stage = replace(tiny.training(tiny.VISUAL, steps=1), encoder=encoder)
     assert run_stage(stage, parent=None, output=tmp_path / "out").steps_executed == 1
+
+
+#: What a small one of a kind needs beside `_SIZES`, under the names of its own configuration.
+_MORE = {
+    **{kind: {"embedding_size": 16} for kind in ("albert", "convbert", "electra")},
+    **{kind: {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1} for kind in ("flaubert", "xlm")},
+    "distilbert": {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 2},
+    "esm": {"mask_token_id": 4},
+    "eurobert": {"num_key_value_heads": 2},
+    "longformer": {"attention_window": 8},
+    "luke": {"entity_vocab_size": 5, "entity_emb_size": 8},
+    "mobilebert": {
+        "embedding_size": 16,
+        "intra_bottleneck_size": 16,
+        "true_hidden_size": 16,
+        "num_feedforward_networks": 1,
+    },
+    "modernbert": {"cls_token_id": 0, "sep_token_id": 2},
+    "xmod": {"default_language": "en_XX"},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODERS))
+def test_an_encoder_of_a_kind_that_is_trusted_by_its_name_reads_texts_and_images(kind, tmp_path):
+    config = CONFIG_MAPPING[kind](vocab_size=len(tokenizer(tiny.ENCODER)), **_SIZES, **_MORE.get(kind, {}))
+    MODEL_MAPPING[type(config)](config).save_pretrained(tmp_path)
+    tokenizer(tiny.ENCODER).save_pretrained(tmp_path)
+    encoder = resolve_encoder(replace(tiny.ENCODER, text=LocalEncoder(path=str(tmp_path))))
+    assert list(kind_faults(tmp_path, [], loaded=True)) == []
+    assert (kind in KEEPING) != can_recompute(kind)
+    reader = Reader(load(tmp_path, 0.0), encoder, 0, 0.0).eval()
+    for task in (tiny.NLI, tiny.VISUAL):
+        part = batch(rows(task, "test", ("en",), encoder), np.arange(3))
+        with torch.no_grad():
+            assert bool(reader.logits(part, task.head, 3).isfinite().all())
+    usable = 130 - position_offset(reader.trunk)
+    resolve_encoder(replace(encoder, maximum_tokens=usable))
+    with pytest.raises(Invalid, match=f"maximum_tokens must be at most the {usable} positions"):
+        resolve_encoder(replace(encoder, maximum_tokens=usable + 1))
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlm_roberta"])
+def test_weights_that_are_damaged_are_told_as_such(kind, tmp_path):
+    saved(kind, tmp_path)
+    load(tmp_path, 0.0)
+    weights = tmp_path / "model.safetensors"
+    for data in (weights.read_bytes()[:-1], b"version https://git-lfs"):
+        weights.write_bytes(data)
+        with pytest.raises(Invalid, match="it must be a directory that AutoModel loads offline, got: "):
+            load(tmp_path, 0.0)

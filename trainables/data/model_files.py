@@ -82,20 +82,20 @@ def _weights(folder: Path) -> list[Path]:
         return []
 
 
-def _stated_size(path: Path, size: int) -> int:
+def _stated_size(path: Path, size: int) -> int | None:
     """The size that the head of a safetensors file states: its own length, and the end of the last tensor after it.
 
-    0 where there is no such head.
+    None where there is no such head.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= size - 8:
-            return 0
+            return None
         try:
             told = json.loads(file.read(length))
             ends = [int(tensor["data_offsets"][1]) for name, tensor in told.items() if name != "__metadata__"]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            return 0
+            return None
     return 8 + length + max(ends, default=0)
 
 

@@ -96,8 +96,8 @@ def tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     """The tokenizer of an encoder, made once per process.
 
     Raises:
-        Invalid: where an encoder's directory holds none that loads offline, or one that knows no words, has no pad token
-            or more tokens than the encoder has embeddings.
+        Invalid: where an encoder's directory holds none that loads offline, or one that knows no words, has no pad
+            token, or more tokens than the encoder has embeddings.
     """
     return _tokenizer(encoder.text.__class__, canonical(encoder.text), encoder)
 
@@ -131,8 +131,8 @@ def _tokenizer_faults(tokens: PreTrainedTokenizerBase, folder: Path) -> Iterator
     numbers = set(tokens.get_vocab().values())
     if numbers <= set(tokens.all_special_ids):
         yield (
-            f"the tokenizer in {folder} must know words, got {len(numbers)} special tokens alone, as transformers makes "
-            "one where it finds no vocabulary; save the encoder's own there"
+            f"the tokenizer in {folder} must know words, got {len(numbers)} special tokens alone, as transformers "
+            "makes one where it finds no vocabulary; save the encoder's own there"
         )
     size = configuration(folder).get("vocab_size")
     if isinstance(size, int) and max(numbers, default=0) >= size:

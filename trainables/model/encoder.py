@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedModel, XLMRobertaConfig, XLMRobertaModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
@@ -68,7 +69,7 @@ def load(folder: Path, dropout: float) -> PreTrainedModel:
                 attn_implementation="sdpa" if kind._supports_sdpa else "eager",
                 **({"add_pooling_layer": False} if pooler else {}),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Invalid(f"{folder}", [f"it must be a directory that AutoModel loads offline, got: {error}"]) from error
 
 
