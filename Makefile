@@ -32,7 +32,7 @@ test: $(READY) check
 test-deep: $(READY)
 	$(BIN)/python -m pytest $(TWO) tests/pure tests/libraries -m "not gpu" --hypothesis-profile deep
 
-# Whole sweeps that are killed, frozen and stopped, each in a process of its own.
+# Whole sweeps that are killed, frozen, stopped or fetched, each in a process of its own.
 test-killed: $(READY)
 	$(BIN)/python -m pytest $(TWO) tests/ray_local -m killed
 

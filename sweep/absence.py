@@ -85,9 +85,9 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         except Invalid as error:
             absent[task.name] = "; ".join(error.faults)
             return task
-        for one in (found, *([found.learned_from] if found.learned_from else [])):
-            if reason := _absence(one):
-                absent[one.name] = reason
+        for one, asked in ((found, task), (found.learned_from, task.learned_from)):
+            if one is not None and asked is not None and (reason := _absence(one)):
+                absent[one.name] = reason + ("" if fetch or not _is_fetched(asked) else ", or let `sweep run` fetch it")
         return found
 
     def prepared(preparation: Preparation) -> Preparation:
@@ -147,6 +147,10 @@ def _offline(task: Task) -> Task:
     if isinstance(task.source, PublishedSource):
         return replace(task, source=replace(task.source, download=False), learned_from=learned_from)
     return replace(task, learned_from=learned_from)
+
+
+def _is_fetched(task: Task) -> bool:
+    return isinstance(task.source, PublishedSource) and task.source.download
 
 
 def _absence(task: Task) -> str:

@@ -77,7 +77,7 @@ class Hub:
     ) -> str:
         """A commit with these files alone, at the head of a branch; where no hash is stated, it is of the content."""
         if isinstance(files, Path):
-            found = (path for path in files.rglob("*") if path.is_file() and ".cache" not in path.parts)
+            found = (path for path in files.rglob("*") if path.is_file())
             files = {path.relative_to(files).as_posix(): path.read_bytes() for path in found}
         repository = self.repositories.setdefault((kind, name), Repository())
         commit = commit or hashlib.sha1(repr((len(repository.commits), sorted(files.items()))).encode()).hexdigest()
@@ -85,12 +85,12 @@ class Hub:
         repository.names[to] = commit
         return commit
 
-    def fetched(self, pattern: str = "*") -> list[str]:
+    def fetched(self) -> list[str]:
         """The paths in their repository of the files whose content was asked for, each as often as it was."""
-        paths = (re.fullmatch(r"GET .*/resolve(?:-cache/.*)?/[^/]+/(.+)", asked.request) for asked in self.asked)
-        inside = (path[1] for path in paths if path)
+        place = r"GET /(?:(?:datasets/)?[^/]+/[^/]+/resolve|api/resolve-cache/[^/]+/[^/]+/[^/]+)/[^/]+/(.+)"
+        inside = (path[1] for asked in self.asked if (path := re.fullmatch(place, asked.request)))
         cdn = (asked.request.rpartition("?")[2] for asked in self.asked if asked.request.startswith("GET /cdn/"))
-        return sorted(path for path in (*inside, *cdn) if fnmatch(path, pattern))
+        return sorted((*inside, *cdn))
 
     def trouble_with(self, request: str) -> Trouble | None:
         for trouble in self.troubles:
@@ -101,14 +101,14 @@ class Hub:
 
 
 @contextmanager
-def served(hub: Hub | None = None) -> Iterator[Hub]:
-    """The hub, listening; it is off after the context."""
-    hub = hub or Hub()
+def served() -> Iterator[Hub]:
+    """A hub with nothing, listening; it is off after the context."""
+    hub = Hub()
 
     class Handler(_Handler):
         of = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", hub.port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -192,6 +192,17 @@ def test_what_the_mirror_has_instead_is_not_asked_of_the_hub(hub, tmp_path, monk
     assert [name for name, _ in found.source.folders] == ["deepmind/xquad"] and hub.asked == []
 
 
+def test_a_split_of_which_the_mirror_has_one_file_of_three_is_read_where_it_is_whole(hub, tmp_path, monkeypatch):
+    for number in range(3):
+        files.nli(tmp_path / f"glue/mnli/train-{number:05d}-of-00003.parquet", labels=(number,) * 4)
+    files.nli(tmp_path / "glue/mnli/validation_matched-00000-of-00001.parquet")
+    hub.push("datasets", GLUE, tmp_path / "glue", commit=pinned(MNLI)[GLUE])
+    monkeypatch.setenv(places.MIRROR, str(tmp_path / "mirror"))
+    files.nli(tmp_path / f"mirror/{GLUE}/mnli/train-00000-of-00003.parquet", labels=(1,))
+    assert len(rows(resolve(willing(MNLI)), "train")) == 12
+    assert len(rows(resolve(MNLI), "train")) == 12
+
+
 # What a hub refuses
 
 
@@ -256,6 +267,35 @@ def test_a_target_that_the_hub_does_not_give_leaves_no_cell_and_an_intermediate_
     sweep = small_sweep(target=willing(XQUAD), cells=(BASELINE,), align_images=None, pretrain=None)
     (told,) = find(sweep, fetch=True).unable
     assert told.startswith(f"xquad is absent: {AT}be downloadable from the hub, got no revision")
+
+
+def test_a_split_that_the_revision_lacks_is_named_though_the_others_came(hub, tmp_path):
+    files.nli(tmp_path / "mnli/train-00000-of-00001.parquet")
+    hub.push("datasets", GLUE, tmp_path, commit=pinned(MNLI)[GLUE])
+    told = refusal(MNLI)
+    assert "must have files of 'dev' (mnli/validation_matched*), got none; state a revision that has them" in told
+
+
+def test_a_run_without_its_encoder_or_target_ends_before_it_has_begun(hub, tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    publish_commonsense_qa(hub, tmp_path / "published")
+    file.write_text(DEFINITION)
+    assert main(["run", str(file), "--storage", str(tmp_path / "storage")]) != 0
+    assert (
+        f"model '{TINY}' cannot be used:" in (said := capsys.readouterr().err) and "got no model of that name" in said
+    )
+    hub.push("models", TINY, MODEL)
+    hub.troubles.append(Trouble("GET /api/datasets/google/*", status=500))
+    file.write_text(f"{DEFINITION}\nfrom trainables.catalogue.xtreme import XQUAD\n{ON_XQUAD}")
+    assert main(["run", str(file), "--storage", str(tmp_path / "storage")]) != 0
+    assert "xquad is absent: google/xtreme at revision" in (said := capsys.readouterr().err) and "status 500" in said
+    assert not list((tmp_path / "storage").rglob("*.json"))
+
+
+ON_XQUAD = """
+XQUAD = replace(XQUAD, source=replace(XQUAD.source, download=True))
+sweep = replace(sweep, target=XQUAD, pretrain=None, align_images=None)
+"""
 
 
 def test_every_repository_that_gives_nothing_is_named_at_once(hub):
@@ -459,6 +499,7 @@ def test_a_plan_asks_no_hub_and_says_what_is_absent_until_a_run_or_the_command_t
     said = capsys.readouterr().out
     assert f"no copy of {TINY} on this machine; hf download {TINY} --revision main, or let `sweep run` fetch it" in said
     assert "commonsense_qa: no files of commonsense_qa in the mirror folder or the hub's cache; hf download tau" in said
+    assert "then pass --data DIR, or let `sweep run` fetch it" in said
     assert hub.asked == []
     hf(f"hf download {TINY} --revision main", environment(hub, tmp_path / "home"))
     resolve(willing(COMMONSENSE_QA))
