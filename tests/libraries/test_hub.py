@@ -27,6 +27,7 @@ from trainables.data import places
 from trainables.data.counted import remarks
 from trainables.data.fingerprint import resolve, resolve_encoder
 from trainables.data.reading import read
+from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
 from trainables.stages import Evaluation, Shape, Stage, StageKind
 
@@ -284,7 +285,8 @@ def test_a_run_without_its_encoder_or_target_ends_before_it_has_begun(hub, tmp_p
     assert (
         f"model '{TINY}' cannot be used:" in (said := capsys.readouterr().err) and "got no model of that name" in said
     )
-    hub.push("models", TINY, MODEL)
+    tokenizer(lab.ENCODER).save_pretrained(tmp_path / "words")  # a run reads the tokenizer before it looks further
+    hub.push("models", TINY, MODEL | {path.name: path.read_bytes() for path in (tmp_path / "words").iterdir()})
     hub.troubles.append(Trouble("GET /api/datasets/google/*", status=500))
     file.write_text(f"{DEFINITION}\nfrom trainables.catalogue.xtreme import XQUAD\n{ON_XQUAD}")
     assert main(["run", str(file), "--storage", str(tmp_path / "storage")]) != 0
