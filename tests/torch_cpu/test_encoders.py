@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     CONFIG_MAPPING,
     AlbertConfig,
@@ -219,3 +222,26 @@ def test_weights_that_are_damaged_are_told_as_such(kind, tmp_path):
         weights.write_bytes(data)
         with pytest.raises(Invalid, match="it must be a directory that AutoModel loads offline, got: "):
             load(tmp_path, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({"num_hidden_layers": 3}, "got none for encoder.layer.2.attention.output.LayerNorm.bias"),
+        ({"intermediate_size": 40}, "got none for encoder.layer.0.intermediate.dense.bias"),
+        ({"vocab_size": 5_000}, "got none for embeddings.word_embeddings.weight; save"),
+    ],
+)
+def test_weights_that_a_configuration_states_and_no_file_has_are_never_drawn_at_random(changes, lost, tmp_path):
+    saved("bert", tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(said | changes))
+    with pytest.raises(Invalid, match=re.escape(lost)):
+        load(tmp_path, 0.0)
+
+
+def test_weights_without_a_pooler_are_those_of_an_encoder_all_the_same(tmp_path):
+    saved("albert", tmp_path)
+    kept = {name: value for name, value in load_file(tmp_path / "model.safetensors").items() if "pooler" not in name}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    load(tmp_path, 0.0)
