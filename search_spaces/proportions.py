@@ -36,22 +36,25 @@ class Proportions:
         refuse("Proportions", faults)
 
     def shares(self, tasks: Iterable[Task]) -> tuple[tuple[str, float], ...]:
-        """(task name, share) of every task, summing to 1: what `Cell.shares` takes. Sizes are the catalogue's.
+        """(task name, share) of every task, summing to 1: what `Cell.shares` takes.
+
+        Sizes are the catalogue's, and of files of a user's own those stated; equal shares need none.
 
         Raises:
             Invalid: naming every task without a training split of a stated size.
         """
         sizes = {task.name: examples(task) for task in tasks}
+        if math.isinf(self.temperature):
+            return tuple((name, 1 / len(sizes)) for name in sizes)
         refuse(
             "a mixture by size",
             (
-                f"task {name!r} must state the rows of its training split, got none; state them or give shares"
+                f"task {name!r} must state the rows of its training split, got none; state them (rows=… of a task of "
+                "files of your own), or give shares"
                 for name, size in sizes.items()
                 if not size
             ),
         )
-        if math.isinf(self.temperature):
-            return tuple((name, 1 / len(sizes)) for name in sizes)
         largest = max((min(size, self.cap) for size in sizes.values()), default=1)
         weights = {name: (min(size, self.cap) / largest) ** (1 / self.temperature) for name, size in sizes.items()}
         total = math.fsum(weights.values())

@@ -99,7 +99,9 @@ class Cell:
         if sorted(stated) != sorted(names):
             yield f"shares must name each intermediate task once ({names!r}), got {stated!r}"
         values = [share for _, share in self.shares]
-        if not all(isinstance(share, int | float) and math.isfinite(share) and share > 0 for share in values):
+        if any(isinstance(share, bool) for share in values) or not all(
+            isinstance(share, int | float) and math.isfinite(share) and share > 0 for share in values
+        ):
             yield f"shares must be numbers above 0, got {values!r}; leave a task out instead of giving it 0"
         elif abs(math.fsum(values) - 1) > 1e-6:
             yield f"shares must sum to 1, got {math.fsum(values):.6g}; divide each by the sum"
@@ -146,9 +148,14 @@ def transfer_grid(
     from the sizes of their tasks by `proportions`, and are searched where there are none.
 
     Raises:
-        Invalid: naming everything that is no task.
+        Invalid: naming everything that is no task, and proportions that are none.
     """
-    refuse("the grid", _list_faults(tasks=tasks, mixtures=mixtures, controls=controls))
+    faults = [*_list_faults(tasks=tasks, mixtures=mixtures, controls=controls)]
+    if not isinstance(proportions, Proportions | None):
+        faults.append(
+            f"proportions must be a value of Proportions, such as PROPORTIONAL or UNIFORM, or None, got {proportions!r}"
+        )
+    refuse("the grid", faults)
     tasks, mixtures, controls = list(tasks), list(mixtures), list(controls)
     refuse("the grid", _grid_faults(tasks, mixtures, controls))
     cells = [Cell(name="none", role=CellRole.BASELINE)]

@@ -316,7 +316,10 @@ SELECTORS = schema(
         column("steps", pa.string(), "target training of its choice; several, joined by '+', are averaged", "steps"),
         column("english_dev", pa.float64(), "English dev score there; null for an average", _SHARE, nullable=True),
         column(
-            "oracle_sees", pa.string(), "what the oracle chose by: oracle, its own half, or report, the test itself"
+            "oracle_sees",
+            pa.string(),
+            "what the oracle chose by: oracle_dev, development data in other languages; oracle, half of the test, the "
+            "other half being reported; report, the test itself",
         ),
         column("language", pa.string(), "language of the test split, or 'mean' or 'mean_without_en'", "ISO 639-1"),
         column("accuracy", pa.float64(), "test score of its choice; null where absent", _SHARE, nullable=True),

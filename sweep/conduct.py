@@ -340,13 +340,28 @@ class Conductor:
         named = record.seed in self.sweep.confirmation_seeds
         return named and best is not None and record.winner == best.key.number
 
-    def leaves(self, cell: str) -> set[str]:
-        """The target outputs of a cell worth keeping: its leader's so far, and those of the leader's confirmations."""
-        best = study.winner(self.cells[cell], self._asked(self.cells[cell]))
+    def leaves(self, cell: str) -> tuple[set[str], set[str]]:
+        """The target outputs of a cell worth keeping, those that go last and those that go first for want of room.
+
+        To stay: what an export writes, its best confirmation by English dev, or before there is any its leader so far.
+        To go when room is needed: the other confirmations of the leader, which serve a test language or a selector that
+        joins, and the leader itself. What open trials need is for the dispatcher to know.
+        """
+        asked = self._asked(self.cells[cell])
+        best = study.winner(self.cells[cell], asked) if self.sweep.search.trials else self._winner(self.cells[cell])
         if best is None:
-            return set()
+            return set(), set()
         confirmed = self._confirmations(self.cells[cell], best)
-        return {record.target for record in (best, *confirmed) if record.target}
+        done = [
+            (record.score, -record.seed, record)  # of equals the first seed, as an export takes it
+            for record in confirmed
+            if record.state is State.FINISHED
+            and record.score is not None
+            and record.seed in self.sweep.confirmation_seeds
+        ]
+        stays = max(done, key=lambda found: found[:2])[2] if done else best
+        every = {record.target for record in (best, *confirmed) if record.target}
+        return every & {stays.target}, every - {stays.target}
 
     def stages(self) -> tuple[list[str], list[str]]:
         """The stages of all trials so far, and those of trials that have not ended, which these may go on with."""

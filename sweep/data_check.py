@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.languages import strangeness
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.catalogue.xtreme_m import COLUMNS, parquet_task
 from trainables.data.images import content_hash, opened
@@ -92,6 +93,7 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
         )
     task = parquet_task("data", base, languages=_languages(paths.get("test")), labels=labels)
     faults = inspect(task)
+    shown = _for_an_oracle(task, _languages(paths.get("dev")), faults)
     tables: dict[str, pa.Table] = {}
     for split in task.splits:
         try:
@@ -100,7 +102,7 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
             continue  # its faults are among those of `inspect`
     for name, table in tables.items():
         faults += [*_nameless_languages(name, table), *_broken_images(name, table)]
-    warnings = [*other_languages(task), *_strange_languages(tables), *_without_words(tables)]
+    warnings = [*other_languages(task), *shown, *_strange_languages(tables), *_without_words(tables)]
     warnings += [*_duplicates(tables), *_pairs_in_two_splits(tables)]
     parts = tuple(_parts(tables, task))
     warnings += _telling(parts)
@@ -115,10 +117,20 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
     )
 
 
-def _languages(test: Path | None) -> tuple[str, ...]:
-    """The languages of the test file, English first; English alone where it cannot be read."""
+def _for_an_oracle(task: Task, developed: Sequence[str], faults: Sequence[str]) -> Iterator[str]:
+    """In which languages of the development file an oracle can choose, and what stands in the way of it alone."""
+    test = task.split("test")
+    shown = [code for code in developed if code != "en" and test and code in test.languages]
+    if shown:
+        yield f"with_oracle(task, development={shown!r}) shows those of its rows to an oracle, which then needs no test"
+        asks = inspect(with_oracle(task, development=shown))
+        yield from (f"for an oracle: {fault}" for fault in asks if fault not in faults)
+
+
+def _languages(file: Path | None) -> tuple[str, ...]:
+    """The languages of a file, English first; English alone where it cannot be read."""
     try:
-        found = set(pq.read_table(test, columns=["language"])["language"].to_pylist()) if test else set()
+        found = set(pq.read_table(file, columns=["language"])["language"].to_pylist()) if file else set()
     except (pa.ArrowInvalid, pa.ArrowKeyError, KeyError, OSError):
         found = set()
     codes = {code for code in found if isinstance(code, str) and len(code) > 1}

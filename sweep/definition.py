@@ -18,7 +18,7 @@ from trainables.catalogue.task import Kind, Task
 from trainables.faults import nearest, refuse
 from trainables.gangs import Gangs
 from trainables.selectors import ENGLISH, Selector, has_oracle, source_dev, source_languages
-from trainables.settings import Alignment, Settings, Visible
+from trainables.settings import Alignment, Part, Settings, Visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +166,12 @@ class Sweep:
         if self.target.kind is Kind.RETRIEVAL:
             if self.search.trials:
                 yield f"nothing of retrieval target {self.target.name!r} can be searched by; use Search(trials=0)"
+            for cell in self.cells:
+                if cell.learned_from is not None:
+                    yield (
+                        f"in cell {cell.name!r}, learned_from must be None: nothing is trained for a retrieval target, "
+                        f"and the cell would be the one without it, got {cell.learned_from.name!r}; drop the cell"
+                    )
             return
         yield from self._teacher_faults("target", self.target.teacher, ("train", "dev"))
         for cell in self.cells:
@@ -176,6 +182,12 @@ class Sweep:
                 yield (
                     f"in cell {cell.name!r}, learned_from must train the head of the target, {self.target.head!r}, got "
                     f"{cell.learned_from.head!r}"
+                )
+            own = {task.name: task for task in (self.target.teacher, self.target)}
+            if own.get(cell.learned_from.name, cell.learned_from) != cell.learned_from:
+                yield (
+                    f"in cell {cell.name!r}, learned_from must have a name of its own, since scores are told by name, "
+                    f"got another task {cell.learned_from.name!r} than the target's; rename it"
                 )
 
     def _layer_faults(self) -> Iterator[str]:
@@ -379,6 +391,16 @@ class Sweep:
 def _word_layer_faults(settings: Settings) -> Iterator[str]:
     """Why no weight below the layer that stands for a word would be trained."""
     lowest = min(settings.lora.layers, default=0) if settings.lora else 0
+    if Part.TRUNK in settings.frozen:
+        yield (
+            "align_words_settings: frozen must leave Part.TRUNK out, whose layers and word embeddings are all that "
+            f"aligning words trains, got {settings.frozen!r}"
+        )
+    elif Part.WORD_EMBEDDINGS in settings.frozen and not settings.word_layer:
+        yield (
+            "align_words_settings: word_layer must be at least 1 where the word embeddings, which are layer 0, are "
+            f"frozen, got {settings.word_layer}; raise it or leave Part.WORD_EMBEDDINGS out of frozen"
+        )
     if settings.lora and lowest >= settings.word_layer:
         yield (
             f"align_words_settings: adapters must lie below the output of layer word_layer={settings.word_layer} to be "

@@ -24,9 +24,9 @@ class DiskNeed:
     output_bytes: int
     """One stage's output."""
     least_bytes: int
-    """What the work in hand needs: every gang's parent, output and checkpoints, and the best leaf of each cell."""
+    """What the work in hand needs: every gang's parent, output and checkpoints, and each cell's best confirmation."""
     most_bytes: int
-    """What everything comes to if nothing is ever deleted but leaves that are not the best of their cell."""
+    """What everything comes to if nothing is ever deleted but leaves of search trials that do not lead their cell."""
 
 
 def disk_need(plan: Plan) -> DiskNeed:
@@ -38,15 +38,17 @@ def disk_need(plan: Plan) -> DiskNeed:
     stages = (stage for trial in plan.trials for _, stage in trial.stages)
     earlier = max((len(one.work.kept_steps) for one in stages if isinstance(one.work, Training)), default=0)
     under_way = sweep.gangs.count * output * (_STATE_PER_WEIGHT + earlier) * (KEPT + 1)
-    leaves = len(sweep.cells) * (1 + len(sweep.confirmation_seeds) * (1 + earlier))
+    confirmed = len(sweep.cells) * (1 + earlier)
+    searched = len(sweep.cells) if sweep.search.trials else 0
+    leaves = searched + confirmed * len(sweep.confirmation_seeds)
     named = {name: stage for trial in plan.trials for name, stage in trial.stages if isinstance(stage.work, Training)}
     trained = [[name for name, _ in trial.stages if name in named] for trial in plan.trials]
     shared = len(named.keys() - {names[-1] for names in trained if names})
-    always = under_way + output * ((1 + earlier) * sweep.gangs.count + leaves)
+    always = under_way + output * (1 + earlier) * sweep.gangs.count
     return DiskNeed(
         output_bytes=output,
-        least_bytes=always + output * min(sweep.gangs.count, shared),
-        most_bytes=always + output * shared,
+        least_bytes=always + output * (confirmed + min(sweep.gangs.count, shared)),
+        most_bytes=always + output * (leaves + shared),
     )
 
 
@@ -56,8 +58,8 @@ def disk_faults(plan: Plan, *, free_bytes: float, held_bytes: int = 0) -> Iterat
     if limit < need.least_bytes:
         yield (
             f"storage_limit_bytes must be at least {spoken(need.least_bytes)} (checkpoints of {plan.sweep.gangs.count} "
-            f"gangs, what they read and write, and the best leaf of each cell at {spoken(need.output_bytes)} each), "
-            f"got {spoken(limit)}; raise it to {need.least_bytes}, or use fewer gangs"
+            f"gangs, what they read and write, and the best confirmation of each cell; {spoken(need.output_bytes)} an "
+            f"output), got {spoken(limit)}; raise it to {need.least_bytes}, or use fewer gangs"
         )
     wanted = min(need.most_bytes, limit) - held_bytes
     if wanted > free_bytes:

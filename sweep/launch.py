@@ -448,11 +448,11 @@ def _end(shutdown: Callable[[], None]) -> None:
 
 
 class Leaves:
-    """Tells the dispatcher which leaves of a cell are worth their bytes: the leader's and its confirmations'."""
+    """Tells the dispatcher which leaves of a cell stay, which go for want of room, and which are worth no byte."""
 
     def __init__(self, conductor: Conductor, dispatcher: Any) -> None:
         self._conductor, self._dispatcher = conductor, dispatcher
-        self._best: dict[str, set[str]] = {}
+        self._worth: dict[str, set[str]] = {}
         for cell in conductor.cells:
             self._tell(cell, set())
 
@@ -461,9 +461,9 @@ class Leaves:
         self._tell(record.key.cell, {record.target} if record.target else set())
 
     def _tell(self, cell: str, new: set[str]) -> None:
-        best = self._conductor.leaves(cell)
-        before, self._best[cell] = self._best.get(cell, set()), best
-        self._dispatcher.keep.remote(cell, sorted(best), sorted((before | new) - best))
+        best, spare = self._conductor.leaves(cell)
+        before, self._worth[cell] = self._worth.get(cell, set()), best | spare
+        self._dispatcher.keep.remote(cell, sorted(best), sorted((before | new) - best - spare), sorted(spare))
 
     def started(self, *what: Any) -> None: ...
     def progressed(self, *what: Any) -> None: ...

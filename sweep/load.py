@@ -46,7 +46,7 @@ class Unreadable(ValueError):
 
 
 def load(name_or_file: str) -> Sweep:
-    """The sweep of a preset's name or of a definition file's path.
+    """The sweep of that name, a preset or one of a suite, or of a definition file's path.
 
     A file must hold exactly one `Sweep` among its variables, or one called `sweep`.
 
@@ -66,8 +66,8 @@ def load(name_or_file: str) -> Sweep:
     path = Path(name_or_file)
     if path.suffix != ".py":
         raise Unreadable(
-            f"a sweep must be a preset's name or the path of a .py file, got {name_or_file!r}; "
-            f"{nearest(name_or_file, PRESETS)}"
+            f"a sweep must be the name of a preset, of a suite or of a suite's sweep, or the path of a .py file, got "
+            f"{name_or_file!r}; {nearest(name_or_file, (*PRESETS, *SUITES, *members))}"
         )
     if not path.is_file():
         raise Unreadable(f"the definition file must exist, got {name_or_file!r}; check the path (from {Path.cwd()})")

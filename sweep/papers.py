@@ -156,7 +156,7 @@ def source_language() -> Sweep:
     which language.
 
     Command: `sweep run source_language --data DIR`. Cost: 45 trainings, 2.76 million steps, by the plan's rough
-    estimate 9.7 hours of one A100 and 296 GB of disk; nobody here has run it. Expected: the paper's abstract
+    estimate 9.7 hours of one A100 and 112 to 279 GB of disk; nobody here has run it. Expected: the paper's abstract
     finds German and Russian often better sources than English; AmericasNLI found English at least as good as Spanish.
     Learning rate 2e-5, batch 32, 5 passes and 128 tokens are xtreme's for mBERT. A tenth of the steps to warm up is
     jiant's; xtreme has none. The best of five checkpoints by English development data is reported, one for each pass;
@@ -192,7 +192,7 @@ def xtreme_m() -> Sweep:
 
     Data: DIR/e-bug/iglue, a clone with en/train.jsonl.zip unzipped, and DIR/flickr30k-images (`sweep tasks xvnli`).
     Command: `sweep run xtreme_m --data DIR`. Cost: 102 trainings, 2.47 million steps, by the plan's rough estimate
-    53 hours of one A100 and 500 to 569 GB of disk; nobody here has run it. Expected, from the literature: IGLUE's
+    53 hours of one A100 and 197 to 555 GB of disk; nobody here has run it. Expected, from the literature: IGLUE's
     models reach 0.54 to 0.62 zero-shot (mean of ar es fr ru) and 0.76 in English, and their translate-test baselines
     0.74; whether intermediate tasks help is what this asks. Target settings are iglue's: 2e-5, batch 128, 10 passes
     over about 540,900 rows, a tenth of the steps to warm up, weight decay 1e-4, and the best of ten checkpoints by

@@ -13,7 +13,7 @@ from sweep.paths import Path, path_of, target_place
 from sweep.points import default_values, settings_of_trials
 from sweep.records import Phase, TrialKey
 from trainables.catalogue.encoder import Encoder, SmallEncoder
-from trainables.catalogue.task import Kind
+from trainables.catalogue.task import ORACLE_DEV, Kind, Split
 from trainables.data.hub import local_copy
 from trainables.stages import Evaluation, Stage, StageKind, Training
 
@@ -191,9 +191,11 @@ def estimated_seconds(stage: Stage, gigaflops: float = 0.0) -> float:
         examples = stage.work.settings.maximum_steps * stage.work.settings.batch_size
         products = 6.0
     else:
-        split = stage.work.task.split(stage.work.split)
         sides = 2 if stage.work.task.kind is Kind.RETRIEVAL else 1
-        examples = (split.rows if split else 0) * len(stage.work.languages) * sides
+        examples = sides * sum(
+            split.rows * sum(language in split.languages for language in stage.work.languages)
+            for split in _scored_splits(stage.work)
+        )
         products = 2.0
     if stage.shape.device == "cuda":
         rate = (gigaflops or GIGAFLOPS_PER_GPU) * stage.shape.workers
@@ -206,8 +208,14 @@ def estimated_seconds(stage: Stage, gigaflops: float = 0.0) -> float:
 def uncounted(stages: Iterable[Stage]) -> tuple[str, ...]:
     """The tasks whose evaluation takes time that nobody can tell, since the size of their test is not stated."""
     works = [stage.work for stage in stages if isinstance(stage.work, Evaluation)]
-    unknown = {work.task.name for work in works if (split := work.task.split(work.split)) and not split.rows}
+    unknown = {work.task.name for work in works if any(not split.rows for split in _scored_splits(work))}
     return tuple(sorted(unknown))
+
+
+def _scored_splits(work: Evaluation) -> list[Split]:
+    """The splits whose rows an evaluation reads: a half of the test for an oracle is counted with the test."""
+    found = (work.task.split(name) for name in (work.split, ORACLE_DEV))
+    return [split for split in found if split is not None]
 
 
 def _schedule_seconds(seconds: dict[str, float], sweep: Sweep) -> float:

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from sweep.budget import limits
 from sweep.disk import disk_need, spoken
 from sweep.plan import Plan, uncounted
-from sweep.points import search_trials
+from sweep.points import search_trials, untrained_shares
 from sweep.search import ExpectedGain, NoPruning, searched_by
+from trainables.catalogue.task import ORACLE_HALF, Task
 from trainables.gangs import Gangs
+from trainables.selectors import ENGLISH
 
 
 def plan_text(plan: Plan) -> str:
@@ -46,7 +48,10 @@ def plan_text(plan: Plan) -> str:
         f"cost     about {duration(plan.seconds)} of training, a rough estimate from parameters and tokens",
     ]
     lines += _unsearched(plan)
+    lines += untrained_lines([plan])
     lines += uncounted_lines([plan])
+    if sweep.target.oracle is not None:
+        lines.append(f"oracle   {_oracle(sweep.target)}")
     if limits(sweep):
         lines.append(f"budget   {_budget(plan)}")
     need = disk_need(plan)
@@ -62,10 +67,31 @@ def plan_text(plan: Plan) -> str:
     return "\n".join(lines)
 
 
+def _oracle(target: Task) -> str:
+    """What an oracle is shown of a target, and what is reported beside it."""
+    shown, test = target.oracle, target.split("test")
+    if shown is None or test is None or shown.name == ORACLE_HALF:
+        return "half of the test, by a hash of the item's id; the other half is reported"
+    told = f"development data in {len(shown.languages)} languages; the whole test is reported"
+    without = [code for code in test.languages if code not in shown.languages and code != ENGLISH]
+    return f"{told}, in {' '.join(without)} too, which have none and no say" if without else told
+
+
 def uncounted_lines(plans: Iterable[Plan]) -> list[str]:
     """What the estimate of the cost leaves out; no line where it is whole."""
     names = uncounted(stage for plan in plans for trial in plan.trials for _, stage in trial.stages)
     return [f"         without evaluating {', '.join(names)}, whose sizes are not stated"] if names else []
+
+
+def untrained_lines(plans: Iterable[Plan]) -> list[str]:
+    """Tasks whose stated share comes to no step, by cell; no line where every one gets a step."""
+    told = {
+        f"{cell.name}: {text}"
+        for plan in plans
+        for cell in plan.sweep.cells
+        if (text := untrained_shares(plan.sweep, cell))
+    }
+    return [f"note     {text}" for text in sorted(told)]
 
 
 def absent_text(absent: Mapping[str, str]) -> str:

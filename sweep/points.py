@@ -86,6 +86,14 @@ def mixture_steps(sweep: Sweep, cell: Cell) -> int:
     return settings.maximum_steps if settings else 0
 
 
+def untrained_shares(sweep: Sweep, cell: Cell) -> str:
+    """That tasks of a cell get no optimiser step by the shares stated for them; empty where each gets one."""
+    steps = mixture_steps(sweep, cell)
+    whole = portions(dict(cell.shares), steps) if cell.shares else {}
+    without = [f"{name} (share {share:.3g})" for name, share in cell.shares if not whole[name]]
+    return f"of {steps:,} intermediate steps none falls to {', '.join(without)}" if without else ""
+
+
 def effective(sweep: Sweep, cell: Cell, values: Mapping[str, float]) -> Hashable:
     """What tells points apart: settings to twelve digits, and the whole steps that shares come to."""
     shares = {name: share for name, share in values.items() if name.startswith("share.")}

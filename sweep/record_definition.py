@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 
 from sweep import budget
 from sweep.definition import Sweep
-from sweep.points import extent, search_trials
+from sweep.points import extent, search_trials, untrained_shares
 from sweep.search import searched_by
 from trainables.canonical import encode
 from trainables.catalogue.encoder import LocalEncoder
@@ -160,7 +160,7 @@ def described(
                 "searched_by": searched_by(sweep.search, cell, sweep.parameters(cell).values()),
                 "extent": encode(extent(sweep, cell)),
                 "absent": absent.get(cell.name, ""),
-                "remark": remarks.get(cell.name, ""),
+                "remark": "; ".join(filter(None, (remarks.get(cell.name), untrained_shares(sweep, cell)))),
             }
             for cell in sweep.cells
         ],

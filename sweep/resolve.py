@@ -7,15 +7,19 @@ before the first gang: what is wrong in a test set is not found after the traini
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from sweep.absence import Found, find, tasks_of
 from sweep.definition import Sweep
+from trainables.catalogue.files import SentenceFiles, TextFiles
 from trainables.catalogue.lab import LANGUAGES
-from trainables.catalogue.task import LabSource, PublishedSource, Task
+from trainables.catalogue.task import LabSource, ParquetSource, PublishedSource, Split, Task
 from trainables.faults import nearest, refuse
+
+#: Sources whose training rows a definition may state and a look at the files can count.
+_COUNTED = ParquetSource | SentenceFiles | TextFiles
 
 
 def resolved(sweep: Sweep) -> Sweep:
@@ -37,7 +41,8 @@ def looked_up(sweep: Sweep, *, fetch: bool) -> Found:
     """
     found = find(sweep, fetch=fetch)
     refuse(f"the data of sweep {sweep.name!r}", _row_faults(found))
-    return replace(found, remarks=_remarks(found, {name: _left_out(task) for name, task in _published(found).items()}))
+    told = _remarks(found, {name: _left_out(task) for name, task in _published(found).items()})
+    return replace(found, remarks=_with(told, _miscounted(found)))
 
 
 def with_rows_read(found: Found, cache: Path | None) -> Found:
@@ -82,10 +87,43 @@ def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
         from trainables.data.counted import remarks
 
         told |= {name: "; ".join((*remarks(task), *seen.get(name, ()))) for name, task in published.items()}
-    for name, text in _uneven(found.sweep).items():
+    return _with(told, _uneven(found.sweep))
+
+
+def _with(told: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
+    """Task → what was told, and what more there is unless it was told already."""
+    whole = dict(told)
+    for name, text in more.items():
         if text not in (known := told.get(name, "")):
-            told[name] = "; ".join(filter(None, (known, text)))
-    return {name: text for name, text in told.items() if text}
+            whole[name] = "; ".join(filter(None, (known, text)))
+    return {name: text for name, text in whole.items() if text}
+
+
+def _miscounted(found: Found) -> dict[str, str]:
+    """Of files of a user's own: that they hold other training rows than were stated for the shares of a mixture."""
+    told = {}
+    for task in tasks_of(found.sweep):
+        train = task.split("train")
+        if task.name in found.absent or not isinstance(task.source, _COUNTED) or train is None or not train.rows:
+            continue
+        rows = _counted(task, train)
+        if rows != train.rows:
+            told[task.name] = (
+                f"{train.rows:,} training rows are stated, and its files hold {rows:,} in a language: shares by size "
+                "are of those stated"
+            )
+    return told
+
+
+def _counted(task: Task, train: Split) -> int:
+    """The training rows that files of a user's own hold in a language, the mean where languages differ."""
+    if isinstance(task.source, ParquetSource):
+        from trainables.data.remarked import training_rows  # decodes no image
+
+        return training_rows(replace(task, splits=(replace(train, rows=0),)))
+    from trainables.data.reading import read
+
+    return round(read(task, train.name, None, None).num_rows / len(train.languages))
 
 
 def _uneven(sweep: Sweep) -> dict[str, str]:

@@ -14,9 +14,9 @@ from sweep.per_language import BLIND, MEAN_WITHOUT_SOURCE, groups
 from sweep.records import TrialRecord
 from sweep.standing import Standing
 from sweep.tables import sorted_table, with_target
-from trainables.catalogue.task import Role, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Role, Task
 from trainables.scores import CheckpointScores
-from trainables.selectors import Selector, chosen, has_oracle, seen_of, source_dev
+from trainables.selectors import Selector, chosen, seen_of, source_dev
 
 if TYPE_CHECKING:
     from sweep.definition import Sweep
@@ -28,8 +28,9 @@ _NO_SCORES = "it has no score to choose by: {} keeps no such split"
 def selectors(standing: Standing, answers: Answers, sweep: Sweep | None) -> pa.Table:
     """One row per reported run, selector and language or mean: its choice, the accuracy and the gap to the oracle.
 
-    The oracle takes one checkpoint for all languages, the best on average over those other than English. It sees the
-    task's oracle half where there is one, else the test itself: then its accuracy is a little high, and so the gaps.
+    The oracle takes one checkpoint for all languages, the best on average over those other than English. It sees what
+    the task keeps for it, development data or half of the test, else the test itself: then its accuracy is a little
+    high, and so the gaps.
     Empty without the definition.
     """
     rows = []
@@ -48,15 +49,14 @@ def _of_run(
     standing: Standing, answers: Answers, sweep: Sweep, learned: Task, run: TrialRecord
 ) -> Iterator[dict[str, Any]]:
     evaluated = {one.steps: one for one in answers.checkpoints(run.evaluation)}
-    halved = has_oracle(sweep.target)
-    shown = Role.ORACLE if halved else Role.REPORT
+    kept = sweep.target.oracle
     seen = seen_of(
         sweep.target,
         learned,
         source_dev(learned),
         answers.history(run.target),
         evaluated.values(),
-        oracle=shown,
+        oracle=Role.ORACLE if kept else Role.REPORT,
     )
     best = evaluated.get(chosen(Selector.ORACLE, seen))
     for selector in Selector:
@@ -67,7 +67,7 @@ def _of_run(
                 "selector": str(selector),
                 "steps": "+".join(map(str, choice)),
                 "english_dev": seen.english_dev.get(choice[0]) if len(choice) == 1 else None,
-                "oracle_sees": str(shown) if evaluated else "",
+                "oracle_sees": (kept.name if kept else str(Role.REPORT)) if evaluated else "",
                 "language": language,
                 "accuracy": _accuracy(sweep.target, one, languages),
             }
@@ -134,6 +134,14 @@ _WORDS = {
 }
 
 
+#: What the oracle chose by, by `oracle_sees`.
+_SEEN = {
+    str(Role.REPORT): "which saw the test: a little too large",
+    ORACLE_HALF: "which saw the half of the test that is not reported",
+    ORACLE_DEV: "which saw development data in other languages",
+}
+
+
 def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as a sentence for a terminal; empty where no run kept more than its last step."""
     found = by_selector(standing, rows)
@@ -143,8 +151,8 @@ def selector_text(standing: Standing, rows: Sequence[Mapping[str, Any]]) -> str:
         f"{row['selector']} {row['accuracy']:.3f} ({row['oracle_gap']:+.3f})" + (" reported" * row["is_reported"])
         for row in found
     ]
-    high = any(row["oracle_sees"] == Role.REPORT for row in rows)
-    gap = "gap to the oracle, which saw the test: a little too large" if high else "gap to the oracle"
+    sees = {row["oracle_sees"] for row in rows}
+    gap = next((f"gap to the oracle, {told}" for seen, told in _SEEN.items() if seen in sees), "gap to the oracle")
     return (
         f"Each run's own checkpoints by selector, {found[0]['runs']} runs, mean accuracy in the other languages "
         f"({gap}): {', '.join(words)}."

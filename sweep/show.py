@@ -98,7 +98,7 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
         ValueError: for a format that is no text for people.
     """
     from sweep.literature import ITEMS, beside, by_iglue, comparable
-    from trainables.catalogue.task import IGLUE_ACCURACY
+    from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_HALF
 
     comparable(results.standing().target)
     if format not in (Format.TABLE, Format.MARKDOWN):
@@ -111,7 +111,7 @@ def published_lines(results: Results, format: Format | str = Format.TABLE, *, wi
                 others[row["cell"]] = min(row["count"], others.get(row["cell"], row["count"]))
     head, *lines = beside(by_iglue(rows), others)
     told = "Accuracy by IGLUE's definition: items without a gold label count, as wrong."
-    if any(row["role"] == "oracle" for row in rows):
+    if any(row["split"] == ORACLE_HALF for row in rows):
         told += " One's own is of half the test, the oracle keeping the other; the published results are of all of it."
     elif others:
         told += f" One's own is not of the {ITEMS:,} items of each language that the published results are of."

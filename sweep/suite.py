@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sweep.definition import Sweep
 from sweep.plan import Plan, estimated_seconds
-from sweep.plan_text import duration, uncounted_lines
+from sweep.plan_text import duration, uncounted_lines, untrained_lines
 from trainables.faults import refuse
 from trainables.stages import Stage, Training
 
@@ -107,6 +107,7 @@ def suite_text(suite: Suite, plans: tuple[Plan, ...], absent: Mapping[str, str])
         f"({total.steps_without_sharing / max(1, total.steps):.2f} times as many)",
         f"examples {total.examples:,} read in training, {total.examples_without_sharing:,} if no stage were shared",
         f"cost     about {duration(total.seconds)} on one gang, a rough estimate from parameters and tokens",
+        *untrained_lines(plans),
         *uncounted_lines(plans),
     ]
     if absent:

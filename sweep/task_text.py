@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from trainables.catalogue.development import developed_in
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import LabSource, PublishedSource, Split, Task
+from trainables.catalogue.task import Kind, LabSource, PublishedSource, Split, Task
 from trainables.data import places
 from trainables.data.fingerprint import missing_visual
 
@@ -31,6 +32,7 @@ def task_lines(task: Task) -> str:
         "licence": task.licence,
         "learned from": task.learned_from.name if task.learned_from else "",
         "stands for": task.twin_of,
+        "with_oracle": _shown(task),
         "here": _state(task),
         "not here": _missing(task) if _state(task) == "in part" else "",
     }
@@ -47,6 +49,15 @@ def task_lines(task: Task) -> str:
         told["not here"] = "; ".join(missing_visual(task))
     width = max(map(len, told))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in told.items() if value)
+
+
+def _shown(task: Task) -> str:
+    """What a definition that asks for an oracle shows it of a target; empty for tasks that are none."""
+    test = task.split("test")
+    if task.kind is Kind.RETRIEVAL or test is None or len(test.languages) == 1:
+        return ""
+    languages = developed_in(task)
+    return f"development data in {' '.join(languages)}; the whole test is reported" if languages else "half of the test"
 
 
 def _state(task: Task) -> str:

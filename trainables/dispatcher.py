@@ -326,9 +326,9 @@ class Dispatcher:
         """
         await self._outputs.remember(digests, still_open)
 
-    async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
-        """Of the leaves of a cell keep the best; the others are read by nobody any more."""
-        await self._outputs.keep(cell, best, others)
+    async def keep(self, cell: str, best: list[str], others: list[str], spare: Iterable[str] = ()) -> None:
+        """Of the leaves of a cell keep the best, and the spare while there is room; the others are read by nobody."""
+        await self._outputs.keep(cell, best, others, spare)
 
     async def pause(self, reason: str) -> None:
         """Stop what runs, each stage after a checkpoint, and leave every trial open."""

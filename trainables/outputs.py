@@ -75,6 +75,8 @@ class Outputs:
         """Of what was kept before, what it took to make."""
         self._leaves: dict[str, set[str]] = {}
         """By cell, the outputs to keep for good."""
+        self._spare: dict[str, set[str]] = {}
+        """By cell, those to keep while there is room."""
         self._mine: set[str] = set()
         """Every stage that this sweep has asked for, in this run or an earlier one."""
         self._open: set[str] = set()
@@ -221,9 +223,12 @@ class Outputs:
         self._hold(kept for kept in found or () if kept is not None)
         await self.make_room()
 
-    async def keep(self, cell: str, best: list[str], others: list[str]) -> None:
-        """Of the leaves of a cell keep the best; the others are read by nobody any more."""
-        self._leaves[cell] = set(best)
+    async def keep(self, cell: str, best: list[str], others: list[str], spare: Iterable[str] = ()) -> None:
+        """Of the leaves of a cell keep the best, and the spare while there is room; the others are read by nobody.
+
+        No other sweep deletes the spare ones either.
+        """
+        self._leaves[cell], self._spare[cell] = set(best), set(spare)
         await self.pin()
         async with self._evicting:
             if any(self._may_go(digest) for digest in others):
@@ -245,7 +250,7 @@ class Outputs:
             pins = Pins(
                 session=self._session,
                 written=time.time(),
-                leaves=tuple(sorted(set(self._earlier.leaves).union(*self._leaves.values()))),
+                leaves=tuple(sorted(set(self._earlier.leaves).union(*self._leaves.values(), *self._spare.values()))),
                 open=tuple(sorted(self._open.union(self._board.ahead_of_trials(), self._earlier.open))),
             )
             await asyncio.to_thread(self._pin_file.write, pins)

@@ -35,10 +35,10 @@ import pyarrow.parquet as pq
 from trainables import pulse
 from trainables.canonical import decode, encode
 from trainables.catalogue.encoder import SmallEncoder
-from trainables.catalogue.task import NLI_LABELS, ORACLE_HALF, Kind, Role, Task
+from trainables.catalogue.task import NLI_LABELS, Kind, Role, Task
 from trainables.inflight import LocalCheckpoints
 from trainables.scores import CheckpointScores, Progress, Score, TaskLoss
-from trainables.selectors import chosen, has_oracle, seen_of
+from trainables.selectors import chosen, seen_of
 from trainables.settings import Visible
 from trainables.stages import Evaluation, Stage, StageKind, Training
 from trainables.store import PREDICTIONS
@@ -254,9 +254,10 @@ def _scored(stage: Stage, work: Evaluation, skill: float, step: int) -> tuple[li
         table = _answers(stage, work.task, work.split, language, skill, step)
         tables.append(table)
         scores.append(_score(work.task, work.split, language, work.role, step, table))
-        if has_oracle(work.task):
-            other = _answers(stage, work.task, ORACLE_HALF, language, skill, step)
-            scores.append(_score(work.task, ORACLE_HALF, language, Role.ORACLE, step, other))
+        shown = work.task.oracle
+        if shown is not None and language in shown.languages:
+            other = _answers(stage, work.task, shown.name, language, skill, step)
+            scores.append(_score(work.task, shown.name, language, Role.ORACLE, step, other))
     dev = work.source.split("dev") if work.source else None
     for language in dev.languages if work.source and dev else ():
         table = _answers(stage, work.source, "dev", language, skill, step)

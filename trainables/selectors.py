@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from trainables.catalogue.task import ORACLE_HALF, LabSource, Role, Task
+from trainables.catalogue.task import LabSource, Role, Task
 from trainables.scores import CheckpointScores, Progress, Score
 
 #: The language that selection by "English dev" means.
@@ -28,7 +28,8 @@ class Selector(StrEnum):
     SOURCE_DEV = "source_dev"
     """By development data in the language that the target is learned from; English dev where that is English."""
     ORACLE = "oracle"
-    """By target-language labels: the best mean over the languages other than English on the task's oracle half."""
+    """By target-language labels: the best mean over the languages other than English on what the task shows an oracle,
+    development data in those of them that have any, or else half of the test."""
 
 
 class DevScore(float):
@@ -141,7 +142,7 @@ def source_dev(learned: Task) -> Task | None:
     """What a target is learned from, with a development split in the languages of its training split.
 
     None where that is its English one already, and for every task but the lab's, which says its rows in any language:
-    what XNLI, PAWS-X, PAN-X and the treebanks publish for development in other languages is not read.
+    what XNLI, PAWS-X, PAN-X and the treebanks publish for development in other languages is shown to an oracle alone.
     """
     languages = source_languages(learned)
     if languages == (ENGLISH,) or not isinstance(learned.source, LabSource):
@@ -152,4 +153,4 @@ def source_dev(learned: Task) -> Task | None:
 
 def has_oracle(task: Task) -> bool:
     """Whether a task keeps target-language labels apart for an oracle."""
-    return task.split(ORACLE_HALF) is not None
+    return task.oracle is not None

@@ -12,7 +12,7 @@ from typing import Any
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder, HubEncoder, SmallEncoder
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
 from trainables.faults import refuse
 from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
@@ -177,13 +177,16 @@ class Stage:
     def _scored_form(work: Evaluation) -> dict[str, Any]:
         """The form of the task that is scored. What is mined depends on the split that tunes its threshold as well."""
         mined = work.task.kind is Kind.RETRIEVAL and work.task.measured_by is Metric.MINING
-        task = as_read(_form(_Same(work.task)), ("dev", work.split) if mined else (work.split,))
+        seen = (work.split, ORACLE_DEV) if work.split == "test" else (work.split,)
+        task = as_read(_form(_Same(work.task)), ("dev", *seen) if mined else seen)
         # The languages that are scored are stated.
         splits = [{name: part for name, part in split.items() if name != "languages"} for split in task["splits"]]
         form = {**task, "splits": splits}
         if mined:
             dev = work.task.split("dev")
             form["tuned"] = [language for language in work.languages if dev and language in dev.languages]
+        if (shown := work.task.split(ORACLE_DEV)) and work.split == "test":
+            form["shown_to_oracle"] = [language for language in work.languages if language in shown.languages]
         return form
 
     @property
@@ -244,7 +247,8 @@ def without_places(value: Any) -> Any:
 def as_read(task: dict[str, Any], splits: tuple[str, ...]) -> dict[str, Any]:
     """The JSON form of a task without what a stage that reads these splits never sees.
 
-    A licence, or a further language to test in, trains nothing anew. Halves of a test are seen where the test is.
+    A licence, or a further language to test in, trains nothing anew. Halves of a test are seen where the test is;
+    development data for an oracle are seen where `splits` names them.
     """
     splits = (*splits, ORACLE_HALF) if "test" in splits else splits
     read = {name: value for name, value in task.items() if name not in ("licence", "twin_of", "remark")}
@@ -252,6 +256,10 @@ def as_read(task: dict[str, Any], splits: tuple[str, ...]) -> dict[str, Any]:
     if taken := task["source"].get("fingerprint"):
         parts = [part for part in taken.split() if part.partition(":")[0] in splits or ":" not in part]
         read["source"] = {**task["source"], "fingerprint": " ".join(parts)}
+    if task["source"]["type"] == PublishedSource.__name__ and ORACLE_DEV not in splits:
+        others = [part for part in task["source"]["parts"] if part["split"] != ORACLE_DEV]
+        instead = [part for part in task["source"]["instead"] if part["split"] != ORACLE_DEV]
+        read["source"] = {**read["source"], "parts": others, "instead": instead}
     if task["source"]["type"] == XvnliSource.__name__:
         unread = {"train", "dev", "test"} - set(splits)
         read["source"] = {name: value for name, value in task["source"].items() if name not in unread}

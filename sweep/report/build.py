@@ -23,7 +23,7 @@ from sweep.reuse import achieved, stopped_steps
 from sweep.selectors import by_selector, selector_words
 from sweep.sources import in_words, sources
 from sweep.standing import Standing
-from trainables.catalogue.task import LabSource
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, LabSource
 
 #: More failures than that are in the table of trials alone.
 FAILURES = 200
@@ -427,9 +427,17 @@ def _oracle_words(rows: Mapping[str, Sequence[Row]]) -> str:
             "Where no single item has a score, it is scored on what it chose by, and its gap is too large: it would "
             "show one where all are equally good."
         )
-    if any(row["oracle_sees"] == "report" for row in rows["selectors"]):
-        words.append("Among the checkpoints of a run it sees the test itself: those gaps are a little too large.")
-    return " ".join(words)
+    of_runs = {row["oracle_sees"] for row in rows["selectors"]}
+    return " ".join([*words, *(told for seen, told in _SEEN.items() if seen in of_runs)])
+
+
+#: What the oracle chooses by among the checkpoints of a run, by `oracle_sees` of the table `selectors`.
+_SEEN = {
+    ORACLE_DEV: "Among the checkpoints of a run it chooses by development data in those other languages that have any, "
+    "and the whole test is reported.",
+    ORACLE_HALF: "Among the checkpoints of a run it chooses by one half of the test items, and the other is reported.",
+    "report": "Among the checkpoints of a run it sees the test itself: those gaps are a little too large.",
+}
 
 
 def _published(material: Material, rows: Mapping[str, Sequence[Row]], words: Words) -> list[PrintedTable]:

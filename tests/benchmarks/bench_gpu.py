@@ -1,10 +1,15 @@
-"""The training loop on one CUDA GPU: XLM-R base, random weights, bfloat16; needs no download.
+"""The training loop on one CUDA GPU, with random weights; needs no download.
 
-    python -m tests.benchmarks.bench_gpu
+    python -m tests.benchmarks.bench_gpu [--part 1|2]
 
-Needs one CUDA GPU with bfloat16 (Ampere or newer) and 24 GiB of memory, and `accelerate` for the peer. Prints examples
-per second beside Hugging Face's Trainer on the same batches, model FLOPs utilisation, peak memory, whether a cancelled
-stage resumes to the same bits, and the throughput of two gangs that share the GPU. Exits 2 where there is no GPU.
+(1) XLM-R base in bfloat16: examples per second beside Hugging Face's Trainer on the same batches, model FLOPs
+    utilisation, peak memory, whether a cancelled stage resumes to the same bits, and the throughput of two gangs that
+    share the GPU. Needs `accelerate` for the peer.
+(2) Encoders of the sizes that are published, on texts of 77 to 384 tokens, in each precision: examples per second,
+    what `sweep plan` takes for granted beside it, and peak memory; and images per second of a vision tower as large
+    as SigLIP 2's base.
+
+Needs one CUDA GPU with bfloat16 (Ampere or newer) and 40 GiB of memory. Exits 2 where there is none.
 """
 
 from __future__ import annotations
@@ -70,7 +75,7 @@ def stage(folder: Path, steps: int = STEPS, dropout: float = 0.1):
     )
 
 
-def ours(of, output: Path) -> float:
+def ours(of, output: Path, batch: int = BATCH) -> float:
     """Examples per second of `run_stage`, after the warm-up, with the device waited for at both ends."""
     from trainables.training.attempt import CANCEL_INTERVAL_STEPS
     from trainables.training.loop import run_stage
@@ -86,7 +91,7 @@ def ours(of, output: Path) -> float:
 
     run_stage(of, parent=None, output=output, cancelled=cancelled)
     first = WARM // CANCEL_INTERVAL_STEPS
-    return (last - first) * CANCEL_INTERVAL_STEPS * BATCH / (asked[last] - asked[first])
+    return (last - first) * CANCEL_INTERVAL_STEPS * batch / (asked[last] - asked[first])
 
 
 def theirs(of, folder: Path) -> float:
@@ -142,8 +147,166 @@ def two_gangs(folder: Path) -> list[float]:
     return [float(process.communicate()[0].splitlines()[-1]) for process in both]
 
 
+def beside_trainer(folder: Path) -> None:
+    of = stage(folder)
+    found: dict[str, list[float]] = {"ours": [], "fast": [], "Trainer": []}
+    loose = replace(of, shape=replace(of.shape, deterministic=False))
+    peak = 0.0
+    for _ in range(RUNS):
+        torch.cuda.reset_peak_memory_stats()
+        found["ours"].append(ours(of, folder / "ours"))
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        found["fast"].append(ours(loose, folder / "loose"))
+        found["Trainer"].append(theirs(of, folder / "theirs"))
+    median = {name: sorted(values)[RUNS // 2] for name, values in found.items()}
+    device = torch.cuda.get_device_name()
+    peak_flops = next((flops for part, flops in PEAK_FLOPS.items() if part in device), None)
+    achieved = median["ours"] * flops_per_example(of)
+    print(f"{device}, torch {torch.__version__}: XLM-R base, bfloat16, batch {BATCH}, {RUNS} x {STEPS - WARM} steps")
+    print(f"  run_stage, deterministic      {median['ours']:8.0f} examples/s   {json.dumps(found['ours'])}")
+    print(f"  run_stage, not deterministic  {median['fast']:8.0f} examples/s")
+    ratio = median["ours"] / median["Trainer"]
+    print(f"  Trainer, all off              {median['Trainer']:8.0f} examples/s   ratio {ratio:.2f}")
+    share = f"{achieved / peak_flops:.1%} of the stated peak" if peak_flops else "peak of this device not known"
+    print(f"  model FLOPs                   {achieved / 1e12:8.1f} TFLOP/s       {share}")
+    print(f"  peak memory                   {peak:8.1f} GiB")
+    print(f"  cancelled, resumed, same bits {resumes_to_the_same_bits(folder)!s:>8}")
+    rates = two_gangs(folder)
+    ratio = sum(rates) / median["ours"]
+    print(f"  two gangs on one GPU          {sum(rates):8.0f} examples/s   ratio to one {ratio:.2f}")
+
+
+#: Encoders of published sizes: configuration, what differs from its own defaults, and what it is called.
+def sizes() -> dict:
+    from transformers import BertConfig, ModernBertConfig, XLMRobertaConfig
+
+    xlmr = {"vocab_size": 250002, "max_position_embeddings": 514, "type_vocab_size": 1}
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    return {
+        "XLM-R base": (XLMRobertaConfig, xlmr),
+        "XLM-R large": (XLMRobertaConfig, xlmr | large),
+        "mBERT": (BertConfig, {"vocab_size": 119547}),
+        "mmBERT base": (ModernBertConfig, {"vocab_size": 256000, "intermediate_size": 1152}),
+    }
+
+
+#: Encoder, precision, batch, and what else differs: the batches are the presets' own, 32.
+CASES = (
+    ("XLM-R base", "bfloat16", {}),
+    ("XLM-R base", "float16", {}),
+    ("XLM-R base", "float32", {}),
+    ("mBERT", "bfloat16", {}),
+    ("mmBERT base", "bfloat16", {}),
+    ("XLM-R large", "bfloat16", {}),
+    ("XLM-R large", "bfloat16", {"gradient_checkpointing": True}),
+)
+
+TOKENS = 384
+
+
+def long_pairs(folder: Path):
+    """An own text-pair task of random words, 77 to 384 tokens an example, as `sweep plan` supposes on the mean."""
+    import numpy as np
+
+    from trainables.catalogue.task import NLI_LABELS
+    from trainables.catalogue.xtreme_m import text_pair_task
+    from trainables.data.tokens import lab_forms
+
+    random = np.random.default_rng(0)
+    words = sorted(form for form in lab_forms()["en"] if form.isalpha())
+    rows = []
+    for number in range(1024):
+        said = random.choice(words, int(random.integers(TOKENS // 5, TOKENS)))
+        row = {"premise": " ".join(said[:-20]), "hypothesis": " ".join(said[-20:]), "label": NLI_LABELS[number % 3]}
+        rows.append(json.dumps(row))
+    (folder / "long.jsonl").write_text("\n".join(rows))
+    return text_pair_task("long", train=folder / "long.jsonl")
+
+
+def full_sizes(folder: Path) -> None:
+    from transformers import AutoModel
+
+    from sweep.plan import estimated_seconds
+    from tests.torch_cpu import towers
+    from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches, Tower
+    from trainables.data import tower
+    from trainables.data.fingerprint import resolve_encoder
+    from trainables.data.rows import rows
+    from trainables.data.tokens import lab_forms, small_tokenizer
+    from trainables.stages import Portion, Training
+
+    task, made = long_pairs(folder), {}
+    print(
+        f"{'encoder':<12} {'precision':<9} {'recomputed':<10} {'examples/s':>10} {'TFLOP/s':>8} {'GiB':>6} "
+        f"{'as planned':>10}"
+    )
+    for name, precision, changes in CASES:
+        if name not in made:
+            kind, more = sizes()[name]
+            torch.manual_seed(0)
+            with torch.device("cuda"):
+                model = AutoModel.from_config(kind(pad_token_id=1, bos_token_id=0, eos_token_id=2, **more))
+            model.to("cpu").save_pretrained(folder / name)
+            small_tokenizer(lab_forms(), 512).save_pretrained(folder / name)
+            text = LocalEncoder(path=str(folder / name))
+            patches = Patches(height=36, width=36, patch=12)
+            made = {name: resolve_encoder(Encoder(name="full", text=text, patches=patches, maximum_tokens=TOKENS))}
+        of = stage(folder, steps=60)
+        assert isinstance(of.work, Training)
+        settings = replace(of.work.settings, batch_size=32, **changes)
+        of = replace(
+            of,
+            encoder=made[name],
+            work=Training(settings=settings, portions=(Portion(task=task, steps=60),)),
+            shape=replace(of.shape, precision=precision),
+        )
+        torch.cuda.reset_peak_memory_stats()
+        rate = ours(of, folder / "full", batch=32)
+        tokens = float(rows(task, "train", None, of.encoder).lengths.mean())
+        planned = 60 * 32 / estimated_seconds(of)
+        achieved = rate * planned_products(of) * tokens
+        print(
+            f"{name:<12} {precision:<9} {'yes' if changes else 'no':<10} {rate:>10.0f} {achieved / 1e12:>8.1f} "
+            f"{torch.cuda.max_memory_allocated() / 2**30:>6.1f} {planned:>10.0f}   mean {tokens:.0f} tokens",
+            flush=True,
+        )
+        torch.cuda.empty_cache()
+    print(images_per_second(folder, Tower, LocalEncoder, tower, towers))
+
+
+def planned_products(of) -> float:
+    """Products of forward and backward for each token, words looked up and attention's own not counted."""
+    from sweep.plan import parameters
+
+    return 6.0 * parameters(of.encoder)
+
+
+def images_per_second(folder: Path, Tower, LocalEncoder, tower, towers) -> str:
+    from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
+
+    config = SiglipVisionConfig(
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        image_size=224,
+        patch_size=16,
+    )
+    SiglipVisionModel(config).save_pretrained(folder / "tower")
+    SiglipImageProcessorPil(size={"height": 224, "width": 224}).save_pretrained(folder / "tower")
+    make = tower.features(Tower(model=LocalEncoder(path=str(folder / "tower")), grid=7))
+    pictures = [towers.picture(seed, 300, 400) for seed in range(512)]
+    make(pictures[:64])
+    begin = time.perf_counter()
+    for first in range(0, len(pictures), 64):
+        make(pictures[first : first + 64])
+    rate = len(pictures) / (time.perf_counter() - begin)
+    return f"features of 12 layers of 768, 224 x 224, float32, one process: {rate:.0f} images/s"
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--part", type=int, choices=(1, 2), default=0)
     options.add_argument("--worker", default="", help=argparse.SUPPRESS)
     given = options.parse_args()
     if not torch.cuda.is_available():
@@ -158,35 +321,10 @@ def main() -> None:
             print(ours(stage(Path(given.worker)), Path(output)))
         return
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        of = stage(folder)
-        found: dict[str, list[float]] = {"ours": [], "fast": [], "Trainer": []}
-        loose = replace(of, shape=replace(of.shape, deterministic=False))
-        peak = 0.0
-        for _ in range(RUNS):
-            torch.cuda.reset_peak_memory_stats()
-            found["ours"].append(ours(of, folder / "ours"))
-            peak = torch.cuda.max_memory_allocated() / 2**30
-            found["fast"].append(ours(loose, folder / "loose"))
-            found["Trainer"].append(theirs(of, folder / "theirs"))
-        median = {name: sorted(values)[RUNS // 2] for name, values in found.items()}
-        device = torch.cuda.get_device_name()
-        peak_flops = next((flops for part, flops in PEAK_FLOPS.items() if part in device), None)
-        achieved = median["ours"] * flops_per_example(of)
-        print(
-            f"{device}, torch {torch.__version__}: XLM-R base, bfloat16, batch {BATCH}, {RUNS} x {STEPS - WARM} steps"
-        )
-        print(f"  run_stage, deterministic      {median['ours']:8.0f} examples/s   {json.dumps(found['ours'])}")
-        print(f"  run_stage, not deterministic  {median['fast']:8.0f} examples/s")
-        ratio = median["ours"] / median["Trainer"]
-        print(f"  Trainer, all off              {median['Trainer']:8.0f} examples/s   ratio {ratio:.2f}")
-        share = f"{achieved / peak_flops:.1%} of the stated peak" if peak_flops else "peak of this device not known"
-        print(f"  model FLOPs                   {achieved / 1e12:8.1f} TFLOP/s       {share}")
-        print(f"  peak memory                   {peak:8.1f} GiB")
-        print(f"  cancelled, resumed, same bits {resumes_to_the_same_bits(folder)!s:>8}")
-        rates = two_gangs(folder)
-        ratio = sum(rates) / median["ours"]
-        print(f"  two gangs on one GPU          {sum(rates):8.0f} examples/s   ratio to one {ratio:.2f}")
+        if given.part != 2:
+            beside_trainer(Path(name))
+        if given.part != 1:
+            full_sizes(Path(name))
 
 
 if __name__ == "__main__":

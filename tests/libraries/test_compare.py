@@ -16,6 +16,7 @@ from sweep.outcomes import Answers
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.canonical import encode
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.task import ParquetSource, Split, Task
 from trainables.faults import Invalid
 
@@ -120,6 +121,16 @@ def test_a_file_that_lies_elsewhere_is_the_same_test_and_one_that_holds_somethin
     changed = replace(source, fingerprint="train:1 dev:2 test:4")
     with pytest.raises(Invalid, match=r"got source\.fingerprint: "):
         compare(here, _with_target(storage, "changed", replace(fake.TARGET, source=changed)))
+
+
+def test_what_an_oracle_saw_beside_the_whole_test_makes_it_no_other_test(storage):
+    dev = Split(name="dev", languages=("en",), rows=9)
+    developed = replace(fake.TARGET, twin_of="xnli", splits=(*fake.TARGET.splits, dev))
+    targets = {"asked": with_oracle(developed), "unasked": developed, "halved": with_oracle(fake.TARGET)}
+    asked, unasked, halved = (_with_target(storage, name, target) for name, target in targets.items())
+    assert compare(asked, unasked).num_rows
+    with pytest.raises(Invalid, match=r"got splits\[oracle\]"):
+        compare(halved, unasked)
 
 
 def test_items_of_one_name_with_other_right_answers_are_not_paired(storage):

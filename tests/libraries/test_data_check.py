@@ -68,6 +68,20 @@ def test_a_hypothesis_that_tells_the_label_is_warned_of(folder):
     assert any("the hypothesis alone gives 1.000" in text for text in found.warnings)
 
 
+def test_development_rows_in_languages_of_the_test_are_offered_to_an_oracle_and_looked_at_for_it(folder):
+    write(folder, "dev", first=100, languages=("en", "de", "fr"))
+    found = check(folder)
+    left_out, offered = found.warnings
+    assert left_out.startswith("split 'dev' is read in en alone") and found.faults == ()
+    assert offered.startswith("with_oracle(task, development=['de']) shows those of its rows to an oracle")
+    write(folder, "dev", first=100, languages=("en", "de"), id=[f"dev{n}" for n in range(12)] + ["dev7"] * 12)
+    found = check(folder)
+    assert found.faults == ()  # what is English can be used
+    assert any(
+        one.startswith("for an oracle: split 'oracle_dev': ids must differ within 'de'") for one in found.warnings
+    )
+
+
 #: What a translator may leave in one language alone: a word, or a sign of a script that parts no words.
 LEFT = {"de": (" ja", " vielleicht", " nicht"), "zh": ("是", "或", "不"), "hi": (" हाँ", " शायद", " नहीं")}
 PLAIN = {"de": "die Aussage", "zh": "左边的东西是第个", "hi": "यह वाक्य"}

@@ -9,12 +9,15 @@ from dataclasses import replace
 
 import pytest
 
+from search_spaces import Space
 from sweep.conduct import Conductor
 from sweep.disk import disk_need
-from sweep.launch import _disk_faults
+from sweep.launch import Leaves, _disk_faults
 from sweep.plan import plan
+from sweep.records import Phase, TrialKey
+from sweep.search import NoPruning, Search
 from tests.libraries.test_conduct import MemoryLedger, World, drive
-from tests.pure.small_sweep import small_sweep
+from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
 from trainables.gangs import Gangs
 from trainables.inflight import LocalCheckpoints
 from trainables.store import Store
@@ -35,6 +38,51 @@ def hold(folder, size: int) -> None:
     folder.mkdir(parents=True)
     with (folder / "model.safetensors").open("wb") as file:
         file.truncate(size)
+
+
+class Told:
+    """A dispatcher that remembers what it was told of leaves."""
+
+    def __init__(self) -> None:
+        self.keep = self
+        self.said: list[tuple[str, list[str], list[str], list[str]]] = []
+
+    def remote(self, *what) -> None:
+        self.said.append(what)
+
+
+@pytest.mark.parametrize("search", [Search(trials=0), Search(trials=3, pruner=NoPruning())])
+def test_no_confirmation_of_a_winner_is_let_go_before_there_is_no_room_and_the_best_not_even_then(search):
+    space = SWEEP.space if search.trials else Space()
+    sweep = replace(SWEEP, cells=(BASELINE, ALONE), search=search, space=space, confirmation_seeds=(1, 2, 3))
+    told = Told()
+    conductor = Conductor(sweep, MemoryLedger())
+    conductor.watchers = (Leaves(conductor, told),)
+    drive(conductor, World())
+    for cell in sweep.cells:
+        confirmed = [
+            r for r in conductor.records.values() if r.key.phase is Phase.CONFIRMATION and r.key.cell == cell.name
+        ]
+        best = max(confirmed, key=lambda record: (record.score, -record.seed))
+        dropped = {digest for of, _, others, _ in told.said if of == cell.name for digest in others}
+        assert not dropped & {record.target for record in confirmed}
+        _, needed, _, spare = [one for one in told.said if one[0] == cell.name][-1]
+        assert needed == [best.target]
+        assert {*spare} >= {record.target for record in confirmed if record is not best}
+        leader = conductor.records.get(TrialKey(cell=cell.name, phase=Phase.SEARCH, number=best.winner))
+        assert leader is None or leader.target in spare  # it has been confirmed
+
+
+def test_before_its_confirmation_the_leader_of_a_cell_stays():
+    sweep = replace(SWEEP, cells=(BASELINE,), search=Search(trials=3, pruner=NoPruning()))
+    told = Told()
+    conductor = Conductor(sweep, MemoryLedger())
+    conductor.watchers = (Leaves(conductor, told),)
+    drive(conductor, World())
+    searched = [needed for _, needed, _, spare in told.said if needed and not spare]
+    assert searched[0] and all(len(needed) == 1 for needed in searched)
+    leaders = {r.target for r in conductor.records.values() if r.key.phase is Phase.SEARCH}
+    assert {*searched[0]} <= leaders
 
 
 def test_what_another_sweep_has_in_the_storage_makes_no_room_for_this_one(tmp_path, with_little_room):

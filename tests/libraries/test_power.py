@@ -11,7 +11,7 @@ from sweep import crossed
 from sweep.cli import main
 from sweep.power import DISAGREEMENT, POWER, SEED_SPREADS, power_text, reported_items, smallest_gain
 from tests.pure.small_sweep import small_sweep
-from trainables.catalogue.task import with_oracle
+from trainables.catalogue.development import with_oracle
 
 
 def test_more_seeds_and_more_items_show_smaller_gains():
@@ -65,6 +65,13 @@ def test_the_half_that_an_oracle_sees_is_not_counted():
     rows = sweep.target.split("test").rows
     assert (reported_items(sweep), reported_items(halved)) == (rows, rows // 2)
     assert f" and {rows // 2:,} items show a gain of {smallest_gain(2, rows // 2):.3f} or " in power_text(halved)
+
+
+def test_where_an_oracle_sees_development_data_the_whole_test_is_counted():
+    sweep = small_sweep()
+    whole = replace(sweep, target=with_oracle(replace(sweep.target, twin_of="xnli")))
+    assert reported_items(whole) == sweep.target.split("test").rows
+    assert power_text(whole) == power_text(sweep)
 
 
 def test_the_plan_of_a_suite_states_the_power_of_every_target_or_why_not(capsys):

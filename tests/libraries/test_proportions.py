@@ -16,10 +16,14 @@ from sweep.conduct import Conductor
 from sweep.paths import examples_of, path_of
 from sweep.plan import default_values
 from sweep.records import Phase, trial_records
+from sweep.resolve import looked_up
 from tests.libraries.test_conduct import MemoryLedger
 from tests.pure.small_sweep import BASELINE, FIXED, MIXED, small_sweep
+from tests.pure.visual_parquet import write_visual
 from trainables.catalogue import intermediate, lab
+from trainables.catalogue.own_texts import sentence_task
 from trainables.catalogue.task import Split, Task
+from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.faults import Invalid
 
 
@@ -82,8 +86,44 @@ def test_what_gives_no_shares_is_refused(wrong):
 
 
 def test_a_task_of_unknown_size_is_named():
-    with pytest.raises(Invalid, match="task 'unknown' must state the rows"):
+    with pytest.raises(Invalid) as refused:
         PROPORTIONAL.shares([*FOUR, task("unknown", 0)])
+    assert refused.value.faults == (
+        "task 'unknown' must state the rows of its training split, got none; state them (rows=… of a task of files of "
+        "your own), or give shares",
+    )
+
+
+def test_equal_shares_need_no_sizes():
+    assert dict(UNIFORM.shares([*FOUR, task("unknown", 0)])) == dict.fromkeys(["a", "b", "c", "d", "unknown"], 0.2)
+
+
+def test_rows_of_ones_own_files_that_are_stated_otherwise_are_told(tmp_path):
+    write_visual(tmp_path, train="en en en en", dev="en", test="en")
+    (tmp_path / "pairs.tsv").write_text("premise\thypothesis\tlabel\tlanguage\na\tb\t0\ten\nc\td\t1\ten\ne\tf\t1\tde\n")
+    for language, lines in (("de", "one\ntwo\n\n"), ("sw", "one\ntwo\nthree\nfour\n")):
+        (tmp_path / f"{language}.txt").write_text(lines)
+
+    def told(visual: int, pairs: int, text: int) -> dict[str, str]:
+        tasks = (
+            parquet_task("visual", tmp_path, languages=["en"], rows=visual),
+            text_pair_task("pairs", train=tmp_path / "pairs.tsv", rows=pairs),
+            sentence_task("text", train=tmp_path / "{language}.txt", languages=["de", "sw"], rows=text),
+        )
+        shares = dict(PROPORTIONAL.shares(tasks))
+        assert shares["pairs"] / shares["visual"] == pytest.approx(pairs / visual)
+        assert shares["text"] / shares["visual"] == pytest.approx(2 * text / visual)
+        cell = Cell(name="own", intermediates=tasks, shares=tuple(shares.items()))
+        found = looked_up(small_sweep(cells=(BASELINE, cell)), fetch=False)
+        return {name: text for name, text in found.remarks.items() if "stated" in text}
+
+    assert told(4, 2, 3) == {}
+    rows = "training rows are stated, and its files hold {} in a language: shares by size are of those stated"
+    wrong = told(5, 3, 1_000)
+    assert wrong.keys() == {"visual", "pairs", "text"}
+    assert f"5 {rows.format(4)}" in wrong["visual"]
+    assert f"3 {rows.format(2)}" in wrong["pairs"]
+    assert wrong["text"] == f"1,000 {rows.format(3)}"
 
 
 def test_a_grid_takes_its_shares_from_the_sizes_or_searches_them():

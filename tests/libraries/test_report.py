@@ -23,7 +23,7 @@ from sweep.outcomes import Answers
 from sweep.records import Phase, State, TrialKey
 from sweep.report import figures
 from sweep.report.answer import answer
-from sweep.report.build import FAILURES, Material, _published, build
+from sweep.report.build import FAILURES, Material, _oracle_words, _published, build
 from sweep.report.figures import INK, plots
 from sweep.report.inline import inline_svg
 from sweep.report.page import render
@@ -71,6 +71,19 @@ def test_a_figure_laid_out_once_is_as_matplotlib_saves_it(built, material):
             metadata = {"Date": None, "Creator": None}
             other.figure.savefig(usual, format="svg", transparent=True, metadata=metadata)
         assert plot.svg() == usual.getvalue().decode(), plot.name
+
+
+@pytest.mark.parametrize(
+    ("sees", "told"),
+    [
+        ("oracle_dev", "development data in those other languages that have any, and the whole test is reported."),
+        ("oracle", "by one half of the test items, and the other is reported."),
+        ("report", "it sees the test itself: those gaps are a little too large."),
+    ],
+)
+def test_what_the_oracle_saw_of_a_runs_checkpoints_is_said(sees, told):
+    words = _oracle_words({"correlations": [], "selectors": [{"oracle_sees": ""}, {"oracle_sees": sees}]})
+    assert words.startswith("Among the checkpoints of a run it ") and words.endswith(told)
 
 
 class _Reader(html.parser.HTMLParser):

@@ -16,7 +16,8 @@ from tests.libraries.test_conduct import World, conducted
 from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, selected, small_sweep
 from trainables.canonical import digest, encode
 from trainables.catalogue import lab
-from trainables.catalogue.task import Role, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import Role
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import XNLI
 from trainables.faults import Invalid
@@ -92,6 +93,22 @@ def test_english_dev_never_sees_another_language_and_a_source_without_a_split_ha
     assert [split.languages for split in dev.splits if split.name == "dev"] == [("ru",)]
 
 
+def test_development_data_in_other_languages_reach_no_selector_but_the_oracle():
+    learned = replace(TARGET, twin_of="xnli")
+    shown = [
+        Progress(digest="d", step=step, scores=(score("de", value, Role.ORACLE, "oracle_dev"),))
+        for step, value in ((10, 0.9), (20, 0.1))
+    ]
+    evaluated = [CheckpointScores(steps=(one.step,), scores=one.scores) for one in shown]
+    told = seen_of(with_oracle(learned), learned, source_dev(learned), shown, evaluated)
+    assert told.english_dev == told.source_dev == {} and told.oracle == {10: 0.9, 20: 0.1}
+    russian = score("ru", 0.9, Role.ORACLE, "oracle_dev", RUSSIAN)  # the language and the task that it is learned from
+    spoken = [replace(one, scores=(russian,)) for one in evaluated]
+    assert seen_of(TARGET, RUSSIAN, source_dev(RUSSIAN), shown, spoken).source_dev == {}
+    measured = seen_of(TARGET, learned, None, shown, evaluated, oracle=Role.REPORT)
+    assert measured.oracle == {}
+
+
 def test_a_definition_names_the_oracle_only_where_labels_are_kept_apart_and_a_source_only_where_it_is_scored():
     with pytest.raises(Invalid, match=r"selector must not be Selector.ORACLE .* use with_oracle\(target\)"):
         small_sweep(selector=Selector.ORACLE)
@@ -149,13 +166,13 @@ DEV = {10: 0.8, 20: 0.6}
 TEST = {(10,): (0.7, 0.4), (20,): (0.6, 0.5), (10, 20): (0.65, 0.55)}
 
 
-def table_of(sweep, checkpoints=True):
+def table_of(sweep, checkpoints=True, shown=lambda steps: ()):
     conductor, _ = conducted(sweep, World(lambda stage, step: DEV.get(step, 0.5)))
     standing = replace(conductor.standing(), languages=("de", "en"))
     learned = Progress(digest="t", step=10, scores=(score("en", DEV[10], Role.SELECT, "dev"),))
     history = (learned, replace(learned, step=20, scores=(score("en", DEV[20], Role.SELECT, "dev"),)))
     found = tuple(
-        CheckpointScores(steps=steps, scores=(score("en", english), score("de", german)))
+        CheckpointScores(steps=steps, scores=(score("en", english), score("de", german), *shown(steps)))
         for steps, (english, german) in sorted(TEST.items())
     )
 
@@ -184,6 +201,25 @@ def test_the_table_says_what_each_selector_would_have_chosen_and_its_gap_to_the_
     assert {row["oracle_sees"] for row in rows} == {"report"} and not any(row["absent_reason"] for row in rows)
     assert [row["accuracy"] for row in by_selector(standing, rows)] == pytest.approx([0.4, 0.5, 0.55, 0.4, 0.5])
     assert "english_dev 0.400 (+0.100) reported, last_step 0.500 (+0.000)" in selector_text(standing, rows)
+
+
+@pytest.mark.parametrize(("twin_of", "split"), [("", "oracle"), ("xnli", "oracle_dev")])
+def test_the_table_says_what_the_oracle_saw_and_its_gap_is_on_what_is_reported(twin_of, split):
+    sweep = small_sweep(cells=(BASELINE, ALONE), target=with_oracle(replace(TARGET, twin_of=twin_of)))
+
+    def shown(steps):  # the labels that are kept for it like the first checkpoint best, and the test does not
+        return (score("de", 0.9 if steps == (10,) else 0.2, Role.ORACLE, split),)
+
+    standing, rows = table_of(sweep, shown=shown)
+    assert {row["oracle_sees"] for row in rows} == {split}
+    mine = {
+        row["selector"]: (row["steps"], row["accuracy"], round(row["oracle_gap"], 9))
+        for row in rows
+        if (row["cell"], row["seed"], row["language"]) == ("none", 1, "de")
+    }
+    assert mine["oracle"] == ("10", 0.4, 0.0) and mine["last_step"] == ("20", 0.5, -0.1)
+    text = selector_text(standing, rows)
+    assert "saw the test" not in text and ("half" in text) == (split == "oracle")
 
 
 def test_where_one_checkpoint_was_kept_every_row_says_so_and_no_sentence_is_made():

@@ -14,13 +14,16 @@ from sweep.definition import Search, Sweep
 from sweep.paths import path_of
 from sweep.plan import default_values, plan
 from sweep.records import Phase, State
+from sweep.resolve import looked_up
 from tests.libraries.test_conduct import conducted
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
+from tests.pure.visual_parquet import write_visual
 from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.intermediate import CCG, COSMOS_QA, MNLI, QQP
 from trainables.catalogue.own_texts import word_pair_task
 from trainables.catalogue.translated import sources, translated
 from trainables.catalogue.xtreme import TATOEBA, XNLI
+from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.data import places
 from trainables.data.reading import read
 from trainables.faults import Invalid
@@ -68,6 +71,54 @@ def test_masked_language_modelling_is_one_more_task_of_the_intermediate_stage():
 def test_a_mixture_that_cannot_be_is_refused(arguments, fault):
     with pytest.raises(Invalid) as refused:
         with_masked_lm(*arguments)
+    assert refused.value.faults == (fault,)
+
+
+NO_TASK = "must be Task values, got 'nli'; use task('nli') of trainables.catalogue.registry"
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (lambda: with_aligned_words(ALONE, "nli"), f"words {NO_TASK}"),
+        (lambda: from_source(BASELINE, "nli"), f"task {NO_TASK}"),
+        (lambda: translated("nli", "de"), f"task {NO_TASK.replace('Task values', 'a Task value')}"),
+        (lambda: sources("nli", ("en",)), f"task {NO_TASK.replace('Task values', 'a Task value')}"),
+        (lambda: translated(None, "de"), "task must be a Task value, got None; give a task"),
+        *(
+            (
+                lambda made=made, given=given: made("nli", given),
+                "cell must be a Cell, such as one of transfer_grid(…), got 'nli'",
+            )
+            for made, given in (
+                (with_masked_lm, lab.SENTENCES),
+                (with_aligned_words, lab.WORDS),
+                (from_source, VISUAL_DE),
+            )
+        ),
+        (
+            lambda: with_aligned_words(with_aligned_words(ALONE, lab.WORDS_SHUFFLED), lab.WORDS),
+            "cell 'lab_words_shuffled+nli' must align no words yet (a path aligns them once), got "
+            "'lab_words_shuffled'; make each alignment from the cell without any",
+        ),
+        (
+            lambda: from_source(from_source(BASELINE, translated(lab.VISUAL_NLI, "ru")), VISUAL_DE),
+            "cell 'none_from_lab_visual_nli_ru' must still learn the target from its own training set, got "
+            "'lab_visual_nli_ru'; make each source from the cell without any",
+        ),
+        (
+            lambda: transfer_grid([], mixtures=[(lab.NLI, lab.QQP)], proportions="uniform"),
+            "proportions must be a value of Proportions, such as PROPORTIONAL or UNIFORM, or None, got 'uniform'",
+        ),
+        (
+            lambda: replace(FIXED, shares=(("lab_nli", True), ("lab_qqp", 0.5))),
+            "shares must be numbers above 0, got [True, 0.5]; leave a task out instead of giving it 0",
+        ),
+    ],
+)
+def test_a_variant_of_what_is_none_or_is_there_already_is_refused(make, fault):
+    with pytest.raises(Invalid) as refused:
+        make()
     assert refused.value.faults == (fault,)
 
 
@@ -195,6 +246,39 @@ def test_a_language_that_is_no_code_is_refused():
     for language in (None, "", 3):
         with pytest.raises(Invalid, match=rf"must state languages by codes such as 'de', got {language!r}"):
             translated(QQP, language)
+
+
+def test_the_target_is_learned_from_a_training_file_in_another_language(tmp_path):
+    write_visual(tmp_path, train="en en en en", german="de de en", dev="en", test="en")
+    english = parquet_task("mine", tmp_path, languages=["en"])
+    german = parquet_task("mine_de", tmp_path, languages=["en"], language="de", train="german.parquet")
+    assert german.split("train").languages == ("de",) and german.split("dev").languages == ("en",)
+    cells = (BASELINE, from_source(BASELINE, german))
+    found = looked_up(small_sweep(target=english, cells=cells), fetch=False)
+    told = found.remarks["mine_de"]
+    assert told.startswith("split 'train' is read in de alone: 1 of its 3 rows are left out (1 in 'en'); trained as ")
+    assert "trained as many steps on 2 rows as mine on 4" in told
+    with pytest.raises(Invalid) as refused:
+        small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, replace(german, name="mine"))))
+    assert refused.value.faults == (
+        "in cell 'none_from_mine', learned_from must have a name of its own, since scores are told by name, got "
+        "another task 'mine' than the target's; rename it",
+    )
+    small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, english)))  # English among the sources
+
+
+def test_files_of_ones_own_are_translated_by_naming_others(tmp_path):
+    mine = text_pair_task("mine", train="train.tsv", dev="dev.tsv", test="test.tsv")
+    with pytest.raises(
+        Invalid, match="give a translation of files of your own as a task of its own, with language='de'"
+    ):
+        translated(mine, "de")
+    german = text_pair_task("mine_de", train="train.de.tsv", dev="dev.tsv", language="de", dev_language="en")
+    assert [split.languages for split in german.splits] == [("de",), ("en",)]
+    sweep = small_sweep(target=mine, cells=(BASELINE, from_source(BASELINE, german)), align_images=None)
+    assert [cell.name for cell in sweep.cells] == ["none", "none_from_mine_de"]
+    spoken = text_pair_task("mine_de", train="train.tsv", dev="dev.tsv", test="test.tsv", language="de")
+    assert [split.languages for split in spoken.splits] == [("de",)] * 3
 
 
 @pytest.mark.parametrize("wrong", [(lab.NLI, "en"), (translated(lab.NLI, "de"), "fr")])

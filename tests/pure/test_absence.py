@@ -27,9 +27,9 @@ from sweep.suite import Suite
 from tests.pure import published_files as files
 from tests.pure.small_sweep import ALONE, BASELINE, SETTINGS, small_sweep
 from trainables.catalogue import lab
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
-from trainables.catalogue.task import with_oracle
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import NER, PAWSX, TATOEBA, XNLI
 from trainables.catalogue.xtreme_m import parquet_task

@@ -8,6 +8,7 @@ import pytest
 
 import sweep as package
 from search_spaces import Cell, CellRole, LogRange, Range, Simplex, Space
+from search_spaces.variants import from_source
 from sweep.definition import Preparation, Sweep
 from sweep.paths import path_of
 from sweep.presets import PRESETS
@@ -29,11 +30,13 @@ from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, sm
 from trainables.catalogue import lab, lab_twins, xtreme
 from trainables.catalogue.encoder import Encoder, HubEncoder, Patches, Tower
 from trainables.catalogue.task import Split
+from trainables.catalogue.translated import translated
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
-from trainables.settings import LoRA, Visible
+from trainables.settings import LoRA, Part, Visible
 from trainables.stages import StageKind
 
+WORDS_ALIGNED = Cell(name="words", align_words=lab.WORDS)
 LONGER = replace(ALONE, name="longer", intermediate_settings=replace(SETTINGS, maximum_steps=90))
 
 
@@ -108,23 +111,49 @@ def test_the_public_names_are_those_that_the_package_promises():
             "target must be a task that is scored, got 'lab_captions' of kind image_caption",
         ),
         (
-            {"cells": (BASELINE, Cell(name="words", align_words=lab.WORDS))},
+            {"cells": (BASELINE, WORDS_ALIGNED)},
             "align_words_settings must be given, because 'words' aligns words",
         ),
         (
             {
-                "cells": (BASELINE, Cell(name="words", align_words=lab.WORDS)),
+                "cells": (BASELINE, WORDS_ALIGNED),
                 "align_words_settings": replace(SETTINGS, word_layer=4),
             },
             "align_words_settings: word_layer must be a layer of lab_small, 0 to 3, got 4",
         ),
         (
             {
-                "cells": (BASELINE, Cell(name="words", align_words=lab.WORDS)),
+                "cells": (BASELINE, WORDS_ALIGNED),
                 "align_words_settings": replace(SETTINGS, word_layer=1, lora=LoRA(layers=(1, 2))),
             },
             "align_words_settings: adapters must lie below the output of layer word_layer=1 to be trained, that is in "
             "layers 0 to 0, got none below 1; raise word_layer",
+        ),
+        *(
+            (
+                {"cells": (BASELINE, WORDS_ALIGNED), "align_words_settings": replace(SETTINGS, frozen=frozen)},
+                "align_words_settings: frozen must leave Part.TRUNK out, whose layers and word embeddings are all that "
+                "aligning words trains, got (<Part.TRUNK",
+            )
+            for frozen in ((Part.TRUNK,), (Part.TRUNK, Part.WORD_EMBEDDINGS))
+        ),
+        (
+            {
+                "cells": (BASELINE, WORDS_ALIGNED),
+                "align_words_settings": replace(SETTINGS, word_layer=0, frozen=(Part.WORD_EMBEDDINGS,)),
+            },
+            "align_words_settings: word_layer must be at least 1 where the word embeddings, which are layer 0, are "
+            "frozen, got 0; raise it or leave Part.WORD_EMBEDDINGS out of frozen",
+        ),
+        (
+            {
+                "target": lab_twins.TATOEBA,
+                "cells": (BASELINE, from_source(BASELINE, translated(lab_twins.PAWSX, "de"))),
+                "space": Space(),
+                "search": Search(trials=0),
+            },
+            "in cell 'none_from_lab_pawsx_de', learned_from must be None: nothing is trained for a retrieval target, "
+            "and the cell would be the one without it, got 'lab_pawsx_de'; drop the cell",
         ),
         (
             {"intermediate_settings": replace(SETTINGS, lora=LoRA(layers=(0, 3, 9)))},
@@ -419,3 +448,9 @@ def test_layers_modules_and_patches_at_their_ends_are_taken():
 def test_a_layer_that_the_encoder_has_not_is_refused(layer):
     with pytest.raises(Invalid, match="retrieval_layer must be"):
         small_sweep(retrieval_layer=layer)
+
+
+def test_words_are_aligned_above_frozen_embeddings_and_in_embeddings_that_are_trained():
+    cells = (BASELINE, WORDS_ALIGNED)
+    for settings in (replace(SETTINGS, word_layer=1, frozen=(Part.WORD_EMBEDDINGS,)), replace(SETTINGS, word_layer=0)):
+        assert small_sweep(cells=cells, align_words_settings=settings).align_words_settings == settings

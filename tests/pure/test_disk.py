@@ -82,6 +82,7 @@ def test_the_least_is_never_more_than_the_most_where_no_stage_is_another_ones_pa
     sweep = small_sweep(
         cells=(BASELINE,), pretrain=None, align_images=None, space=Space(), search=Search(trials=0), checkpoints=1
     )
+    sweep = replace(sweep, confirmation_seeds=(1,))  # further ones stay while there is room
     need = disk_need(plan(replace(sweep, gangs=replace(sweep.gangs, count=gangs))))
     assert need.least_bytes == need.most_bytes
 
@@ -92,7 +93,24 @@ def test_checkpoints_to_choose_among_take_their_room_in_the_plan():
     assert one.output_bytes == two.output_bytes
     leaves = len(sweep.cells) * len(sweep.confirmation_seeds)
     assert two.most_bytes - one.most_bytes >= leaves * one.output_bytes
-    assert two.least_bytes - one.least_bytes >= leaves * one.output_bytes
+    assert two.least_bytes - one.least_bytes >= len(sweep.cells) * one.output_bytes
+
+
+def test_a_further_seed_takes_room_while_there_is_any_and_none_of_the_least():
+    sweep = small_sweep()
+    two = disk_need(plan(sweep))
+    three = disk_need(plan(replace(sweep, confirmation_seeds=(1, 2, 3))))
+    assert three.least_bytes == two.least_bytes
+    stages = 3 + len(sweep.cells) * 2  # image alignment, an intermediate stage in two cells, and two checkpoints each
+    assert three.most_bytes - two.most_bytes == stages * two.output_bytes
+
+
+def test_where_nothing_is_searched_no_leader_takes_room():
+    cells, nothing = (BASELINE,), {"space": Space(), "pretrain": None, "align_images": None}
+    searched = small_sweep(cells=cells, search=Search(trials=1), **nothing)
+    unsearched = replace(searched, search=Search(trials=0))
+    one, none = disk_need(plan(searched)), disk_need(plan(unsearched))
+    assert one.most_bytes - none.most_bytes == one.output_bytes and one.least_bytes == none.least_bytes
 
 
 def test_a_disk_that_cannot_hold_the_worst_case_is_refused_with_the_limit_that_it_could_hold():

@@ -16,7 +16,7 @@ import pytest
 
 from sweep.cli import main
 from sweep.load import Unreadable, load
-from sweep.presets import PRESETS
+from sweep.presets import PRESETS, SUITES
 from tests.pure import fake_sweep as fake
 from tests.pure.small_sweep import small_sweep
 from trainables.catalogue.registry import TASKS, gather, task
@@ -109,10 +109,15 @@ def test_a_missing_file_is_named_with_the_folder_that_was_searched(tmp_path):
     assert said.startswith(f"the definition file must exist, got '{tmp_path}/nothing.py'; check the path (from ")
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest():
-    assert reason("lba") == (
-        "a sweep must be a preset's name or the path of a .py file, got 'lba'; did you mean 'lab'? "
-        f"Known: {', '.join(sorted(PRESETS))}"
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("lba", "lab"), ("phang2021", "phang2020"), ("lab_ful", "lab_full"), ("phang2020-xnl", "phang2020-xnli")],
+)
+def test_an_unknown_name_is_answered_with_the_nearest_of_presets_suites_and_their_sweeps(given, meant):
+    sweeps = [sweep.name for suite in SUITES.values() for sweep in suite().sweeps]
+    assert reason(given) == (
+        "a sweep must be the name of a preset, of a suite or of a suite's sweep, or the path of a .py file, got "
+        f"{given!r}; did you mean {meant!r}? Known: {', '.join(sorted([*PRESETS, *SUITES, *sweeps]))}"
     )
 
 

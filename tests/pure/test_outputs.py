@@ -18,6 +18,7 @@ from trainables import sealed_files
 from trainables import store as store_module
 from trainables.board import Assign, Board, Decision
 from trainables.outputs import Outputs
+from trainables.pins import PinFile
 from trainables.scores import Done, Failed
 from trainables.stages import Stage
 from trainables.store import PREDICTIONS, Store
@@ -209,6 +210,23 @@ def test_the_best_leaf_of_another_sweep_is_deleted_neither_as_a_leaf_nor_for_the
         await mine.remember([theirs.digest, best.digest, old.digest])
         await mine.keep("cell", [best.digest], [theirs.digest])
         assert [store.find(stage.digest) is not None for stage in (theirs, best, old)] == [True, True, False]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("limit", "stays"), [(math.inf, True), (13_001.0, True), (12_999.0, False)])
+def test_a_spare_leaf_goes_for_want_of_room_alone_and_before_the_best(tmp_path, limit, stays):
+    """Three kilobytes are kept, and the gang may need ten; the best is the cheapest to make again."""
+    best, spare, other = (training("text_nli", "", seed=seed) for seed in range(3))
+    store = holding(tmp_path, best, spare, other)
+
+    async def story() -> None:
+        await Running(store, sweep="other").outputs.keep("cell", [other.digest], [])
+        mine = Running(store, sweep="mine", limit_bytes=limit).outputs
+        await mine.keep("cell", [best.digest], [], [spare.digest])
+        assert {best.digest, spare.digest} == set(PinFile(store, "sweeps/mine").last.leaves)
+        await mine.remember([best.digest, spare.digest, other.digest])
+        assert [store.find(stage.digest) is not None for stage in (best, spare, other)] == [True, stays, True]
 
     asyncio.run(story())
 

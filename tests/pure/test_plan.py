@@ -15,8 +15,10 @@ from sweep.plan import parameters, plan
 from sweep.plan_text import plan_text
 from sweep.points import default_values
 from sweep.presets import PRESETS
+from sweep.record_definition import described
 from sweep.records import Phase
 from sweep.search import Budget, NoPruning, Search
+from sweep.suite import Suite, suite_text
 from tests.pure.small_sweep import ALONE, BASELINE, FIXED, MATCHED, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import LocalEncoder
@@ -196,6 +198,22 @@ def test_the_text_of_a_plan_is_the_golden_one():
 def test_a_plan_without_pruning_does_not_speak_of_it():
     sweep = small_sweep(search=replace(small_sweep().search, pruner=NoPruning()))
     assert "pruning" not in plan_text(plan(sweep)) and "pruning" in plan_text(plan(small_sweep()))
+
+
+def test_a_stated_share_that_comes_to_no_step_is_told_by_plan_suite_and_table():
+    def cell(name: str, small: float) -> Cell:
+        return replace(FIXED, name=name, shares=(("lab_nli", 1 - small), ("lab_qqp", small)))
+
+    few, told = cell("few", 0.001), "of 40 intermediate steps none falls to lab_qqp (share 0.001)"
+    longer = replace(cell("longer", 0.02), intermediate_settings=replace(SETTINGS, maximum_steps=4_000))
+    sweep = small_sweep(name="mine-small", cells=(BASELINE, ALONE, MIXED, FIXED, few, longer))
+    planned = plan(sweep)
+    assert [line for line in plan_text(planned).splitlines() if "falls to" in line] == [f"note     few: {told}"]
+    assert f"note     few: {told}" in suite_text(Suite(name="mine", sweeps=(sweep,)), (planned,), {}).splitlines()
+    remarks = {
+        cell["name"]: cell["remark"] for cell in described(sweep, {}, {"few": "data: old", "none": "x"})["cells"]
+    }
+    assert remarks == {"none": "x", "nli": "", "nli+qqp": "", "fixed": "", "few": f"data: old; {told}", "longer": ""}
 
 
 def test_the_lab_plan_has_eight_cells_and_no_line_wider_than_a_terminal():

@@ -530,8 +530,8 @@ def test_a_task_names_all_its_faults_at_once():
         "name must be letters, digits, '_', '-' and '.', got 'a b'",
         "labels must differ, got 'yes' 2 times",
         "splits must include 'train', got ['dev', 'dev', 'test', 'trian']",
-        "splits must be train, dev, test and oracle, each once, got 'dev' 2 times",
-        "splits must be train, dev, test and oracle, each once, got 'trian' 1 times",
+        "splits must be train, dev, test and oracle or oracle_dev, each once, got 'dev' 2 times",
+        "splits must be train, dev, test and oracle or oracle_dev, each once, got 'trian' 1 times",
         "split 'test' must state each language once, got 'en' 2 times",
         "split 'trian' must state at least one language",
     )

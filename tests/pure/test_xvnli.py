@@ -12,7 +12,8 @@ from PIL import Image
 
 from trainables.canonical import decode, encode
 from trainables.catalogue import xtreme_m
-from trainables.catalogue.task import NLI_LABELS, Task, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.data.reading import inspect, read
@@ -84,6 +85,19 @@ def test_a_text_proxy_has_another_name_a_remark_and_no_image(made):
     proxy = xtreme_m.xvnli_text_proxy(train=source.train, dev=source.dev, test=source.test, languages=("en", "fr"))
     assert proxy.name == "xvnli_text_proxy" and "no image was read" in proxy.remark
     assert read(proxy, "train", None, None)["image"].null_count == 3
+
+
+def test_training_files_in_another_language_make_a_source_whose_development_stays_english(made, tmp_path):
+    rows = [iglue_row(n, "neutral", n) for n in range(2)]
+    write_jsonl(tmp_path / "annotations" / "de" / "train.jsonl", [{**row, "sentence2": "Satz"} for row in rows])
+    files = {name: made.source.files(name) for name in ("train", "dev", "test")}
+    german = xtreme_m.xvnli(**files, languages=("en", "fr"), language="de")
+    assert (german.name, german.head, inspect(german)) == ("xvnli_de", made.head, [])
+    table = read(german, "train", None, None)
+    assert [set(table[name].to_pylist()) for name in ("language", "hypothesis")] == [{"de"}, {"Satz"}]
+    assert german.split("dev") == made.split("dev") and german.split("test") == made.split("test")
+    proxy = xtreme_m.xvnli_text_proxy(**files, language="de")
+    assert proxy.name == "xvnli_text_proxy_de" and proxy.split("train").languages == ("de",)
 
 
 def test_halves_for_an_oracle_part_the_test_by_item_and_alike_in_every_language(made):

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from search_spaces import Space
 from sweep import launch, run
 from sweep.launch import Interrupted
 from sweep.lock import Hold
@@ -95,6 +96,18 @@ def test_a_sweep_deletes_no_leaf_that_another_in_its_storage_keeps(cluster, tmp_
         leaves = [standing.leaders()[cell.name] for cell in standing.cells]
         leaves += [record for cell in standing.cells for record in standing.confirmations(cell.name)]
         assert all(store.find(record.target) is not None for record in leaves)
+
+
+@pytest.mark.timeout(120)
+def test_where_nothing_is_searched_every_confirmation_keeps_its_weights(cluster, tmp_path):
+    unsearched = replace(SLOW, gangs=ONE, search=replace(SLOW.search, trials=0), space=Space())
+    results = run(
+        replace(unsearched, cells=tuple(cell for cell in SLOW.cells if len(cell.intermediates) < 2)), tmp_path
+    )
+    standing, store = results.standing(), Store(tmp_path)
+    runs = [record for cell in standing.cells for record in standing.confirmations(cell.name)]
+    assert len(runs) == len(standing.cells) * len(SLOW.confirmation_seeds)
+    assert all(store.find(record.target) is not None for record in runs)
 
 
 @pytest.mark.timeout(60)

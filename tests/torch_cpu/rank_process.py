@@ -53,15 +53,16 @@ def run(job: dict, folder: Path, rank: int) -> dict:
         if job["fault"] == "report":  # asked of rank 0 alone
             raise MemoryError("planted")
 
+    stage = Stage.from_json(job["stage"])
     try:
         outcome = loop.run_stage(
-            Stage.from_json(job["stage"]),
+            stage,
             parent=None,
             output=folder / job["name"],
             cache=folder / "cache",
             cancelled=cancelled,
             report=report,
-            ranks=DistributedRanks(),
+            ranks=DistributedRanks(stage.shape.device),
         )
     except RankLost as error:
         return {"raised": "RankLost", "alone": error.alone, "text": str(error)}

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.torch_cpu import tiny
-from trainables.catalogue.task import Role, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import Role
 from trainables.faults import Invalid
 from trainables.inflight import LocalCheckpoints
 from trainables.scores import CheckpointScores
@@ -125,9 +126,14 @@ def test_scores_and_answers_are_those_of_the_selectors_choice(run, selector):
         assert sum(row["gold"] == row["predicted"] for row in said) == score.correct
 
 
-def test_the_oracle_chooses_by_its_own_half_and_is_refused_where_there_is_none(run):
-    halved = with_oracle(tiny.VISUAL)
-    _, _, outcome, _ = evaluated(run, halved, Selector.ORACLE)
+#: The lab's task as one whose publisher has development data in other languages.
+DEVELOPED = replace(tiny.VISUAL, twin_of="xnli")
+
+
+@pytest.mark.parametrize(("task", "split"), [(tiny.VISUAL, "oracle"), (DEVELOPED, "oracle_dev")])
+def test_the_oracle_chooses_by_what_is_kept_for_it_and_is_refused_where_nothing_is(run, task, split):
+    _, _, outcome, _ = evaluated(run, with_oracle(task), Selector.ORACLE)
+    assert {score.split for score in outcome.scores if score.role is Role.ORACLE} == {split}
     single = [one for one in outcome.checkpoints if len(one.steps) == 1]
     seen = {
         one.steps: next(s.value for s in one.scores if s.role is Role.ORACLE and s.language == "de") for one in single
@@ -135,4 +141,17 @@ def test_the_oracle_chooses_by_its_own_half_and_is_refused_where_there_is_none(r
     best = max(single, key=lambda one: (seen[one.steps], one.steps))
     assert outcome.scores == best.scores
     with pytest.raises(Invalid, match="it must have scores to choose by, got none of 4, 8, 12"):
-        evaluated(run, tiny.VISUAL, Selector.ORACLE)
+        evaluated(run, task, Selector.ORACLE)
+
+
+def test_where_it_chooses_by_development_data_all_of_the_test_is_answered_and_none_of_them(run):
+    _, _, plain, _ = evaluated(run, DEVELOPED, Selector.LAST_STEP)
+    _, _, outcome, scored = evaluated(run, with_oracle(DEVELOPED), Selector.LAST_STEP)
+    assert [one for one in outcome.scores if one.role is Role.REPORT] == list(plain.scores)
+    shown = [one for one in outcome.scores if one.role is Role.ORACLE]
+    dev = tiny.VISUAL.split("dev")
+    assert [(one.language, one.count) for one in shown] == [
+        (code, dev.rows) for code in tiny.VISUAL.split("test").languages if code != "en"
+    ]
+    answers = pq.read_table(scored / "predictions.parquet")
+    assert answers.num_rows == sum(one.count for one in plain.scores)

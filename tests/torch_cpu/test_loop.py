@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -383,6 +384,26 @@ def test_memory_that_ran_out_is_told_with_the_setting_that_was_found_to_fit(run,
     assert device.tried[:2] == [8, 4] and device.tried[2:] == [2] * 4
     outcome, _ = run(tiny.training(tiny.NLI, steps=2, accumulation_steps=4))
     assert outcome.steps_executed == 2
+
+
+def test_what_the_step_that_did_not_fit_had_taken_is_free_for_the_tries(run, monkeypatch):
+    taken: weakref.WeakSet[Taken] = weakref.WeakSet()
+    real = Gradients._loss
+
+    class Taken:
+        def __init__(self, rows: int) -> None:
+            self.rows = rows
+
+    def loss(gradients, feed, chosen, hidden):
+        mine = Taken(len(chosen))  # lives as long as this frame, as activations do
+        taken.add(mine)
+        if sum(each.rows for each in taken) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(gradients, feed, chosen, hidden)
+
+    monkeypatch.setattr(Gradients, "_loss", loss)
+    with pytest.raises(OutOfMemory, match="accumulation_steps=2 fits"):
+        run(tiny.training(tiny.NLI, steps=2))
 
 
 def test_memory_for_not_even_one_example_is_told_as_that(run, monkeypatch):

@@ -65,15 +65,21 @@ def on_two(stage: Stage) -> Stage:
 def folder(tmp_path_factory) -> Path:
     """Where two ranks ran every job, one after the other, in one pair of processes."""
     here = tmp_path_factory.mktemp("ranks")
-    jobs = [
-        {"name": name, "stage": on_two(stage).to_json(), "fault": fault}
-        for name, stage, fault in (
+    run_jobs(
+        here,
+        [
             *((name, stage, name) for name, stage in FAILING.items()),
             *((f"equal {name}", stage, "") for name, stage in EQUAL.items()),
             ("cancel", tiny.training(tiny.NLI, steps=40), "cancel"),
-        )
-    ]
-    (here / "jobs.json").write_text(json.dumps(jobs))
+        ],
+    )
+    return here
+
+
+def run_jobs(here: Path, jobs: list[tuple[str, Stage, str]]) -> None:
+    """Let two ranks run each (name, stage of one rank, fault) into `here`, one after the other, and then lose one."""
+    written = [{"name": name, "stage": on_two(stage).to_json(), "fault": fault} for name, stage, fault in jobs]
+    (here / "jobs.json").write_text(json.dumps(written))
     last = {"name": "last", "stage": on_two(tiny.training(tiny.NLI, steps=8)).to_json(), "fault": ""}
     (here / "last.json").write_text(json.dumps(last))
     with socket.socket() as free:
@@ -94,7 +100,6 @@ def folder(tmp_path_factory) -> Path:
         for process in processes:
             process.kill()
     assert codes == [0, 0]
-    return here
 
 
 def said(folder: Path, name: str) -> dict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,8 +26,9 @@ from sweep.resolve import looked_up
 from tests.pure import published_files as files
 from tests.torch_cpu import test_encoders, towers
 from trainables.catalogue import intermediate, xtreme
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.encoder import Tower
-from trainables.catalogue.task import IGLUE_ACCURACY, Role, with_oracle
+from trainables.catalogue.task import IGLUE_ACCURACY, Role
 from trainables.catalogue.xtreme_m import XVNLI_LANGUAGES
 from trainables.data import places
 from trainables.gangs import Gangs
@@ -273,6 +275,32 @@ def test_xtreme_m_goes_from_iglues_files_flickrs_images_and_a_tower_of_the_hub_t
     for language in XVNLI_LANGUAGES:  # eight items, two of them without a gold label, in two halves
         assert counts[language, "accuracy"] + oracle[language, "accuracy"] == 6
         assert counts[language, IGLUE_ACCURACY] + oracle[language, IGLUE_ACCURACY] == 8
+
+
+@pytest.mark.parametrize("target", ["xnli", "pawsx", "udpos", "panx", "mlqa"])
+def test_an_oracle_is_scored_on_its_publishers_development_data_beside_the_whole_test(target, machine, runs):
+    """German ones are here, Chinese ones are not."""
+    mirror = machine / "mirror"
+    for place in (
+        "facebook/xnli/de",
+        "google-research-datasets/paws-x/de",
+        "google/xtreme/udpos.German",
+        "google/xtreme/PAN-X.de",
+        "google/xtreme/MLQA.de.de",
+    ):
+        shutil.copy(parquet(mirror, f"{place}/test"), parquet(mirror, f"{place}/validation"))
+    sweep = next(one for one in papers.phang2020().sweeps if one.target.name == target)
+    plain = runs.scores(small(sweep), "none")
+    scores = runs.scores(small(replace(sweep, target=with_oracle(sweep.target))), "none")
+    assert [one for one in scores if one.role is Role.REPORT] == list(plain)
+    shown = [one for one in scores if one.role is Role.ORACLE]
+    german = [one for one in plain if one.language == "de"]  # the same rows, for the test's sake
+    assert [(one.split, one.metric, one.value, one.count) for one in shown if one.language == "de"] == [
+        ("oracle_dev", one.metric, one.value, one.count) for one in german
+    ]
+    absent = {one.language: one.absent_reason for one in shown if one.value is None}
+    assert set(absent) == set(with_oracle(sweep.target).oracle.languages) - {"de"}
+    assert absent["zh"] == f"the oracle_dev split of {target} has no row in 'zh'"
 
 
 def test_the_source_language_of_a_target_is_read_from_translations(machine, runs):

@@ -13,7 +13,8 @@ import pytest
 from tests.pure.test_xvnli import hub
 from tests.torch_cpu import tiny, towers
 from trainables.catalogue import xtreme_m
-from trainables.catalogue.task import Role, with_oracle
+from trainables.catalogue.development import with_oracle
+from trainables.catalogue.task import Role
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.faults import Invalid

@@ -43,12 +43,13 @@ def word_pair_task(
 
 
 def sentence_task(
-    name: str, *, train: str | Path, languages: Sequence[str], licence: str = "stated by its owner"
+    name: str, *, train: str | Path, languages: Sequence[str], rows: int = 0, licence: str = "stated by its owner"
 ) -> Task:
     """Text in several languages for masked language modelling, in `pretrain` or beside intermediate tasks.
 
     `train="text/{language}.txt"`: an example on each line, cut to the encoder's length; empty lines are none. How much
-    each language weighs is how many lines its file has.
+    each language weighs is how many lines its file has. `rows` counts those of one language, their mean where languages
+    differ, for `Proportions`; a plan compares it with the files.
 
     Raises:
         Invalid: for a path that names no language where there are several.
@@ -58,7 +59,7 @@ def sentence_task(
     return Task(
         name=name,
         kind=Kind.MASKED_LM,
-        splits=(Split(name="train", languages=spoken),),
+        splits=(Split(name="train", languages=spoken, rows=rows),),
         source=SentenceFiles(train=_place(train)),
         licence=licence,
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trainables.catalogue.intermediate import MNLI
-from trainables.catalogue.task import LabSource, Part, PublishedSource, Split, Task
+from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task
 from trainables.catalogue.xtreme import (
     NER,
     PANX_LANGUAGES,
@@ -73,9 +73,10 @@ def translated(task: Task, language: str) -> Task:
     and laid out as its publisher's (`FOLDER`).
 
     Raises:
-        Invalid: for a task of the user's own files, whose translation is a task of other files, and for one without an
-            English training split.
+        Invalid: for a task of the user's own files, whose translation is a task of other files, for one without an
+            English training split, and for what is no task.
     """
+    _refuse_no_task(task)
     train = task.split("train")
     if train is None or train.languages != ("en",) or language == "en":
         spoken = "none" if train is None else " ".join(train.languages)
@@ -90,13 +91,22 @@ def translated(task: Task, language: str) -> Task:
     if not isinstance(task.source, PublishedSource):
         raise Invalid(
             f"task {task.name!r} in {language!r}",
-            ["its source must be the lab or published; give a translation of files of your own as a task of its own"],
+            [
+                "its source must be the lab or published; give a translation of files of your own as a task of its "
+                f"own, with language={language!r}"
+            ],
         )
     part = _released(task.source, language)
     if part is None:
         return replace(task, name=name, splits=splits, source=_mirrored(task.source, language))
     splits = tuple(replace(split, rows=part.rows) if split.name == "train" else split for split in splits)
     return replace(task, name=name, splits=splits, source=_with_training(task.source, part))
+
+
+def _refuse_no_task(given: object) -> None:
+    if not isinstance(given, Task):
+        named = f"use task({given!r}) of trainables.catalogue.registry" if isinstance(given, str) else "give a task"
+        raise Invalid("a translation", [f"task must be a Task value, got {given!r}; {named}"])
 
 
 def _mirrored(source: PublishedSource, language: str) -> PublishedSource:
@@ -112,9 +122,10 @@ def _moved(part: Part, language: str) -> Part:
 
 def _released(source: PublishedSource, language: str) -> Part | None:
     """The publisher's training part in the language, for a source that reads the English one."""
+    read = tuple(part for part in source.parts if part.split != ORACLE_DEV)
     for task, parts in RELEASED:
         assert isinstance(task.source, PublishedSource)
-        if source.parts == task.source.parts:
+        if read == task.source.parts:
             return parts.get(language)
     return None
 
@@ -130,6 +141,7 @@ def _with_training(source: PublishedSource, part: Part) -> PublishedSource:
 
 def sources(task: Task, languages: tuple[str, ...]) -> tuple[Task, ...]:
     """What a target can be learned from: its own training set in each of the languages, English left as it is."""
+    _refuse_no_task(task)
     teacher = task.teacher
     return tuple(teacher if language == "en" else translated(teacher, language) for language in languages)
 

@@ -24,12 +24,16 @@ def parquet_task(
     train: str = "train.parquet",
     dev: str = "dev.parquet",
     test: str = "test.parquet",
+    language: str = "en",
+    rows: int = 0,
     licence: str = "stated by its owner",
 ) -> Task:
     """A visual NLI task whose three splits are Parquet files in one folder.
 
-    `languages` are those of the test split; training and development are English. The files are checked
-    when a sweep is planned or run.
+    `languages` are those of the test split, `language` is that of the training split: in another than English the task
+    is a source to learn the target from (`search_spaces.variants.from_source`), under a name of its own. Development is
+    English, since no other label may reach the search. `rows` counts the training rows for `Proportions`; a plan
+    compares it with the file. The files are checked when a sweep is planned or run.
     """
     base = Path(folder).expanduser()
     return Task(
@@ -37,7 +41,7 @@ def parquet_task(
         kind=Kind.IMAGE_TEXT,
         labels=tuple(labels),
         splits=(
-            Split(name="train", languages=("en",)),
+            Split(name="train", languages=(language,), rows=rows),
             Split(name="dev", languages=("en",)),
             Split(name="test", languages=tuple(languages)),
         ),
@@ -54,21 +58,29 @@ def text_pair_task(
     test: str | Path = "",
     labels: Sequence[str] = NLI_LABELS,
     language: str = "en",
+    dev_language: str = "",
     test_languages: Sequence[str] = (),
+    rows: int = 0,
     licence: str = "stated by its owner",
 ) -> Task:
     """A pair classification, such as text NLI, from one TSV, CSV, JSONL or Parquet file per split.
 
     Columns: premise, hypothesis, label (place or name), and where a split has several languages `language`; `id` is
-    taken where there is one. Without a development file the task is not scored while it trains.
+    taken where there is one. Without a development file the task is not scored while it trains. All splits are in
+    `language` unless stated otherwise: a source to learn an English target from has `dev_language="en"`. `rows` counts
+    the training rows for `Proportions`; a plan compares it with the file.
     """
     paths = {"train": train, "dev": dev, "test": test}
-    languages = {"train": (language,), "dev": (language,), "test": tuple(test_languages) or (language,)}
+    languages = {"train": (language,), "dev": (dev_language or language,), "test": tuple(test_languages) or (language,)}
     return Task(
         name=name,
         kind=Kind.PAIR,
         labels=tuple(labels),
-        splits=tuple(Split(name=split, languages=languages[split]) for split, path in paths.items() if path),
+        splits=tuple(
+            Split(name=split, languages=languages[split], rows=rows if split == "train" else 0)
+            for split, path in paths.items()
+            if path
+        ),
         source=TextFiles(**{split: _place(path) for split, path in paths.items()}),
         licence=licence,
     )
@@ -119,13 +131,20 @@ def e_snli_ve_hub(folder: str | Path, split: str) -> VisualFiles:
 
 
 def xvnli(
-    *, train: VisualFiles, dev: VisualFiles, test: VisualFiles, languages: Sequence[str] = XVNLI_LANGUAGES
+    *,
+    train: VisualFiles,
+    dev: VisualFiles,
+    test: VisualFiles,
+    languages: Sequence[str] = XVNLI_LANGUAGES,
+    language: str = "en",
 ) -> Task:
     """XVNLI (Bugliarello et al. 2022, IGLUE): Flickr30k image + hypothesis, English to train, five languages to test.
 
-    Captions are not read. Rows without a gold label train nothing; in the test they count by IGLUE's definition.
+    Captions are not read. Rows without a gold label train nothing; in the test they count by IGLUE's definition. With
+    another `language` its training files are translations of a user's own, and the task, `xvnli_de`, is a source to
+    learn XVNLI from; development stays English.
     """
-    return _xvnli("xvnli", XvnliSource(train=train, dev=dev, test=test), languages, remark="")
+    return _xvnli("xvnli", XvnliSource(train=train, dev=dev, test=test), languages, language, remark="")
 
 
 def mirrored_xvnli() -> Task:
@@ -139,25 +158,29 @@ def mirrored_xvnli() -> Task:
 
 
 def xvnli_text_proxy(
-    *, train: VisualFiles, dev: VisualFiles, test: VisualFiles, languages: Sequence[str] = XVNLI_LANGUAGES
+    *,
+    train: VisualFiles,
+    dev: VisualFiles,
+    test: VisualFiles,
+    languages: Sequence[str] = XVNLI_LANGUAGES,
+    language: str = "en",
 ) -> Task:
     """XVNLI where Flickr30k is not at hand: the hypothesis alone, without image and without caption.
 
     An easier or a harder task than XVNLI, and in any case another: every table says so.
     """
     source = XvnliSource(train=train, dev=dev, test=test, text_proxy=True)
-    return _xvnli(TEXT_PROXY, source, languages, remark="text proxy: no image was read")
+    return _xvnli(TEXT_PROXY, source, languages, language, remark="text proxy: no image was read")
 
 
-def _xvnli(name: str, source: XvnliSource, languages: Sequence[str], *, remark: str) -> Task:
-    english = ("en",)
+def _xvnli(name: str, source: XvnliSource, languages: Sequence[str], language: str, *, remark: str) -> Task:
     return Task(
-        name=name,
+        name=name if language == "en" else f"{name}_{language}",
         kind=Kind.IMAGE_TEXT,
         labels=NLI_LABELS,
         splits=(
-            Split(name="train", languages=english),
-            Split(name="dev", languages=english),
+            Split(name="train", languages=(language,)),
+            Split(name="dev", languages=("en",)),
             Split(name="test", languages=tuple(languages), rows=XVNLI_TEST),
         ),
         source=source,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Tower
 from trainables.catalogue.files import LANGUAGE, SentenceFiles, TextFiles, VisualFiles, WordFiles, XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, LabSource, ParquetSource, PublishedSource, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, LabSource, ParquetSource, PublishedSource, Task
 from trainables.data.hub import MODEL_FILES, model_folder
 from trainables.data.model_files import missing
 from trainables.faults import nearest, refuse
@@ -60,7 +60,8 @@ def resolve(task: Task) -> Task:
         return replace(task, source=replace(source, fingerprint=_spoken_fingerprint(task, source)))
     if not isinstance(source, ParquetSource | TextFiles):
         return task
-    files = [(split.name, Path(source.path(split.name))) for split in task.splits if split.name != ORACLE_HALF]
+    held = [split.name for split in task.splits if split.name != ORACLE_HALF]
+    files = [(split, Path(source.path("dev" if split == ORACLE_DEV else split))) for split in held]
     refuse(f"task {task.name!r}", (_missing(split, path) for split, path in files if not path.is_file()))
     taken = " ".join(f"{split}:{_fingerprint([(split, path)])}" for split, path in sorted(files))
     return replace(task, source=replace(source, fingerprint=taken))

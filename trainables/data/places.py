@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from trainables.catalogue.task import ORACLE_HALF, Layout, Part, PublishedSource, Shaping, Split, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Layout, Part, PublishedSource, Shaping, Split, Task
 from trainables.data.fetching import NotFetched, NotOnHub, copy_of, fetched
 from trainables.faults import Invalid, refuse
 
@@ -160,16 +161,22 @@ def located(task: Task) -> Task:
 
 
 def fingerprint(source: PublishedSource) -> str:
-    """SHA-256 over the files that are read and what each is read as; 32 hexadecimal digits."""
+    """SHA-256 over the files that are read and what each is read as; 32 hexadecimal digits.
+
+    Of those that an oracle alone is shown `oracle_dev:` and as many, so that what never reads them is named as without.
+    """
     from trainables.data.fingerprint import file_fingerprint
 
-    whole = hashlib.sha256()
-    for (split, language), parts in sorted(chosen(source).items()):
+    whole, shown = hashlib.sha256(), hashlib.sha256()
+    here = sorted(chosen(source).items())
+    for (split, language), parts in here:
         for part, files in parts:
             for path in files:
                 name = f"{split}\0{language}\0{part.repository}\0{part.config}\0{part.origin}\0{path.name}"
-                whole.update(f"{name}\0{file_fingerprint(path)}\n".encode())
-    return whole.hexdigest()[:32]
+                into = shown if split == ORACLE_DEV else whole
+                into.update(f"{name}\0{file_fingerprint(path)}\n".encode())
+    taken = whole.hexdigest()[:32]
+    return f"{taken} {ORACLE_DEV}:{shown.hexdigest()[:32]}" if any(of == ORACLE_DEV for (of, _), _ in here) else taken
 
 
 def _folders(source: PublishedSource, repository: str) -> list[Path]:
@@ -289,17 +296,19 @@ def _all_of(parts: list[Part]) -> str:
     origins: dict[str, set[str]] = {}
     for part in parts:
         origins.setdefault(_inside(part), set()).add(part.origin)
-    families = {folder.partition(".")[0] for folder in origins if "." in folder}
-    anywhere = f"{min(families)}.*" if len(families) == 1 and all("." in folder for folder in origins) else "*"
-    whole = [folder for folder, names in origins.items() if len(names) > 1]
-    of_one = [folder for folder in origins if folder not in whole]
-    if not whole and any(folder.count(".") > 1 for folder in origins):  # MLQA's 49 pairs of languages, 7 of them read
-        return " ".join(f"--include '{folder}/{min(names)}*'" for folder, names in origins.items())
-    patterns = [f"{folder}/*" for folder in (whole if len(whole) == 1 else [anywhere] if whole else ())]
-    if len(of_one) == 1:
-        patterns.append(f"{of_one[0]}/*")
-    elif len(whole) < 2:
-        patterns += [f"{anywhere}/{origin}*" for origin in sorted({min(origins[folder]) for folder in of_one})]
+    if len(origins) == 1:
+        patterns = [f"{folder}/*" for folder in origins]
+    elif any(folder.count(".") > 1 for folder in origins):  # MLQA's 49 pairs of languages, 7 of them read
+        patterns = [f"{folder}/{origin}*" for folder, names in origins.items() for origin in sorted(names)]
+    else:
+        families = {folder.partition(".")[0] for folder in origins if "." in folder}
+        anywhere = f"{min(families)}.*" if len(families) == 1 and all("." in folder for folder in origins) else "*"
+        times = Counter(origin for names in origins.values() for origin in names)
+        patterns = []
+        for folder, names in origins.items():
+            own = sorted(origin for origin in names if times[origin] == 1)
+            patterns += [f"{folder}/*"] if len(own) > 1 else [f"{folder}/{origin}*" for origin in own]
+        patterns += [f"{anywhere}/{origin}*" for origin, count in sorted(times.items()) if count > 1]
     return " ".join(f"--include '{pattern}'" for pattern in patterns)
 
 

@@ -17,7 +17,16 @@ import pyarrow.parquet as pq
 
 from trainables.canonical import digest
 from trainables.catalogue.files import SentenceFiles, TextFiles, WordFiles, XvnliSource
-from trainables.catalogue.task import ORACLE_HALF, Kind, LabSource, ParquetSource, PublishedSource, Split, Task
+from trainables.catalogue.task import (
+    ORACLE_DEV,
+    ORACLE_HALF,
+    Kind,
+    LabSource,
+    ParquetSource,
+    PublishedSource,
+    Split,
+    Task,
+)
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
 from trainables.data.images import content_hash, opened
@@ -68,6 +77,9 @@ def read(task: Task, split: str, languages: tuple[str, ...] | None, cache: Path 
     if task.split(ORACLE_HALF) is not None and split in ("test", ORACLE_HALF):
         whole = replace(part, name="test")
         return half(_read(task, whole, asked, cache), oracle=split == ORACLE_HALF)
+    if split == ORACLE_DEV and not isinstance(task.source, PublishedSource):
+        dev = task.split("dev")
+        part = replace(part, name="dev", languages=(*(dev.languages if dev else ()), *part.languages))
     return _read(task, part, asked, cache)
 
 
@@ -307,7 +319,7 @@ def inspect_parquet(task: Task) -> list[str]:
     faults: list[str] = []
     tables: dict[str, pa.Table] = {}
     for split in task.splits:
-        if split.name == ORACLE_HALF:
+        if split.name in (ORACLE_HALF, ORACLE_DEV):
             continue
         table, found = _parquet_table(task, split)
         faults += found
@@ -315,6 +327,8 @@ def inspect_parquet(task: Task) -> list[str]:
             tables[split.name] = table
             faults += label_faults(table["label"], table["id"], task.labels, split.name)
             faults += _language_faults(table, split)
+    if (shown := task.split(ORACLE_DEV)) and "dev" in tables:  # more languages of the same file
+        faults += _language_faults(tables["dev"], shown)
     return faults + list(_overlaps(tables))
 
 

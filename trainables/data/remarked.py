@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_HALF, ParquetSource, Split, Task
+from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_DEV, ORACLE_HALF, ParquetSource, Split, Task
 from trainables.data.visual_files import gold_labels, image_names
 
 
@@ -65,7 +65,7 @@ def shared_images(task: Task) -> Iterator[str]:
 
 
 def other_languages(task: Task) -> Iterator[str]:
-    """Rows of a training or development file in a language that their split does not state; they are not read.
+    """Rows of a training or development file in a language that no split of it states; they are not read.
 
     Of a test file some languages may be wanted and others not: nothing is said of it.
     """
@@ -73,16 +73,27 @@ def other_languages(task: Task) -> Iterator[str]:
     if not isinstance(source, ParquetSource):
         return
     for split in task.splits:
-        if split.name in ("test", ORACLE_HALF):
+        if split.name in ("test", ORACLE_HALF, ORACLE_DEV):
             continue
         found = _rows_by_language(source, split)
-        other = {language: count for language, count in found.items() if language not in split.languages}
+        shown = task.split(ORACLE_DEV) if split.name == "dev" else None
+        read = (*split.languages, *(shown.languages if shown else ()))
+        other = {language: count for language, count in found.items() if language not in read}
         if other:
             named = ", ".join(f"{count:,} in {language!r}" for language, count in sorted(other.items(), key=str))
             yield (
-                f"split {split.name!r} is read in {' '.join(split.languages)} alone: {sum(other.values()):,} of its "
-                f"{found.total():,} rows are left out ({named})"
+                f"split {split.name!r} is read in {' '.join(read)} alone: {sum(other.values()):,} of its "
+                f"{found.total():,} rows are left out ({named}){_for_an_oracle(task, split, other)}"
             )
+
+
+def _for_an_oracle(task: Task, split: Split, other: Iterable[str]) -> str:
+    """What an oracle could choose by in place of half the test, of a development file's rows that are left out."""
+    test = task.split("test")
+    tested = sorted(code for code in other if test and code in test.languages)
+    if split.name != "dev" or not tested or task.split(ORACLE_HALF) is None:
+        return ""
+    return f"; with_oracle(task, development={tested!r}) shows an oracle those in place of half the test"
 
 
 def training_rows(task: Task) -> int:

@@ -43,7 +43,7 @@ from trainables.training.checkpoint import (
 from trainables.training.evaluate import SCORED, score
 from trainables.training.feeds import Feed, feed
 from trainables.training.gradients import Drawn, Gradients, Taken
-from trainables.training.memory import OutOfMemory, advice, fitting_division, is_exhausted
+from trainables.training.memory import OutOfMemory, advice, fitting_division, is_exhausted, let_go
 from trainables.training.ranks import Ranks
 from trainables.training.scaling import FIRST, LEFT_OUT, next_scale
 from trainables.training.schedule import learning_rate
@@ -233,6 +233,7 @@ class Attempt:
         except (MemoryError, RuntimeError) as error:
             if not is_exhausted(error):
                 raise
+            let_go(error)
             raise OutOfMemory(self._memory_advice(step, feed, draw)) from error
         return taken.stop
 

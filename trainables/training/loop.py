@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import torch
 
 from trainables.canonical import decode
-from trainables.catalogue.task import ORACLE_HALF, Kind, Metric, Role
+from trainables.catalogue.task import Kind, Metric, Role
 from trainables.data.rows import rows
 from trainables.data.sequences import Rows
 from trainables.faults import Invalid, nearest
 from trainables.inflight import Checkpoints, NoCheckpoints
 from trainables.model.reader import Reader
 from trainables.scores import CheckpointScores, Progress
-from trainables.selectors import chosen, has_oracle, seen_of
+from trainables.selectors import chosen, seen_of
 from trainables.stages import Evaluation, Stage, StageKind
 from trainables.training.attempt import Attempt, Diverged, Outcome, write_json
 from trainables.training.checkpoint import lay_over, read_model, weights_of
@@ -110,25 +110,28 @@ def _evaluate(
     reader, data = ranks.together(prepare)
     how = {"batch_size": work.batch_size, "precision": stage.shape.precision, "device": device, "ranks": ranks}
 
-    def scored_as(these: Rows, split: str, role: Role) -> Scored:
-        what = {"split": split, "languages": work.languages, "role": role}
+    def scored_as(these: Rows, split: str, languages: tuple[str, ...], role: Role) -> Scored:
+        what = {"split": split, "languages": languages, "role": role}
         if work.task.kind is Kind.RETRIEVAL:
             dev = ranks.together(lambda: _tuning_rows(stage, work, cache))
             return score_retrieval(reader, work.task, these, dev, layer=work.layer, **what, **how)
         return score(reader, work.task, these, step=0, **what, **how)
 
-    halved = work.split == "test" and has_oracle(work.task)
+    shown = work.task.oracle if work.split == "test" else None
+    # Development data need not be there in every language of the test; those without have no say.
+    seen_in = tuple(language for language in work.languages if shown and language in shown.languages)
     other = ranks.together(
-        lambda: rows(work.task, ORACLE_HALF, work.languages, stage.encoder, work.visible, cache) if halved else None
+        lambda: rows(work.task, shown.name, seen_in, stage.encoder, work.visible, cache) if shown and seen_in else None
     )
     spoken = ranks.together(lambda: _source_rows(stage, work, cache))
 
     def scored_now() -> Scored:
         """What the model scores as it is now, on all that it is asked."""
-        found = scored_as(data, work.split, work.role)
-        if other is not None:
-            # No answer of the oracle's half is stored: what is reported is made from the answers that are.
-            found = replace(found, scores=(*found.scores, *scored_as(other, ORACLE_HALF, Role.ORACLE).scores))
+        found = scored_as(data, work.split, work.languages, work.role)
+        if other is not None and shown is not None:
+            # No answer that an oracle sees is stored: what is reported is made from the answers that are.
+            of_oracle = scored_as(other, shown.name, seen_in, Role.ORACLE)
+            found = replace(found, scores=(*found.scores, *of_oracle.scores))
         return found
 
     scored, checkpoints = scored_now(), ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 
 import torch
@@ -21,6 +22,14 @@ def is_exhausted(error: BaseException) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in _TEXTS)
     )
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the frames of an error still hold: all that the step which did not fit had computed so far."""
+    chained: BaseException | None = error
+    while chained is not None:
+        traceback.clear_frames(chained.__traceback__)
+        chained = chained.__context__
 
 
 def fitting_division(
