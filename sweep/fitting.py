@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, SmallEncoder, Tower
-from trainables.data.hub import local_copy, model_folder
+from trainables.data.hub import local_copy
 from trainables.data.model_files import TOWERS, configuration, damaged
 from trainables.data.suited import kind_faults
 from trainables.faults import Invalid, nearest
@@ -87,9 +87,9 @@ def encoder_faults(
 
     With `loaded` its tokenizer is loaded, which takes seconds.
     """
-    if isinstance(encoder.text, SmallEncoder):
+    folder = None if isinstance(encoder.text, SmallEncoder) else local_copy(encoder.text)
+    if folder is None:
         return
-    folder = model_folder(encoder.text)
     yield from damaged(folder)
     recomputing = [name for name, settings in stages.items() if settings.gradient_checkpointing]
     faults = list(kind_faults(folder, recomputing, loaded=loaded))
@@ -116,9 +116,9 @@ def _tokenizer_faults(encoder: Encoder, masked: Sequence[str]) -> Iterator[str]:
 def tower_faults(encoder: Encoder) -> Iterator[str]:
     """Why the vision tower in a directory could not be looked through."""
     tower = encoder.patches
-    if not isinstance(tower, Tower):
+    folder = local_copy(tower.model) if isinstance(tower, Tower) else None
+    if folder is None or not isinstance(tower, Tower):
         return
-    folder = model_folder(tower.model)
     yield from damaged(folder)
     said = configuration(folder)
     if (kind := said.get("model_type")) not in TOWERS:
