@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Two processes, the one that is done takes tests from the other.
 TWO := --numprocesses 2 --dist worksteal
 
-.PHONY: demo test test-deep test-killed test-cluster test-cluster-quick check bench bench-gpu soak clean
+.PHONY: demo test test-deep test-killed test-cluster test-cluster-quick test-gpu check bench bench-gpu soak clean
 
 # Torch first, as pip gives it: on Linux its build for CUDA, which runs without a GPU too. One that is in .venv stays.
 $(READY): pyproject.toml
@@ -53,7 +53,11 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.all
 
-# Needs a CUDA device: XLM-R base in bfloat16 against the Hugging Face Trainer.
+# Needs a CUDA device: stages, towers and whole sweeps on it, against those on a processor.
+test-gpu: $(READY)
+	$(BIN)/python -m pytest tests/gpu
+
+# Needs a CUDA device: XLM-R base in bfloat16 against the Hugging Face Trainer, and encoders of the published sizes.
 bench-gpu: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench_gpu
 

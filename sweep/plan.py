@@ -22,7 +22,8 @@ from trainables.stages import Evaluation, Stage, StageKind, Training
 #: is for GPUs, was not measured there.
 GIGAFLOPS_PER_THREAD = {"float32": 40.0, "bfloat16": 80.0, "float16": 40.0}
 
-#: Largest cost estimate per GPU: a third of the dense bfloat16 peak of an A100 (312 TFLOP/s).
+#: Largest cost estimate per GPU: a third of the dense bfloat16 peak of an A100 (312 TFLOP/s). An H100 reached 94 TFLOP/s
+#: with XLM-R large and 52 with base (`tests/benchmarks/bench_gpu.py --part 2`).
 GIGAFLOPS_PER_GPU = 100_000.0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-TIERS = {"pure", "libraries", "torch_cpu", "ray_local", "cluster", "browser"}
+TIERS = {"pure", "libraries", "torch_cpu", "ray_local", "cluster", "browser", "gpu"}
 HERE = Path(__file__).parent
 
 #: Nothing that is claimed depends on how fast the machine is. `make test-deep` looks longer for what breaks a claim.
