@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from search_spaces.transfer_grid import Cell
 from sweep.definition import Preparation, Sweep
-from sweep.fitting import grid_faults, trunk_here
+from sweep.fitting import encoder_faults, grid_faults, tower_faults, trunk_here
 from sweep.languages import strangeness
 from trainables.catalogue.encoder import HubEncoder
 from trainables.catalogue.files import TextFiles, XvnliSource
@@ -76,7 +76,8 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
 
     Raises:
         Invalid: where the mirror folder is none, where the encoder's directory cannot be used, or with `fetch` not be
-            fetched, and where it has not the layers and modules that settings name.
+            fetched, and where it cannot do what settings ask of it, or has not the layers and modules that they name.
+            With `fetch` its tokenizer is loaded for that.
     """
     absent: dict[str, str] = {}
     looked_in = ""
@@ -124,6 +125,8 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
         whole = replace(whole, encoder=fingerprint.resolve_encoder(sweep.encoder))
         trunk = trunk_here(whole.encoder.text)
         faults = [*(whole.faults_in(trunk) if trunk else ()), *grid_faults(whole.encoder, here=True)]
+        faults += encoder_faults(whole.encoder, whole.stage_settings, whole.masked_stages, loaded=fetch)
+        faults += tower_faults(whole.encoder)
         refuse(f"sweep {sweep.name!r}", faults)
     return Found(sweep=whole, absent=absent, remarks=_remarks(whole), looked_in=looked_in)
 

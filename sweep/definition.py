@@ -18,7 +18,7 @@ from trainables.catalogue.task import Kind, Task
 from trainables.faults import nearest, refuse
 from trainables.gangs import Gangs
 from trainables.selectors import ENGLISH, Selector, has_oracle, source_dev, source_languages
-from trainables.settings import Part, Settings, Visible
+from trainables.settings import Alignment, Part, Settings, Visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -347,6 +347,16 @@ class Sweep:
             **{f"align_images[{nth}]": one.settings for nth, one in enumerate(self.image_alignments)},
         }
         return {name: settings for name, settings in given.items() if settings}
+
+    @property
+    def masked_stages(self) -> list[str]:
+        """What a definition calls the stages that predict masked words."""
+        found = ["pretrain"] if self.pretrain else []
+        for nth, one in enumerate(self.image_alignments):
+            if one.settings.alignment is Alignment.MASKED or any(task.kind is Kind.MASKED_LM for task in one.tasks):
+                found.append(f"align_images[{nth}]")
+        mixing = [cell for cell in self.cells if any(task.kind is Kind.MASKED_LM for task in cell.intermediates)]
+        return found + [f"the intermediate stage of {cell.name!r}" for cell in mixing]
 
     def settings_before(self, cell: Cell) -> Settings | None:
         """The settings of a cell's intermediate stage."""

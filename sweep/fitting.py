@@ -1,15 +1,16 @@
-"""Whether the layers, modules and patches that a sweep's settings name are there in its models; loads no weights."""
+"""Whether a sweep's models can do, and have, what its settings ask of them; loads no weights."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, SmallEncoder, Tower
 from trainables.data.hub import local_copy
-from trainables.faults import nearest
+from trainables.data.model_files import TOWERS, configuration, damaged
+from trainables.data.suited import kind_faults
+from trainables.faults import Invalid, nearest
 from trainables.settings import Settings
 
 #: The linear modules inside the layers of a trunk, by the `model_type` of its configuration.
@@ -47,7 +48,7 @@ def trunk_as_published(text: SmallEncoder | LocalEncoder | HubEncoder) -> Trunk 
 
 def trunk_here(text: SmallEncoder | LocalEncoder | HubEncoder) -> Trunk | None:
     """What the configuration of an encoder says; None where it is not on this machine or says nothing of layers."""
-    said = {} if isinstance(text, SmallEncoder) else _configuration(text)
+    said = {} if isinstance(text, SmallEncoder) else configuration(local_copy(text))
     layers = said.get("num_hidden_layers", said.get("n_layers"))
     if not isinstance(layers, int):
         return None
@@ -79,6 +80,59 @@ def trunk_faults(
                 )
 
 
+def encoder_faults(
+    encoder: Encoder, stages: Mapping[str, Settings], masked: Sequence[str], *, loaded: bool
+) -> Iterator[str]:
+    """Why the text encoder in a directory could not be the trunk of these stages, of which `masked` hide words.
+
+    With `loaded` its tokenizer is loaded, which takes seconds.
+    """
+    folder = None if isinstance(encoder.text, SmallEncoder) else local_copy(encoder.text)
+    if folder is None:
+        return
+    yield from damaged(folder)
+    recomputing = [name for name, settings in stages.items() if settings.gradient_checkpointing]
+    faults = list(kind_faults(folder, recomputing, loaded=loaded))
+    yield from faults
+    if loaded and not faults:
+        yield from _tokenizer_faults(encoder, masked)
+
+
+def _tokenizer_faults(encoder: Encoder, masked: Sequence[str]) -> Iterator[str]:
+    from trainables.data.tokens import tokenizer
+
+    try:
+        tokens = tokenizer(encoder)
+    except Invalid as error:
+        yield from error.faults
+        return
+    if masked and tokens.mask_token_id is None:
+        yield (
+            f"the tokenizer of {encoder.name} must have a mask token, because {', '.join(masked)} "
+            f"predict{'s' * (len(masked) == 1)} masked words, got none; use another encoder, or leave that out"
+        )
+
+
+def tower_faults(encoder: Encoder) -> Iterator[str]:
+    """Why the vision tower in a directory could not be looked through."""
+    tower = encoder.patches
+    folder = local_copy(tower.model) if isinstance(tower, Tower) else None
+    if folder is None or not isinstance(tower, Tower):
+        return
+    yield from damaged(folder)
+    said = configuration(folder)
+    if (kind := said.get("model_type")) not in TOWERS:
+        yield f"a tower's model_type must be one of {', '.join(TOWERS)}, got {kind!r} in {folder}"
+        return
+    layers = said.get("vision_config", said).get("num_hidden_layers", _TOWER_LAYERS)
+    if tower.layers_from_end > layers:
+        yield f"a tower's layers_from_end must be at most its {layers} layers, got {tower.layers_from_end}"
+
+
+#: Layers of SigLIP, SigLIP 2 and CLIP where their configuration does not say.
+_TOWER_LAYERS = 12
+
+
 def grid_faults(encoder: Encoder, *, here: bool) -> Iterator[str]:
     """Whether a tower has as many patches as are to be kept, by its name or by its configuration where it is `here`."""
     tower = encoder.patches
@@ -97,17 +151,7 @@ def _side_by_name(tower: Tower) -> int:
 
 
 def _side_here(tower: Tower) -> int:
-    said = _configuration(tower.model)
+    said = configuration(local_copy(tower.model))
     vision = said.get("vision_config", said)
     size, patch = vision.get("image_size"), vision.get("patch_size")
     return size // patch if isinstance(size, int) and isinstance(patch, int) and patch else 0
-
-
-def _configuration(model: LocalEncoder | HubEncoder) -> dict:
-    """The config.json of a model on this machine; empty where there is none that can be read."""
-    folder = local_copy(model)
-    try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}

@@ -27,6 +27,7 @@ from trainables.data import places
 from trainables.data.counted import remarks
 from trainables.data.fingerprint import resolve, resolve_encoder
 from trainables.data.reading import read
+from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
 from trainables.stages import Evaluation, Shape, Stage, StageKind
 
@@ -284,7 +285,8 @@ def test_a_run_without_its_encoder_or_target_ends_before_it_has_begun(hub, tmp_p
     assert (
         f"model '{TINY}' cannot be used:" in (said := capsys.readouterr().err) and "got no model of that name" in said
     )
-    hub.push("models", TINY, MODEL)
+    tokenizer(lab.ENCODER).save_pretrained(tmp_path / "words")  # a run reads the tokenizer before it looks further
+    hub.push("models", TINY, MODEL | {path.name: path.read_bytes() for path in (tmp_path / "words").iterdir()})
     hub.troubles.append(Trouble("GET /api/datasets/google/*", status=500))
     file.write_text(f"{DEFINITION}\nfrom trainables.catalogue.xtreme import XQUAD\n{ON_XQUAD}")
     assert main(["run", str(file), "--storage", str(tmp_path / "storage")]) != 0
@@ -367,7 +369,7 @@ TINY = "someone/tiny"
 ENCODER = replace(lab.ENCODER, text=HubEncoder(repository=TINY))
 MODEL = {
     "config.json": b'{"model_type": "bert", "max_position_embeddings": 512}',
-    "model.safetensors": b"weights",
+    "model.safetensors": b"\2\0\0\0\0\0\0\0{}",
     "tokenizer.json": b"{}",
     "pytorch_model.bin": b"the same weights",
     "README.md": b"# Tiny",
@@ -445,7 +447,8 @@ def test_a_tag_and_a_commit_of_a_model_are_read_as_stated(hub):
 def test_a_model_that_the_hub_does_not_give_is_told_with_what_to_do(repository, revision, told, hub):
     for name in (TINY, "someone/gated", "someone/down"):
         hub.push("models", name, MODEL)
-    hub.push("models", "someone/bare", {name: MODEL[name] for name in ("config.json", "pytorch_model.bin")})
+    bare = {name: MODEL[name] for name in MODEL if name != "model.safetensors"} | {"preprocessor_config.json": b"{}"}
+    hub.push("models", "someone/bare", bare)
     hub.repositories["models", "someone/gated"].gated = True
     hub.troubles.append(Trouble("* /someone/down/*", status=503))
     model = HubEncoder(repository=repository, revision=revision)

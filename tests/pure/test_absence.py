@@ -205,7 +205,9 @@ def test_layers_modules_and_patches_that_a_configuration_here_has_not_are_refuse
     ):
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(said))
-        (folder / "model.safetensors").write_bytes(b"")
+        (folder / "model.safetensors").write_bytes(b"\2\0\0\0\0\0\0\0{}")
+        for name in ("vocab.txt", "preprocessor_config.json"):
+            (folder / name).write_text("{}")
     encoder = Encoder(
         name="here",
         text=LocalEncoder(path=str(text)),

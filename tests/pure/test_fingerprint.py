@@ -1,11 +1,13 @@
+import json
 import os
 from dataclasses import replace
 
 import pytest
 
 from trainables.catalogue import lab
-from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches
+from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, ParquetSource, Split, Task
+from trainables.data import hub
 from trainables.data.fingerprint import file_fingerprint, resolve, resolve_encoder
 from trainables.faults import Invalid
 
@@ -67,7 +69,7 @@ def test_an_encoder_is_known_by_configuration_weights_and_tokenizer(tmp_path):
     folder.mkdir()
     with pytest.raises(Invalid) as refused:
         resolve_encoder(encoder)
-    assert len(refused.value.faults) == 2
+    assert len(refused.value.faults) == 3
     for name in ("config.json", "model.safetensors", "tokenizer.json", "README.md"):
         (folder / name).write_text("{}")
     first = resolve_encoder(encoder).text.fingerprint
@@ -80,6 +82,7 @@ def test_an_encoder_is_known_by_configuration_weights_and_tokenizer(tmp_path):
 @pytest.mark.parametrize(
     ("config", "usable"),
     [
+        ('{"model_type": "mpnet", "max_position_embeddings": 514}', 512),
         ('{"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}', 512),
         ('{"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}', 512),
     ],
@@ -87,10 +90,96 @@ def test_an_encoder_is_known_by_configuration_weights_and_tokenizer(tmp_path):
 def test_texts_longer_than_an_encoders_positions_are_refused(tmp_path, config, usable):
     (tmp_path / "config.json").write_text(config)
     (tmp_path / "model.safetensors").write_text("weights")
+    (tmp_path / "vocab.txt").write_text("[PAD]")
     encoder = replace(lab.ENCODER, text=LocalEncoder(path=str(tmp_path)), maximum_tokens=usable)
     resolve_encoder(encoder)
     with pytest.raises(Invalid, match=f"must be at most the {usable} positions of {tmp_path}, got {usable + 1}"):
         resolve_encoder(replace(encoder, maximum_tokens=usable + 1))
+
+
+WHOLE = {
+    "config.json": "{}",
+    "model-1-of-2.safetensors": "",
+    "model-2-of-2.safetensors": "",
+    "model.safetensors.index.json": json.dumps({"weight_map": {n: f"model-{n}-of-2.safetensors" for n in (1, 2)}}),
+    "sentencepiece.bpe.model": "",
+    "tokenizer_config.json": "{}",
+}
+
+
+@pytest.mark.parametrize(
+    ("absent", "told"),
+    [
+        ("config.json", "path must hold config.json"),
+        ("model-2-of-2.safetensors", "path must hold every part that model.safetensors.index.json names, got"),
+        ("model.safetensors.index.json", "path must hold weights as *.safetensors"),
+        ("sentencepiece.bpe.model", "path must hold a tokenizer's vocabulary (tokenizer.json, vocab* or *.model), got"),
+    ],
+)
+def test_an_encoder_without_a_part_of_its_files_is_refused(absent, told, tmp_path):
+    for name, text in WHOLE.items():
+        (tmp_path / name).write_text(text)
+    encoder = replace(lab.ENCODER, text=LocalEncoder(path=str(tmp_path)))
+    resolve_encoder(encoder)
+    (tmp_path / absent).unlink()
+    with pytest.raises(Invalid) as refused:
+        resolve_encoder(encoder)
+    assert len(refused.value.faults) == 1 and refused.value.faults[0].startswith(told)
+
+
+@pytest.mark.parametrize("parts", [("config.json",), ("model.safetensors",), ("config.json", "model.safetensors")])
+def test_a_tower_needs_its_image_processor_and_no_vocabulary(parts, tmp_path):
+    for name in (*parts, "preprocessor_config.json"):
+        (tmp_path / name).write_text("{}")
+    encoder = replace(lab.ENCODER, patches=Tower(model=LocalEncoder(path=str(tmp_path))))
+    if len(parts) == 2:
+        resolve_encoder(encoder)
+        (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(Invalid) as refused:
+        resolve_encoder(encoder)
+    assert len(refused.value.faults) == 1 and "the vision tower of" in str(refused.value)
+
+
+@pytest.mark.parametrize("said", ["{", "[]"])
+def test_a_configuration_that_is_no_json_object_is_refused(said, tmp_path):
+    for name, text in (WHOLE | {"config.json": said}).items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(Invalid, match=r"config\.json must be a JSON object, got something else; save the model again"):
+        resolve_encoder(replace(lab.ENCODER, text=LocalEncoder(path=str(tmp_path))))
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """The folder of someone/tiny in a hub's cache of this test's own; no connection."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub._snapshot.cache_clear()
+    commit = "0123456789" * 4
+    place = tmp_path / "models--someone--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    snapshot = place / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    yield snapshot
+    hub._snapshot.cache_clear()
+
+
+@pytest.mark.parametrize("absent", WHOLE)
+def test_a_copy_of_a_part_of_a_model_is_none(absent, cached):
+    model = HubEncoder(repository="someone/tiny")
+    encoder = replace(lab.ENCODER, text=model)
+    for name, text in WHOLE.items():
+        if name != absent:
+            (cached / name).write_text(text)
+    if absent == "tokenizer_config.json":  # which need not be there
+        assert hub.local_copy(model) == cached and resolve_encoder(encoder).text.revision == cached.name
+        return
+    assert hub.local_copy(model) is None
+    with pytest.raises(Invalid) as refused:
+        resolve_encoder(encoder)  # a run would fetch it, and has no connection
+    assert "`hf download someone/tiny --revision main`" in str(refused.value)
 
 
 def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(tmp_path, monkeypatch):

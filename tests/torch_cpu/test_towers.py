@@ -15,6 +15,7 @@ from trainables.catalogue.encoder import LocalEncoder, Patches, Tower
 from trainables.data import images, tower
 from trainables.data import rows as laid_out
 from trainables.data.fingerprint import resolve_encoder
+from trainables.data.model_files import TOWERS
 from trainables.data.rows import rows
 from trainables.faults import Invalid
 from trainables.settings import Alignment, Part
@@ -246,3 +247,14 @@ def test_a_sweeps_features_are_put_in_a_storage_that_is_no_folder_for_other_mach
         assert prepare(sweep, storage=storage) == 6 + 4 + 2
         assert len(list((tmp_path / machine / "images").glob("*/*.arrow"))) == 3
         monkeypatch.setattr(tower, "_load", lambda _: pytest.fail("they were all in the store"))
+
+
+def test_a_plan_knows_by_name_the_towers_that_are_loaded_here():
+    assert set(tower._TOWERS) == set(TOWERS)
+
+
+def test_weights_of_a_tower_that_are_damaged_are_told_as_such(tmp_path):
+    weights = towers.save("siglip", tmp_path) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(Invalid, match="it must hold safetensors weights and preprocessor_config"):
+        tower.features(tower_of(tmp_path))([towers.picture(0)])

@@ -70,7 +70,7 @@ class Tower:
     layers_from_end: int = 1
     """Which hidden layer the vectors are taken from: 1 is the last, 2 the one before it, as LLaVA takes CLIP's."""
     hidden: int = 0
-    """Hidden units between the vectors and the trunk's width; 0 makes the projection linear."""
+    """Hidden units between the vectors and the word embeddings' width; 0 makes the projection linear."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Towe
 from trainables.catalogue.files import LANGUAGE, SentenceFiles, TextFiles, VisualFiles, WordFiles, XvnliSource
 from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, LabSource, ParquetSource, PublishedSource, Task
 from trainables.data.hub import MODEL_FILES, model_folder
+from trainables.data.model_files import missing
 from trainables.faults import nearest, refuse
 
 _taken: dict[tuple[str, int, int], str] = {}
@@ -161,7 +162,8 @@ def resolve_encoder(encoder: Encoder) -> Encoder:
     commit that it stands for.
 
     Raises:
-        Invalid: where a directory, its config.json or its safetensors weights are missing.
+        Invalid: where a directory, its config.json, its safetensors weights, its tokenizer's vocabulary or its image
+            processor are missing, or texts are longer than the encoder's positions.
     """
     text, patches = encoder.text, encoder.patches
     if isinstance(text, LocalEncoder | HubEncoder):
@@ -173,24 +175,34 @@ def resolve_encoder(encoder: Encoder) -> Encoder:
 
 def _resolved_model(model: LocalEncoder | HubEncoder, what: str, tokens: int) -> LocalEncoder | HubEncoder:
     folder = model_folder(model)
-    refuse(what, _folder_faults(folder) or _length_faults(folder, tokens))
+    faults = list(missing(folder, tower=not tokens))
+    if isinstance(model, HubEncoder):
+        again = f"hf download {model.repository} --revision {model.revision}"
+        faults = [f"{fault}; or where the hub has more than this copy, `{again}` completes it" for fault in faults]
+    refuse(what, faults or _length_faults(folder, tokens))
     files = [(path.name, path) for pattern in MODEL_FILES for path in folder.glob(pattern)]
     if isinstance(model, HubEncoder):
         model = replace(model, revision=folder.name)  # a snapshot's folder is named by its commit
     return replace(model, fingerprint=_fingerprint(files))
 
 
+#: Kinds of encoder, beside RoBERTa's own, that count positions from after the padding's number, as RoBERTa does.
+_KIN = frozenset({"camembert", "data2vec-text", "esm", "longformer", "luke", "mpnet", "xmod"})
+
+
 def _length_faults(folder: Path, tokens: int) -> list[str]:
     """Whether the encoder has positions for so many tokens. RoBERTa's kin lose as many as the padding's number + 1."""
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError:
-        return [f"{folder}/config.json must be JSON, got something else; save the model again"]
+        config = None
+    if not isinstance(config, dict):
+        return [f"{folder}/config.json must be a JSON object, got something else; save the model again"]
     positions = config.get("max_position_embeddings")
     if not isinstance(positions, int) or not tokens:
         return []
-    kin = "roberta" in str(config.get("model_type")) or config.get("model_type") == "camembert"
-    usable = positions - (config.get("pad_token_id", 1) + 1 if kin else 0)
+    kind = str(config.get("model_type"))
+    usable = positions - (config.get("pad_token_id", 1) + 1 if "roberta" in kind or kind in _KIN else 0)
     if tokens <= usable:
         return []
     return [f"maximum_tokens must be at most the {usable} positions of {folder}, got {tokens}"]
@@ -204,17 +216,3 @@ def tokenizer_fingerprint(folder: Path) -> str:
     """Of the tokenizer in a model's directory alone: encoders that differ in weights share what was tokenised."""
     files = {path.name: path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()}
     return _fingerprint(files.items())
-
-
-def _folder_faults(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return [f"path must be a directory that AutoModel can load, got {str(folder)!r}, which is none"]
-    faults = []
-    if not (folder / "config.json").is_file():
-        faults.append(f"path must hold config.json, got {str(folder)!r} without it")
-    if not any(folder.glob("*.safetensors")):
-        faults.append(
-            f"path must hold weights as *.safetensors, got {str(folder)!r} without; convert them with "
-            "save_pretrained(..., safe_serialization=True)"
-        )
-    return faults

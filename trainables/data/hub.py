@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trainables.catalogue.encoder import HubEncoder, LocalEncoder
 from trainables.data.fetching import NotFetched, NotOnHub, copy_of, fetched
+from trainables.data.model_files import configuration, is_tower, missing
 from trainables.faults import Invalid
 
 #: Files of a model repository that decide what the model computes.
@@ -46,14 +47,9 @@ def local_copy(model: LocalEncoder | HubEncoder) -> Path | None:
 
 
 def _copy(repository: str, revision: str) -> Path | None:
+    """This machine's copy, if it is whole: another program may have fetched the tokenizer or the weights alone."""
     folder = copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
-    return folder if folder is not None and _can_be_read(folder) else None
-
-
-#: One of each must be there; of the last, a text encoder has a tokenizer and a vision tower how it takes its images.
-_NEEDED = (("config.json",), ("*.safetensors",), ("tokenizer*", "vocab*", "*.model", "preprocessor_config.json"))
-
-
-def _can_be_read(folder: Path) -> bool:
-    """Whether a copy has what is read of a model: another program may have fetched its tokenizer or weights alone."""
-    return all(any(any(folder.glob(name)) for name in names) for names in _NEEDED)
+    if folder is None:
+        return None
+    tower = is_tower(configuration(folder))
+    return None if any(missing(folder, tower=tower)) else folder

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,8 @@ from trainables.canonical import canonical, digest
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, SmallEncoder
 from trainables.data.fingerprint import tokenizer_fingerprint
 from trainables.data.hub import model_folder
-from trainables.faults import Invalid
+from trainables.data.model_files import configuration
+from trainables.faults import Invalid, refuse
 from trainables.machine import numeric_versions
 
 if TYPE_CHECKING:
@@ -94,7 +96,8 @@ def tokenizer(encoder: Encoder) -> PreTrainedTokenizerBase:
     """The tokenizer of an encoder, made once per process.
 
     Raises:
-        Invalid: where a local encoder's directory holds none that loads offline.
+        Invalid: where an encoder's directory holds none that loads offline, or one that knows no words, has no pad
+            token, or more tokens than the encoder has embeddings.
     """
     return _tokenizer(encoder.text.__class__, canonical(encoder.text), encoder)
 
@@ -112,16 +115,32 @@ def _local_tokenizer(text: LocalEncoder | HubEncoder, name: str) -> PreTrainedTo
     folder = model_folder(text)
     try:
         loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged tokenizer.json raises no class of its own
         raise Invalid(
             f"encoder {name!r}",
             [f"{folder} must hold a tokenizer that AutoTokenizer loads offline, got: {error}; save one there"],
         ) from error
-    if loaded.pad_token_id is None:
-        raise Invalid(
-            f"encoder {name!r}", [f"the tokenizer in {folder} must have a pad token, got none; set one and save it"]
-        )
+    refuse(f"encoder {name!r}", _tokenizer_faults(loaded, folder))
     return loaded
+
+
+def _tokenizer_faults(tokens: PreTrainedTokenizerBase, folder: Path) -> Iterator[str]:
+    """Why an encoder could not read what its tokenizer says."""
+    if tokens.pad_token_id is None:
+        yield f"the tokenizer in {folder} must have a pad token, got none; set one and save it"
+    numbers = set(tokens.get_vocab().values())
+    if numbers <= set(tokens.all_special_ids):
+        yield (
+            f"the tokenizer in {folder} must know words, got {len(numbers)} special tokens alone, as transformers "
+            "makes one where it finds no vocabulary; save the encoder's own there"
+        )
+    size = configuration(folder).get("vocab_size")
+    if isinstance(size, int) and max(numbers, default=0) >= size:
+        yield (
+            f"every token must have an embedding, got {len(numbers)} tokens with numbers up to {max(numbers)} in "
+            f"{folder} and vocab_size {size} in its config.json; save the tokenizer that the encoder was trained with, "
+            "or both after resize_token_embeddings"
+        )
 
 
 def fingerprint(encoder: Encoder) -> str:

@@ -99,6 +99,7 @@ def features(tower: Tower) -> Maker:
 
 def _load(tower: Tower) -> tuple:
     import transformers
+    from safetensors import SafetensorError
     from transformers import AutoImageProcessor
 
     from trainables.model.encoder import quiet
@@ -116,7 +117,7 @@ def _load(tower: Tower) -> tuple:
                 folder, local_files_only=True, dtype=torch.float32, use_safetensors=True
             )
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Invalid(
             f"vision tower {folder}",
             [f"it must hold safetensors weights and preprocessor_config.json that load offline, got: {error}"],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, PreTrainedModel, XLMRobertaConfig, XLMRobertaModel
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 from transformers.utils import logging
@@ -17,7 +18,7 @@ from trainables.catalogue.encoder import Encoder, PlantedAlignment, SmallEncoder
 from trainables.data.hub import model_folder
 from trainables.data.seeds import seed_of
 from trainables.data.tokens import Forms, lab_forms, piece, tokenizer
-from trainables.faults import Invalid
+from trainables.faults import Invalid, refuse
 
 #: Standard deviation of a planted word vector's components: a norm of 3 at width 100. The tied masked-LM head's input
 #: is layer-normalised, so this is what makes its logits large enough to name one of a thousand words while the word
@@ -49,7 +50,7 @@ def load(folder: Path, dropout: float) -> PreTrainedModel:
     """The trunk in a directory, in float32, without a pooler (no head here reads one).
 
     Raises:
-        Invalid: where the directory does not load offline.
+        Invalid: where the directory does not load offline, or lacks weights of layers or words.
     """
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -59,17 +60,36 @@ def load(folder: Path, dropout: float) -> PreTrainedModel:
         kind = MODEL_MAPPING[type(config)]
         pooler = "add_pooling_layer" in inspect.signature(kind.__init__).parameters
         with quiet():
-            return AutoModel.from_pretrained(
+            trunk, told = AutoModel.from_pretrained(
                 folder,
                 config=config,
                 local_files_only=True,
                 dtype=torch.float32,
                 use_safetensors=True,
                 attn_implementation="sdpa" if kind._supports_sdpa else "eager",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below
                 **({"add_pooling_layer": False} if pooler else {}),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Invalid(f"{folder}", [f"it must be a directory that AutoModel loads offline, got: {error}"]) from error
+    refuse(f"{folder}", _drawn_faults(trunk, {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}))
+    return trunk
+
+
+def _drawn_faults(trunk: PreTrainedModel, drawn: set[str]) -> Iterator[str]:
+    """Of weights that were drawn at random, as transformers does where a file has none of that name and size: those of
+    layers and words. A pooler, which no head here reads, may be among them.
+    """
+    words = trunk.get_input_embeddings().weight
+    named = (name for name, weights in trunk.named_parameters() if weights is words)
+    lost = sorted(drawn & {*named, *(name for name in drawn if any(part.isdigit() for part in name.split(".")))})
+    if lost:
+        more = f" and {len(lost) - 3} others" if len(lost) > 3 else ""
+        yield (
+            "its weights must have every layer that config.json states, in that size, got none for "
+            f"{', '.join(lost[:3])}{more}; save model and configuration together"
+        )
 
 
 @contextmanager

@@ -45,7 +45,8 @@ class Reader(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of("vision", seed))
             loudness = float(self.words.weight.detach().norm(dim=-1).mean()) if encoder.level_patches else None
-            self.vision = image_side(encoder.patches, self.width, loudness)
+            # Patches stand among word embeddings, which ALBERT, ELECTRA and RemBERT have narrower than their states.
+            self.vision = image_side(encoder.patches, self.words.embedding_dim, loudness)
         self.heads = nn.ModuleDict()
         self.head_outputs: dict[str, int] = {}
         self._seed = seed
@@ -262,12 +263,12 @@ class Reader(nn.Module):
         return both[0::2].unsqueeze(1), both[1::2]
 
     def patch_vectors(self, batch: Batch) -> torch.Tensor:
-        """(row, patch, width), of norm 1: what each patch says, before the trunk."""
+        """(row, patch, width of the word embeddings), of norm 1: what each patch says, before the trunk."""
         assert batch.images is not None
         return functional.normalize(self.vision.content(batch.images).float(), dim=-1)
 
     def word_embeddings(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """(row, token, width) of norm 1, and which of them are words of the second text: (row, token) of bool.
+        """(row, token, their width) of norm 1, and which of them are words of the second text: (row, token) of bool.
 
         Word embeddings less their mean, which in a pretrained encoder all words share; they are targets and get no
         gradient.

@@ -11,9 +11,10 @@ from trainables.data import tower
 
 
 def image_side(look: Patches | Tower, width: int, loudness: float | None) -> Vision | TowerVision:
-    """What turns images, or what a frozen tower saw of them, into prefix embeddings of a trunk of that width.
+    """What turns images, or what a frozen tower saw of them, into prefix embeddings of that width.
 
-    `loudness` is the norm of what a patch says; None leaves it free.
+    It is that of the word embeddings, which they stand beside. `loudness` is the norm of what a patch says; None leaves
+    it free.
     """
     if isinstance(look, Patches):
         return Vision(look, width, loudness)
@@ -51,7 +52,7 @@ class _ImageSide(nn.Module):
 
 
 class Vision(_ImageSide):
-    """A patch embedding, a projection to the trunk's width, learned row and column positions, and a segment of its own.
+    """A patch embedding, a projection to the width, learned row and column positions, and a segment of its own.
 
     Text beside an image is embedded as it always was.
     """
@@ -76,7 +77,7 @@ class Vision(_ImageSide):
 
 
 class TowerVision(_ImageSide):
-    """A projection of a frozen tower's vectors to the trunk's width, with positions and a segment as in `Vision`.
+    """A projection of a frozen tower's vectors to the width, with positions and a segment as in `Vision`.
 
     The tower itself is no part of it: its vectors arrive as data.
     """

@@ -155,7 +155,8 @@ class Gradients:
 
         vectors = self.ranks.together(encode)
         compared = 1 if feed.task.kind is Kind.WORDS else self.reader.vision.count
-        gathered = torch.zeros(total, compared + (not feed.by_words), self.reader.width, device=self.device)
+        width = self.reader.words.embedding_dim if feed.by_words else self.reader.width
+        gathered = torch.zeros(total, compared + (not feed.by_words), width, device=self.device)
         if vectors is not None:
             gathered[begin:end] = vectors.detach()
         self.ranks.sum_(gathered)
