@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from trainables.catalogue import intermediate, lab_twins, xtreme
+from trainables.catalogue import intermediate, lab, lab_twins, xtreme
 from trainables.catalogue.task import Kind
 from trainables.data.reading import SCHEMA_OF, read
 from trainables.lab import examples as first
@@ -37,6 +37,12 @@ def test_targets_are_in_the_fifteen_languages_and_retrieval_pairs_fourteen_with_
 def test_targets_that_learn_the_same_share_their_teacher():
     assert lab_twins.XQUAD.teacher is lab_twins.MLQA.teacher is lab_twins.QUESTIONS
     assert lab_twins.XNLI.teacher is lab_twins.NLI
+
+
+def test_pairs_of_many_languages_have_each_aligned_one_on_either_side_and_never_the_unaligned():
+    rows = read(lab.PARALLEL_MANY, "train", None, None).slice(0, 3000).to_pylist()
+    aligned = set(ALL) - set(lab.UNALIGNED)
+    assert {row["source_language"] for row in rows} == {row["target_language"] for row in rows} == aligned
 
 
 @pytest.mark.parametrize("task", [*lab_twins.INTERMEDIATE, *lab_twins.TARGETS], ids=lambda task: task.name)

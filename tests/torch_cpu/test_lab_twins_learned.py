@@ -24,6 +24,7 @@ from sweep import Search, Sweep, presets
 from sweep.paths import Path, path_of
 from sweep.points import default_values
 from sweep.records import Phase
+from tests.benchmarks import bench_twins
 from tests.benchmarks.bench_twins import MARGIN, judged, mean
 from tests.benchmarks.bench_twins import SETTINGS as DEMO
 from tests.benchmarks.chance import chance
@@ -147,6 +148,17 @@ def test_a_layer_retrieves_after_training_on_another_task_and_better_once_words_
     )
     assert one > chance(task) + MARGIN
     assert other > one + MARGIN / 2
+
+
+@pytest.mark.parametrize("task", lab_twins.TARGETS, ids=lambda task: task.name)
+def test_before_a_target_the_benchmark_reads_text_in_all_the_languages_it_is_judged_in_and_labels_in_english(task):
+    training = [stage.work for stage in bench_twins.path_to(task) if isinstance(stage.work, Training)]
+    learned = [] if task.kind is Kind.RETRIEVAL else [training.pop()]
+    read_languages, label_languages = (
+        {code for work in works for portion in work.portions for code in portion.task.split("train").languages}
+        for works in (training[-1:], learned)
+    )
+    assert read_languages == set(bench_twins.PRETRAINED) and label_languages <= {"en"}
 
 
 def test_every_kind_of_head_but_those_that_look_words_up_in_another_text_has_a_twin_here():

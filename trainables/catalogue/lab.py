@@ -95,6 +95,15 @@ TRANSLATIONS = _task(
     (Split(name="train", languages=tuple(code for code in LANGUAGES if code not in UNALIGNED), rows=30_000),),
 )
 
+#: Two sentences about one scene, each in any language that has been pre-trained on: where words stand in a description
+#: differs by language, and `TRANSLATIONS` have English ones alone. For an encoder that `PARALLEL` taught to look up.
+PARALLEL_MANY = _task(
+    "lab_parallel_many",
+    "parallel",
+    Kind.MASKED_LM,
+    (Split(name="train", languages=tuple(code for code in LANGUAGES if code not in UNALIGNED), rows=30_000),),
+)
+
 #: What masked language modelling beside intermediate tasks reads: text in every language but the unaligned one.
 SENTENCES = _task(
     "lab_sentences",
@@ -122,6 +131,7 @@ TASKS = (
     *INTERMEDIATE,
     NLI_SHUFFLED,
     PARALLEL,
+    PARALLEL_MANY,
     TRANSLATIONS,
     CAPTIONS,
     STATEMENTS,

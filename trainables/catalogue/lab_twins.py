@@ -9,7 +9,7 @@ from trainables.catalogue.lab import ENGLISH, HELLASWAG, LANGUAGES, NLI, QQP, SQ
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, Metric, Split, Task
 
 #: Rows of an intermediate twin's training, and of each language of a target's test.
-TRAIN, TARGET_TRAIN, DEV, TEST = 16_000, 2_000, 300, 200
+TRAIN, TARGET_TRAIN, DEV, TEST = 16_000, 2_000, 300, 500
 
 #: What retrieval pairs with English.
 OTHER_LANGUAGES = tuple(language for language in LANGUAGES if language != "en")
@@ -56,9 +56,7 @@ INTERMEDIATE = (ANLI_PLUS, NLI, QQP, SQUAD, SQUAD_V2, HELLASWAG, CCG, COSMOS_QA,
 QUESTIONS = _made("lab_questions", "questions", Kind.SPAN, _english(), "")
 
 XNLI = _made("lab_xnli", "nli", Kind.PAIR, (_test(),), "xnli", labels=NLI_LABELS, learned_from=NLI)
-PAWSX = _made(
-    "lab_pawsx", "pawsx", Kind.PAIR, (*_english(TARGET_TRAIN), _test()), "pawsx", labels=("different", "same")
-)
+PAWSX = _made("lab_pawsx", "pawsx", Kind.PAIR, (*_english(), _test()), "pawsx", labels=("different", "same"))
 POS = _made(
     "lab_udpos",
     "udpos",
