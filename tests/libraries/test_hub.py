@@ -259,6 +259,52 @@ def test_what_the_hub_does_not_give_is_told_with_what_arrived_and_what_to_do(
     assert places.absence(SQUAD_V1) == ""  # what came before stays
 
 
+def test_a_file_that_xet_does_not_give_is_told_as_any_other_and_comes_without_it(hub, tmp_path, monkeypatch):
+    pytest.importorskip("hf_xet", reason="without it the client fetches by HTTP alone")
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    publish_xquad(hub, tmp_path / "published")
+    hub.names_xet = True
+    told = refusal(XQUAD.teacher)
+    assert any("/cas/" in asked.request for asked in hub.asked)
+    assert f"got no whole answer from {hub.address} (Task error: File reconstruction error: " in told
+    assert f"; {LATER.partition('; ')[0]}; or set HF_HUB_DISABLE_XET=1, which fetches by HTTP alone; or hf down" in told
+    assert "\n" not in told
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    assert len(rows(resolve(willing(XQUAD.teacher)), "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            RuntimeError("Task error: CAS Client Error: 429\nat once"),
+            "no whole answer from {hub} (Task error: CAS Client",
+        ),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "got I/O error: No space left on device"),
+        (
+            ValueError("Xet headers have not been correctly set"),
+            "no whole answer from {hub} (Xet headers have not been",
+        ),
+    ],
+)
+def test_an_intermediate_task_that_xet_does_not_give_costs_its_own_cell_alone(raised, told, hub, monkeypatch):
+    import huggingface_hub
+
+    here = huggingface_hub.snapshot_download
+
+    def asked(*names, local_files_only=False, **how):
+        if local_files_only:
+            return here(*names, local_files_only=True, **how)
+        raise raised
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", asked)
+    cell = Cell(name="qqp", intermediates=(willing(QQP),))
+    found = find(small_sweep(cells=(BASELINE, cell)), fetch=True)
+    assert set(found.absent_cells) == {"qqp"} and told.format(hub=hub.address) in found.absent["qqp"]
+    assert ("HF_HUB_DISABLE_XET" in found.absent["qqp"]) == ("{hub}" in told) and "\n" not in found.absent["qqp"]
+
+
 def test_a_target_that_the_hub_does_not_give_leaves_no_cell_and_an_intermediate_task_its_own(hub, tmp_path):
     publish_xquad(hub, tmp_path / "published")
     without_revision(hub)
