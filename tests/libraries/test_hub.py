@@ -527,6 +527,23 @@ def test_a_copy_that_another_program_has_of_a_part_of_a_model_is_completed(fetch
     assert models.local_copy(ENCODER.text) is not None
 
 
+def test_a_model_without_safetensors_is_told_as_that_and_not_as_one_that_is_not_here(hub, tmp_path, capsys):
+    """Its copy is as whole as the hub's: to fetch it again changes nothing."""
+    hub.push("models", TINY, {name: content for name, content in MODEL.items() if name != "model.safetensors"})
+    file = tmp_path / "mine.py"
+    file.write_text(DEFINITION)
+    asked = f"hf download {TINY} --revision main"
+    assert main(["plan", str(file)]) == 0
+    assert f"no copy of {TINY} on this machine; {asked}" in capsys.readouterr().out
+    hf(asked, environment(hub, tmp_path / "home"))
+    hub.asked.clear()
+    assert main(["plan", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert f"the copy of {TINY} on this machine cannot be used: path must hold weights as *.safetensors, got" in said
+    assert f"convert them with save_pretrained; or where the hub has more than this copy, {asked} comp" in said
+    assert "no copy of" not in said and hub.asked == []
+
+
 def test_a_token_is_shown_to_the_hub_and_to_no_other_host(hub, tmp_path, monkeypatch):
     hub.push("models", TINY, MODEL)
     hub.repositories["models", TINY].gated = True
