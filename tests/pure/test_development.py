@@ -94,6 +94,18 @@ class TestPublished:
         assert with_oracle(tested_in("en", "th", "yo")).oracle.name == "oracle"  # none of them has any
         assert with_oracle(tested_in("en")).oracle.name == "oracle"
 
+    @pytest.mark.parametrize("task", [XNLI, lab_twins.XNLI], ids=["published", "lab"])
+    def test_a_test_narrowed_after_it_is_refused_before_what_no_test_asks_for_is_fetched_or_trained_for(self, task):
+        made = with_oracle(task)
+        with pytest.raises(Invalid) as refused:
+            few = [replace(one, languages=("en", "fr")) if one.name == "test" else one for one in made.splits]
+            replace(made, splits=tuple(few))
+        (fault,) = refused.value.faults
+        assert fault.startswith("split 'oracle_dev' must be in languages of the test (en fr), got ar bg de el es hi ")
+        assert fault.endswith("; state the languages of the test first, and then with_oracle(task)")
+        both = [replace(one, languages=("fr",)) if one.name in ("test", ORACLE_DEV) else one for one in made.splits]
+        assert replace(made, splits=tuple(both)).oracle.languages == ("fr",)
+
     @pytest.mark.parametrize(
         ("task", "patterns"),
         [
