@@ -349,6 +349,26 @@ class TestThePlan:
             "data in 28 languages; the whole test is reported, in kk th tl yo too, which have none and no say"
         )
 
+    @pytest.mark.parametrize("languages", [("de",), ("de", "sw")])
+    def test_it_counts_no_language_whose_files_are_not_here(self, languages, mirror):
+        def lines() -> list[str]:
+            sweep = small_sweep(target=with_oracle(XNLI), cells=(BASELINE,), pretrain=None, align_images=None)
+            text = plan_text(plan(find(sweep, fetch=False).sweep)).splitlines()
+            first = next(place for place, line in enumerate(text) if line.startswith("oracle "))
+            return text[first : first + 2]
+
+        files.nli(mirror / "facebook/xnli/de/test-00000-of-00001.parquet")
+        assert (
+            lines()[0] == "oracle   development data in 14 languages; the whole test is reported"
+        )  # absent, told below
+        for language in languages:
+            files.nli(mirror / f"facebook/xnli/{language}/validation-00000-of-00001.parquet")
+        counted = "1 language" if len(languages) == 1 else "2 languages"
+        assert lines() == [
+            f"oracle   development data in {counted}; the whole test is reported",
+            f"         no files of {14 - len(languages)} more are here: these have no say either",
+        ]
+
     def test_its_cost_counts_development_data_as_well_and_says_where_it_cannot(self):
         def scored(task: Task) -> Evaluation:
             sweep = small_sweep(target=task, cells=(BASELINE,), pretrain=None, align_images=None)
