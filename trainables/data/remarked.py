@@ -28,26 +28,27 @@ def _texts(task: Task) -> Iterator[str]:
         if split.name == ORACLE_HALF:
             continue
         try:
-            yield from _texts_of(task, replace(split, name="dev") if split.name == ORACLE_DEV else split)
+            yield from _texts_of(task, replace(split, name="dev") if split.name == ORACLE_DEV else split, split.name)
         except (pa.ArrowException, OSError, KeyError):
             continue  # what cannot be read others tell
 
 
-def _texts_of(task: Task, split: Split) -> Iterator[str]:
+def _texts_of(task: Task, split: Split, name: str) -> Iterator[str]:
+    """Of the rows of a split in its languages, told by the name that the task has for them."""
     source, spoken = task.source, pa.array(split.languages)
     if isinstance(source, XvnliSource):
-        yield from empty_texts(split.name, "hypothesis", hypotheses(source.files(split.name), split.languages))
+        yield from empty_texts(name, "hypothesis", hypotheses(source.files(split.name), split.languages))
     if isinstance(source, ParquetSource):
         table = pq.read_table(source.path(split.name), columns=["hypothesis", "language"])
         stated = table.filter(pc.is_in(table["language"].cast(pa.string()), spoken))
-        yield from empty_texts(split.name, "hypothesis", stated["hypothesis"])
+        yield from empty_texts(name, "hypothesis", stated["hypothesis"])
     if isinstance(source, TextFiles) and (table := rows_of(task, split)) is not None:
         stated = table.filter(pc.is_in(table["language"], spoken))
-        for name in ("premise", "hypothesis"):
-            yield from empty_texts(split.name, name, stated[name])
+        for column in ("premise", "hypothesis"):
+            yield from empty_texts(name, column, stated[column])
         if len(split.languages) > 1 and is_numbered(table):
             yield (
-                f"split {split.name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
+                f"split {name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
                 "items; give an item that is asked in several languages the same id in each"
             )
 
