@@ -18,7 +18,7 @@ from trainables.data.visual_files import gold_labels, hypotheses, image_names
 
 def own_remarks(task: Task) -> tuple[str, ...]:
     """What is to be said of a task's files; empty for tasks of other sources."""
-    return (*other_languages(task), *shared_images(task), *sizes(task), *_texts(task))
+    return (*other_languages(task), *shared_images(task), *sizes(task), *_texts(task), *not_compared(task))
 
 
 def _texts(task: Task) -> Iterator[str]:
@@ -137,6 +137,22 @@ def _for_an_oracle(task: Task, split: Split, other: Iterable[str]) -> str:
     return f"; with_oracle(task, development={tested!r}) shows an oracle those in place of half the test"
 
 
+def not_compared(task: Task) -> Iterator[str]:
+    """Items that an oracle is shown and English development has not; told and not refused, as they may be others."""
+    source, dev, shown = task.source, task.split("dev"), task.split(ORACLE_DEV)
+    if not isinstance(source, ParquetSource | TextFiles) or dev is None or shown is None:
+        return
+    first = dev.languages[0]
+    ids = _ids_by_language(task, replace(dev, languages=(first, *shown.languages)))
+    for language in shown.languages:
+        mine = ids.get(language, set())
+        if other := mine - ids.get(first, set()):
+            yield (
+                f"split {ORACLE_DEV!r}: {len(other):,} of {len(mine):,} items in {language!r} have the id of none in "
+                f"{first!r}: nothing says that their labels and images are right"
+            )
+
+
 def training_rows(task: Task) -> int:
     """The rows of its training split in one language, as stated or as a file of one's own has them; 0 if unknown."""
     train = task.split("train")
@@ -146,6 +162,25 @@ def training_rows(task: Task) -> int:
         return train.rows
     found = _rows_by_language(task, train)
     return sum(found[language] for language in train.languages) // len(train.languages)
+
+
+def _ids_by_language(task: Task, split: Split) -> dict[str, set[str]]:
+    """Of no language any where the file cannot be read, which others tell."""
+    source = task.source
+    try:
+        if isinstance(source, ParquetSource):
+            table = pq.read_table(source.path(split.name), columns=["id", "language"])
+        else:
+            table = rows_of(task, split)
+        if table is None:
+            return {}
+        ids, languages = (table[name].cast(pa.string()).to_pylist() for name in ("id", "language"))
+    except (pa.ArrowException, OSError, KeyError):
+        return {}
+    found: dict[str, set[str]] = {}
+    for item, language in zip(ids, languages, strict=True):
+        found.setdefault(language, set()).add(item)
+    return found
 
 
 def _rows_by_language(task: Task, split: Split) -> Counter[str]:
