@@ -227,9 +227,20 @@ def test_weights_that_are_damaged_are_told_as_such(kind, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [
-        ({"num_hidden_layers": 3}, "got none for encoder.layer.2.attention.output.LayerNorm.bias"),
-        ({"intermediate_size": 40}, "got none for encoder.layer.0.intermediate.dense.bias"),
-        ({"vocab_size": 5_000}, "got none for embeddings.word_embeddings.weight; save"),
+        ({"num_hidden_layers": 3}, "got none for encoder.layer.2.attention.output.LayerNorm.bias, "),
+        (
+            {"intermediate_size": 40},
+            "intermediate.dense.bias (and 3 others) must have the size that config.json states, 40, got 48 in",
+        ),
+        (
+            {"vocab_size": 5_000},
+            "embeddings.word_embeddings.weight must have the size that config.json states, 5000 × 32",
+        ),
+        (
+            {"max_position_embeddings": 200},
+            "states, 200 × 32, got 130 × 32 in the weights; set config.json back to what",
+        ),
+        ({"type_vocab_size": 3}, "embeddings.token_type_embeddings.weight must have the size that config.json states"),
     ],
 )
 def test_weights_that_a_configuration_states_and_no_file_has_are_never_drawn_at_random(changes, lost, tmp_path):
@@ -240,9 +251,36 @@ def test_weights_that_a_configuration_states_and_no_file_has_are_never_drawn_at_
         load(tmp_path, 0.0)
 
 
-def test_weights_without_a_pooler_are_those_of_an_encoder_all_the_same(tmp_path):
-    config = CONFIG_MAPPING["layoutlm"](vocab_size=99, **_SIZES)  # a class that always has one
+@pytest.mark.parametrize(
+    ("renamed", "told"),
+    [
+        ({"position_embeddings": None}, "got none for embeddings.position_embeddings.weight; save model and config"),
+        ({"embeddings.LayerNorm": None}, "got none for embeddings.LayerNorm.bias, embeddings.LayerNorm.weight; save"),
+        ({"": "0.auto_model."}, " more, and others that it does not know: 0.auto_model.embeddings.LayerNorm.bias, "),
+        (
+            {"embeddings.word_embeddings": "cls.decoder"},
+            "does not know: cls.decoder.weight; save them under AutoModel's",
+        ),
+    ],
+)
+def test_weights_under_other_names_are_told_with_them(renamed, told, tmp_path):
+    saved("bert", tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    for old, new in renamed.items():
+        found = {name: weights.pop(name) for name in list(weights) if old in name}
+        weights |= {} if new is None else {name.replace(old, new, 1): value for name, value in found.items()}
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(Invalid, match=re.escape(told)):
+        load(tmp_path, 0.0)
+
+
+@pytest.mark.parametrize(("kind", "without"), [("layoutlm", "pooler"), ("roformer", "embed_positions")])
+def test_weights_without_a_pooler_or_sinusoids_are_those_of_an_encoder_all_the_same(kind, without, tmp_path):
+    config = CONFIG_MAPPING[kind](vocab_size=99, **_SIZES)  # a class that always has them
     MODEL_MAPPING[type(config)](config).save_pretrained(tmp_path)
-    kept = {name: value for name, value in load_file(tmp_path / "model.safetensors").items() if "pooler" not in name}
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if without not in name}
+    assert len(kept) < len(weights)
     save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
-    load(tmp_path, 0.0)
+    found = load(tmp_path, 0.0).state_dict()
+    assert all(found[name].equal(value) for name, value in weights.items() if "pooler" not in name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def load(folder: Path, dropout: float) -> PreTrainedModel:
     """The trunk in a directory, in float32, without a pooler (no head here reads one).
 
     Raises:
-        Invalid: where the directory does not load offline, or lacks weights of layers or words.
+        Invalid: where the directory does not load offline, or lacks weights that its configuration states.
     """
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -73,23 +73,43 @@ def load(folder: Path, dropout: float) -> PreTrainedModel:
             )
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise Invalid(f"{folder}", [f"it must be a directory that AutoModel loads offline, got: {error}"]) from error
-    refuse(f"{folder}", _drawn_faults(trunk, {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}))
+    refuse(f"{folder}", drawn_faults(trunk, told, unread=("pooler",)))
     return trunk
 
 
-def _drawn_faults(trunk: PreTrainedModel, drawn: set[str]) -> Iterator[str]:
-    """Of weights that were drawn at random, as transformers does where a file has none of that name and size: those of
-    layers and words. A pooler, which no head here reads, may be among them.
+def drawn_faults(model: PreTrainedModel, told: dict, *, unread: tuple[str, ...]) -> Iterator[str]:
+    """Which weights were drawn at random, as transformers does where no file has one of that name and size.
+
+    `told` is its loading info; modules of the names `unread` are read by nothing here, and may be drawn.
     """
-    words = trunk.get_input_embeddings().weight
-    named = (name for name, weights in trunk.named_parameters() if weights is words)
-    lost = sorted(drawn & {*named, *(name for name in drawn if any(part.isdigit() for part in name.split(".")))})
-    if lost:
-        more = f" and {len(lost) - 3} others" if len(lost) > 3 else ""
+    sizes = sorted(told["mismatched_keys"])
+    for name, has, states in sizes[:3]:
+        more = f" (and {len(sizes) - 3} others)" if len(sizes) > 3 else ""
         yield (
-            "its weights must have every layer that config.json states, in that size, got none for "
-            f"{', '.join(lost[:3])}{more}; save model and configuration together"
+            f"{name}{more} must have the size that config.json states, {_size(states)}, got {_size(has)} in the "
+            "weights; set config.json back to what the weights have"
         )
+    computed = {f"{name}.weight" for name, part in model.named_modules() if "Sinusoidal" in type(part).__name__}
+    drawn = {name for name, _ in model.named_parameters()} & set(told["missing_keys"]) - computed
+    lost, strange = (
+        sorted(name for name in names if not set(unread) & set(name.split(".")))
+        for names in (drawn, told["unexpected_keys"])
+    )
+    if not lost:
+        return
+    known = f"its weights must have all that config.json states, under AutoModel's names, got none for {_some(lost)}"
+    if strange:
+        yield f"{known}, and others that it does not know: {_some(strange)}; save them under AutoModel's names"
+    else:
+        yield f"{known}; save model and configuration together"
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 @contextmanager
