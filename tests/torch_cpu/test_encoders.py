@@ -37,8 +37,10 @@ from trainables.faults import Invalid
 from trainables.model.encoder import load, position_offset
 from trainables.model.lora import layer_of
 from trainables.model.reader import Reader
+from trainables.model.vision import image_side
 from trainables.settings import Alignment
 from trainables.stages import StageKind
+from trainables.training import checkpoint
 from trainables.training.loop import run_stage
 from trainables.training.ranks import Ranks
 
@@ -120,6 +122,24 @@ def test_patches_are_aligned_with_words_that_are_narrower_than_layers(alignment,
     stage = tiny.training(tiny.CAPTION, kind=StageKind.ALIGN_IMAGES, steps=1, encoder=encoder, alignment=alignment)
     stage = replace(stage, shape=replace(stage.shape, workers=ranks.size))
     assert run_stage(stage, parent=None, output=tmp_path / "out", ranks=ranks).steps_executed == 1
+
+
+def test_an_output_whose_image_side_is_as_wide_as_layers_and_saw_no_image_is_read(tmp_path):
+    encoder = resolve_encoder(replace(tiny.ENCODER, text=saved("rembert", tmp_path / "model")))
+    reader = Reader(load(tmp_path / "model", 0.0), encoder, 0, 0.0)
+
+    def written(width: int):
+        reader.vision = image_side(encoder.patches, width, None)
+        checkpoint.write_model(reader, encoder, tmp_path / str(width))
+        checkpoint.write_trained(reader, checkpoint.kept_weights(tmp_path / str(width), 1))
+        return checkpoint.read_model(tmp_path / str(width), encoder, seed=0, dropout=0.0, carry_heads=True)
+
+    before = written(32)  # as all were written once
+    assert before.vision.segment.shape == (16,)
+    checkpoint.lay_over(before, checkpoint.weights_of((1,), 2, tmp_path / "32", before)[1, 2])
+    assert written(16).vision.row.equal(reader.vision.row)
+    with pytest.raises(Invalid, match="its image side must fit"):
+        written(24)
 
 
 @pytest.mark.parametrize("kind", [*(kind for kind, _ in FAMILIES.values()), DistilBertConfig])

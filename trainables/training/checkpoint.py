@@ -58,7 +58,8 @@ def read_model(folder: Path | None, encoder: Encoder, *, seed: int, dropout: flo
     with safe_open(path, framework="pt") as file:
         sizes: dict[str, int] = json.loads((file.metadata() or {}).get("heads", "{}"))
     try:
-        reader.vision.load_state_dict(_under("vision.", extras))
+        if not _has_unseen(extras, reader):
+            reader.vision.load_state_dict(_under("vision.", extras))
     except RuntimeError as error:
         raise Invalid(str(folder), [f"its image side must fit {encoder.patches}, got: {error}"]) from error
     for name, outputs in sizes.items() if carry_heads else ():
@@ -113,6 +114,9 @@ def weights_of(
 ) -> dict[tuple[int, ...], dict[str, torch.Tensor]]:
     """The trained weights of each checkpoint by its step, and the mean of all by all their steps."""
     kept = {step: read_trained(kept_weights(parent, step)) for step in before}
+    for step, tensors in kept.items():
+        if _has_unseen(tensors, reader):
+            kept[step] = {name: value for name, value in tensors.items() if not name.startswith("vision.")}
     names = sorted({name for tensors in kept.values() for name in tensors})
     known = dict(reader.named_parameters())
     kept[end] = {name: known[name].detach().cpu().clone() for name in names}
@@ -132,6 +136,16 @@ def write_checkpoint(
     if steps != (end,):
         lay_over(reader, weights_of(kept, end, parent, reader)[steps])
     write_model(reader, encoder, folder)
+
+
+def _has_unseen(tensors: dict[str, torch.Tensor], reader: Reader) -> bool:
+    """Whether their image side has never seen an image: one as wide as the layers of an encoder with narrower words.
+
+    All were made so once, and stand in outputs of stages that read texts alone: any image beside such words was an
+    error. A new one serves as well.
+    """
+    segment = tensors.get("vision.segment")
+    return segment is not None and len(segment) == reader.width != reader.words.embedding_dim
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
