@@ -31,10 +31,10 @@ from trainables.catalogue.encoder import LocalEncoder
 from trainables.data.batches import batch
 from trainables.data.fingerprint import resolve_encoder
 from trainables.data.rows import rows
-from trainables.data.suited import ENCODERS, KEEPING, can_recompute, kind_faults
+from trainables.data.suited import BOTH_WAYS, ENCODERS, KEEPING, can_recompute, kind_faults
 from trainables.data.tokens import tokenizer
 from trainables.faults import Invalid
-from trainables.model.encoder import load, position_offset
+from trainables.model.encoder import load, patch_position, position_offset
 from trainables.model.lora import layer_of
 from trainables.model.reader import Reader
 from trainables.model.vision import image_side
@@ -199,10 +199,11 @@ _MORE = {
     **{kind: {"embedding_size": 16} for kind in ("albert", "convbert", "electra")},
     **{kind: {"emb_dim": 32, "n_layers": 2, "n_heads": 2, "pad_index": 1} for kind in ("flaubert", "xlm")},
     "distilbert": {"dim": 32, "hidden_dim": 48, "n_layers": 2, "n_heads": 2},
-    "esm": {"mask_token_id": 4},
     "eurobert": {"num_key_value_heads": 2},
+    "gemma3_text": {"num_key_value_heads": 1, "head_dim": 16},
     "longformer": {"attention_window": 8},
     "luke": {"entity_vocab_size": 5, "entity_emb_size": 8},
+    "mistral": {"num_key_value_heads": 2, "head_dim": 16},
     "mobilebert": {
         "embedding_size": 16,
         "intra_bottleneck_size": 16,
@@ -214,23 +215,63 @@ _MORE = {
 }
 
 
-@pytest.mark.parametrize("kind", sorted(ENCODERS))
-def test_an_encoder_of_a_kind_that_is_trusted_by_its_name_reads_texts_and_images(kind, tmp_path):
-    config = CONFIG_MAPPING[kind](vocab_size=len(tokenizer(tiny.ENCODER)), **_SIZES, **_MORE.get(kind, {}))
-    MODEL_MAPPING[type(config)](config).save_pretrained(tmp_path)
-    tokenizer(tiny.ENCODER).save_pretrained(tmp_path)
-    encoder = resolve_encoder(replace(tiny.ENCODER, text=LocalEncoder(path=str(tmp_path))))
-    assert list(kind_faults(tmp_path, [], loaded=True)) == []
+def of_kind(kind: str, folder, **said) -> Reader:
+    """A reader of a small encoder of that kind with random weights, whose positions differ as much as words."""
+    config = CONFIG_MAPPING[kind](vocab_size=len(tokenizer(tiny.ENCODER)), **_SIZES, **_MORE.get(kind, {}), **said)
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = MODEL_MAPPING[type(config)](config)
+        for weights in model.parameters():
+            weights.normal_(std=0.2)
+    model.save_pretrained(folder)
+    tokenizer(tiny.ENCODER).save_pretrained(folder)
+    encoder = resolve_encoder(replace(tiny.ENCODER, text=LocalEncoder(path=str(folder))))
+    assert list(kind_faults(folder, [], loaded=True)) == []
+    return Reader(load(folder, 0.0), encoder, 0, 0.0).eval()
+
+
+def sample(task, folder):
+    encoder = resolve_encoder(replace(tiny.ENCODER, text=LocalEncoder(path=str(folder))))
+    return batch(rows(task, "test", ("en",), encoder), np.arange(3))
+
+
+@pytest.mark.parametrize("kind", sorted(ENCODERS | {"mra", "yoso"}))
+def test_an_encoder_of_a_kind_that_is_trusted_by_its_name_reads_texts_as_it_does_itself_and_images(kind, tmp_path):
+    reader = of_kind(kind, tmp_path)
     assert (kind in KEEPING) != can_recompute(kind)
-    reader = Reader(load(tmp_path, 0.0), encoder, 0, 0.0).eval()
-    for task in (tiny.NLI, tiny.VISUAL):
-        part = batch(rows(task, "test", ("en",), encoder), np.arange(3))
-        with torch.no_grad():
-            assert bool(reader.logits(part, task.head, 3).isfinite().all())
-    usable = 130 - position_offset(reader.trunk)
+    text = sample(tiny.NLI, tmp_path)
+    columns = torch.arange(text.ids.shape[1])
+    there = columns < text.lengths[:, None]
+    second = (columns >= text.starts[:, None]).long()
+    types = {"token_type_ids": second} if text.types == (0, 1) and reader._takes_types else {}
+    with torch.no_grad():
+        own = reader.trunk(input_ids=text.ids, attention_mask=there.long(), **types).last_hidden_state
+        assert torch.allclose(reader.states(text)[there], own[there], atol=1e-4)
+        seen = reader.logits(sample(tiny.VISUAL, tmp_path), tiny.VISUAL.head, 3)
+        assert bool(seen.isfinite().all())
+    from_padding = patch_position(reader.trunk) < position_offset(reader.trunk)
+    usable = 130 - from_padding * position_offset(reader.trunk)
+    encoder = replace(tiny.ENCODER, text=LocalEncoder(path=str(tmp_path)))
     resolve_encoder(replace(encoder, maximum_tokens=usable))
     with pytest.raises(Invalid, match=f"maximum_tokens must be at most the {usable} positions"):
         resolve_encoder(replace(encoder, maximum_tokens=usable + 1))
+
+
+@pytest.mark.parametrize("kind", sorted(BOTH_WAYS))
+def test_a_decoder_whose_configuration_has_it_read_both_ways_is_an_encoder(kind, tmp_path):
+    flag, value = BOTH_WAYS[kind]
+    reader = of_kind(kind, tmp_path, **{flag: value})
+    text = sample(tiny.NLI, tmp_path)
+    ids = text.ids.clone()
+    ids[torch.arange(3), text.lengths - 1] = 9
+    with torch.no_grad():
+        first, other = (reader.states(one)[:, 0] for one in (text, replace(text, ids=ids)))
+        assert float((first - other).abs().max(-1).values.min()) > 1e-4
+        assert bool(reader.logits(sample(tiny.VISUAL, tmp_path), tiny.VISUAL.head, 3).isfinite().all())
+    said = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**said, flag: not value}))
+    (fault,) = kind_faults(tmp_path, [], loaded=False)
+    assert "must read both ways" in fault
 
 
 @pytest.mark.parametrize("kind", ["bert", "xlm_roberta"])

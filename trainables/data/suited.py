@@ -15,7 +15,7 @@ from trainables.faults import nearest
 ENCODERS = frozenset(
     (
         "albert bert bert-generation big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra "
-        "ernie esm eurobert flaubert gte jina_embeddings_v3 longformer luke megatron-bert mobilebert modernbert mpnet "
+        "ernie eurobert flaubert gte jina_embeddings_v3 longformer luke megatron-bert mobilebert modernbert mpnet "
         "nomic_bert nystromformer rembert roberta roberta-prelayernorm roc_bert roformer xlm xlm-roberta "
         "xlm-roberta-xl xmod"
     ).split()
@@ -23,6 +23,12 @@ ENCODERS = frozenset(
 
 #: Those of them that cannot compute their activations again.
 KEEPING = frozenset({"albert", "flaubert", "mpnet", "xlm"})
+
+#: Kinds of decoder that read both ways where their configuration has this value, as the tests see them do.
+BOTH_WAYS = {
+    "gemma3_text": ("use_bidirectional_attention", True),
+    **dict.fromkeys(("llama", "mistral"), ("is_causal", False)),
+}
 
 
 def kind_faults(folder: Path, recomputing: Sequence[str], *, loaded: bool) -> Iterator[str]:
@@ -69,7 +75,9 @@ def class_faults(folder: Path, kind: str) -> Iterator[str]:
     if CONFIG_MAPPING[kind] not in MODEL_MAPPING:
         yield f"AutoModel must know a model of a text encoder's model_type, got {kind!r} in {folder}; use another"
         return
-    if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+    flag, value = BOTH_WAYS.get(kind, ("", None))
+    decoder = kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if decoder and (not flag or configuration(folder).get(flag) is not value):
         yield _one_way(kind, folder)
         return
     model = _class(kind)
@@ -106,8 +114,8 @@ def _words(model: Any, config: object) -> bool:
 
 def _one_way(kind: str, folder: Path) -> str:
     return (
-        f"the text encoder must read both ways, got {kind!r} in {folder}, a decoder, which reads each word with those "
-        "before it alone; use an encoder"
+        f"the text encoder must read both ways, got {kind!r} in {folder}, known here as a decoder, which reads each "
+        "word with those before it alone; use an encoder"
     )
 
 

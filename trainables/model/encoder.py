@@ -202,8 +202,24 @@ def _drawn(seed: int, *name: str, width: int) -> np.ndarray:
     return np.random.default_rng(seed_of("planted", seed, *name)).standard_normal(width) * PLANTED_DEVIATION
 
 
+#: Kinds whose texts begin at the third of their positions, though none of those before it is the padding's.
+_FROM_THIRD = frozenset({"mra", "nystromformer", "yoso"})
+
+
 def position_offset(trunk: PreTrainedModel) -> int:
     """The number of a text's first position: 0, or one after the padding's in RoBERTa and its kin."""
-    positions = getattr(getattr(trunk, "embeddings", None), "position_embeddings", None)
-    padding = getattr(positions, "padding_idx", None)
+    if trunk.config.model_type in _FROM_THIRD:
+        return 2
+    padding = _padding_position(trunk)
     return 0 if padding is None else padding + 1
+
+
+def patch_position(trunk: PreTrainedModel) -> int:
+    """The number of the position that all patches share: the padding's, whose vector is zero, or a text's first."""
+    padding = _padding_position(trunk)
+    return position_offset(trunk) if padding is None else padding
+
+
+def _padding_position(trunk: PreTrainedModel) -> int | None:
+    positions = getattr(getattr(trunk, "embeddings", None), "position_embeddings", None)
+    return getattr(positions, "padding_idx", None)

@@ -15,7 +15,7 @@ from trainables.data.batches import ABSENT, NOWHERE, Batch
 from trainables.data.seeds import seed_of
 from trainables.faults import Invalid
 from trainables.model import heads, processor
-from trainables.model.encoder import position_offset
+from trainables.model.encoder import patch_position, position_offset
 from trainables.model.vision import image_side
 from trainables.settings import Part
 from trainables.stages import Shape
@@ -51,6 +51,7 @@ class Reader(nn.Module):
         self.head_outputs: dict[str, int] = {}
         self._seed = seed
         self._offset = position_offset(trunk)
+        self._patch_position = patch_position(trunk)
         taken = inspect.signature(trunk.forward).parameters
         self._takes_positions = "position_ids" in taken
         self._takes_types = "token_type_ids" in taken and getattr(trunk.config, "type_vocab_size", 0) > 1
@@ -128,7 +129,7 @@ class Reader(nn.Module):
         patches = self.vision(batch.images) if with_images and batch.images is not None else None
         if patches is not None:
             parts.append(patches)
-            positions.append(patches.new_full(patches.shape[:2], max(0, self._offset - 1), dtype=torch.long))
+            positions.append(patches.new_full(patches.shape[:2], self._patch_position, dtype=torch.long))
             types.append(torch.zeros_like(positions[0]))
         columns = torch.arange(batch.ids.shape[1], device=batch.ids.device)
         if with_text:
