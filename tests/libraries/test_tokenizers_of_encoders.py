@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 
 import pytest
+from sentencepiece import SentencePieceTrainer
 
 from trainables.catalogue import lab
 from trainables.catalogue.encoder import LocalEncoder
@@ -65,3 +67,24 @@ def test_a_damaged_tokenizer_is_refused(tmp_path):
     text = (tmp_path / "tokenizer.json").read_text()
     (tmp_path / "tokenizer.json").write_text(text.replace('"model"', '"models"'))
     assert "must hold a tokenizer that AutoTokenizer loads offline, got: " in faults(of)[0]
+
+
+def test_a_sentencepiece_model_alone_is_a_tokenizer(tmp_path):
+    """As mDeBERTa is published; its mask token comes after the model's pieces."""
+    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split()
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=(" ".join((*words[start:], *words[:start])) for start in range(len(words))),
+        model_writer=model,
+        vocab_size=30,
+        minloglevel=2,
+        **{"pad_id": 0, "pad_piece": "[PAD]", "bos_id": 1, "bos_piece": "[CLS]"},
+        **{"eos_id": 2, "eos_piece": "[SEP]", "unk_id": 3, "unk_piece": "[UNK]"},
+    )
+    (tmp_path / "spm.model").write_bytes(model.getvalue())
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "deberta-v2", "vocab_size": 31}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    tokens = tokenizer(resolve_encoder(replace(lab.ENCODER, text=LocalEncoder(path=str(tmp_path)))))
+    numbers = tokenise(["alpha gamma"], tokens).row(0).tolist()
+    assert tokens.convert_ids_to_tokens(numbers) == ["▁alpha", "▁gamma"]
+    assert (tokens.pad_token_id, tokens.mask_token_id, len(tokens)) == (0, 30, 31)
