@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.torch_cpu import tiny, towers
 from trainables.catalogue.encoder import LocalEncoder, Patches, Tower
@@ -257,4 +258,22 @@ def test_weights_of_a_tower_that_are_damaged_are_told_as_such(tmp_path):
     weights = towers.save("siglip", tmp_path) / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(Invalid, match="it must hold safetensors weights and preprocessor_config"):
+        tower.features(tower_of(tmp_path))([towers.picture(0)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tower_whose_weights_have_other_names_is_never_looked_through_at_random(kind, tmp_path):
+    weights = towers.save(kind, tmp_path) / "model.safetensors"
+    own = load_file(weights)
+    without = {name: value for name, value in own.items() if "head." not in name and "text_" not in name}
+    save_file(without, weights, {"format": "pt"})  # nothing here reads those
+    tower._load(tower_of(tmp_path))
+    save_file({f"trunk.visual.{name}": value for name, value in own.items()}, weights, {"format": "pt"})
+    with pytest.raises(Invalid, match=r"under AutoModel's names, got none for .* does not know: trunk\.visual\."):
+        tower.features(tower_of(tmp_path))([towers.picture(0)])
+    save_file(own, weights, {"format": "pt"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config.get("vision_config", config)["patch_size"] = 4
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(Invalid, match=r"patch_embedding\.weight.* must have the size that config\.json states"):
         tower.features(tower_of(tmp_path))([towers.picture(0)])

@@ -13,7 +13,7 @@ from trainables.canonical import encode
 from trainables.catalogue.encoder import Tower
 from trainables.data.hub import model_folder
 from trainables.data.images import BATCH_IMAGES, Maker, opened
-from trainables.faults import Invalid
+from trainables.faults import Invalid, refuse
 from trainables.machine import numeric_versions
 from trainables.stages import without_places
 
@@ -74,7 +74,7 @@ def features(tower: Tower) -> Maker:
     how many others were missing.
 
     Raises:
-        Invalid: where the tower's directory does not load.
+        Invalid: where the tower's directory does not load, or lacks weights that its configuration states.
     """
     loaded: list = []
 
@@ -102,7 +102,7 @@ def _load(tower: Tower) -> tuple:
     from safetensors import SafetensorError
     from transformers import AutoImageProcessor
 
-    from trainables.model.encoder import quiet
+    from trainables.model.encoder import drawn_faults, quiet
 
     config, folder = _configuration(tower), model_folder(tower.model)
     name, skipped = _TOWERS[config.model_type]
@@ -113,8 +113,13 @@ def _load(tower: Tower) -> tuple:
         )
     try:
         with quiet():
-            model = getattr(transformers, name).from_pretrained(
-                folder, local_files_only=True, dtype=torch.float32, use_safetensors=True
+            model, told = getattr(transformers, name).from_pretrained(
+                folder,
+                local_files_only=True,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are told below
             )
             processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, backend="pil")
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -122,6 +127,7 @@ def _load(tower: Tower) -> tuple:
             f"vision tower {folder}",
             [f"it must hold safetensors weights and preprocessor_config.json that load offline, got: {error}"],
         ) from error
+    refuse(f"vision tower {folder}", drawn_faults(model, told, unread=("head", "pooler")))
     return model.eval().requires_grad_(False).to(device()), processor, skipped
 
 
