@@ -31,7 +31,7 @@ SPLIT = "results"
 
 #: What an encoder's folder takes from the output of a stage: all that `from_pretrained` reads, and the rest of the
 #: model, which this package reads.
-_KEPT = ("*.json", "*.safetensors", "*.model", "*.txt")
+_KEPT = ("*.json", "*.safetensors", "*.model", "*.txt", "bpe.codes")
 _LEFT = ("losses.json", "scores.json")
 
 

@@ -8,7 +8,7 @@ from trainables.catalogue import lab
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.task import NLI_LABELS, Kind, LabSource, ParquetSource, Split, Task
 from trainables.data import hub
-from trainables.data.fingerprint import file_fingerprint, resolve, resolve_encoder
+from trainables.data.fingerprint import file_fingerprint, resolve, resolve_encoder, tokenizer_fingerprint
 from trainables.faults import Invalid
 
 
@@ -76,7 +76,10 @@ def test_an_encoder_is_known_by_configuration_weights_and_tokenizer(tmp_path):
     (folder / "README.md").write_text("other words")
     assert resolve_encoder(encoder).text.fingerprint == first
     (folder / "tokenizer.json").write_text("other words")
-    assert resolve_encoder(encoder).text.fingerprint != first
+    second, tokens = resolve_encoder(encoder).text.fingerprint, tokenizer_fingerprint(folder)
+    assert second != first
+    (folder / "bpe.codes").write_text("how PhoBERT and BERTweet join letters")
+    assert resolve_encoder(encoder).text.fingerprint != second and tokenizer_fingerprint(folder) != tokens
 
 
 @pytest.mark.parametrize(

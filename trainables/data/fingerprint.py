@@ -209,7 +209,10 @@ def _length_faults(folder: Path, tokens: int) -> list[str]:
 
 
 #: Files that decide how text becomes tokens.
-_TOKENIZER_FILES = ("tokenizer*", "vocab*", "merges.txt", "*.model", "special_tokens_map.json", "added_tokens.json")
+_TOKENIZER_FILES = (
+    *("tokenizer*", "vocab*", "merges.txt", "bpe.codes", "*.model"),
+    *("special_tokens_map.json", "added_tokens.json"),
+)
 
 
 def tokenizer_fingerprint(folder: Path) -> str:
