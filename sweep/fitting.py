@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, SmallEncoder, Tower
 from trainables.data.hub import local_copy
-from trainables.data.model_files import TOWERS, configuration, damaged
+from trainables.data.model_files import TOWERS, configuration, damaged, vision_part
 from trainables.data.suited import kind_faults
 from trainables.faults import Invalid, nearest
 from trainables.settings import Settings
@@ -124,7 +124,7 @@ def tower_faults(encoder: Encoder) -> Iterator[str]:
     if (kind := said.get("model_type")) not in TOWERS:
         yield f"a tower's model_type must be one of {', '.join(TOWERS)}, got {kind!r} in {folder}"
         return
-    layers = said.get("vision_config", said).get("num_hidden_layers", _TOWER_LAYERS)
+    layers = vision_part(said).get("num_hidden_layers", _TOWER_LAYERS)
     if tower.layers_from_end > layers:
         yield f"a tower's layers_from_end must be at most its {layers} layers, got {tower.layers_from_end}"
 
@@ -151,7 +151,6 @@ def _side_by_name(tower: Tower) -> int:
 
 
 def _side_here(tower: Tower) -> int:
-    said = configuration(local_copy(tower.model))
-    vision = said.get("vision_config", said)
+    vision = vision_part(configuration(local_copy(tower.model)))
     size, patch = vision.get("image_size"), vision.get("patch_size")
     return size // patch if isinstance(size, int) and isinstance(patch, int) and patch else 0

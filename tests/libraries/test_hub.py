@@ -527,6 +527,15 @@ def test_a_copy_that_another_program_has_of_a_part_of_a_model_is_completed(fetch
     assert models.local_copy(ENCODER.text) is not None
 
 
+def test_a_copy_of_a_tower_of_an_unknown_kind_is_told_by_its_kind_and_not_as_one_that_is_not_here(hub):
+    weights = {"model.safetensors": MODEL["model.safetensors"]}
+    hub.push("models", TINY, {"config.json": b'{"model_type": "dinov2"}', "preprocessor_config.json": b"{}", **weights})
+    looks = replace(lab.ENCODER, patches=Tower(model=HubEncoder(repository=TINY)))
+    resolve_encoder(looks)
+    with pytest.raises(Invalid, match=r"a tower's model_type must be one of siglip, .*, got 'dinov2' in"):
+        find(small_sweep(encoder=looks), fetch=False)
+
+
 def test_a_model_without_safetensors_is_told_as_that_and_not_as_one_that_is_not_here(hub, tmp_path, capsys):
     """Its copy is as whole as the hub's: to fetch it again changes nothing."""
     hub.push("models", TINY, {name: content for name, content in MODEL.items() if name != "model.safetensors"})

@@ -126,6 +126,7 @@ def test_a_tower_of_another_kind_or_with_fewer_layers_is_refused(tmp_path):
     for config, most in (
         ({"model_type": "clip", "vision_config": {"num_hidden_layers": 3}}, 3),
         ({"model_type": "siglip"}, 12),
+        ({"model_type": "clip", "vision_config": None}, 12),
     ):
         find(sweep(config, most), fetch=False)
         told = f"a tower's layers_from_end must be at most its {most} layers, got {most + 1}"

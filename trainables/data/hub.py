@@ -7,11 +7,11 @@ from pathlib import Path
 
 from trainables.catalogue.encoder import HubEncoder, LocalEncoder
 from trainables.data.fetching import NotFetched, NotOnHub, copy_of, fetched
-from trainables.data.model_files import configuration, is_tower, missing
+from trainables.data.model_files import missing, takes_images
 from trainables.faults import Invalid
 
 #: Files of a model repository that decide what the model computes.
-MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt")
+MODEL_FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "bpe.codes")
 
 
 def model_folder(model: LocalEncoder | HubEncoder) -> Path:
@@ -63,4 +63,4 @@ def _folder(repository: str, revision: str) -> Path | None:
 
 
 def _lacking(folder: Path | None) -> tuple[str, ...]:
-    return tuple(missing(folder, tower=is_tower(configuration(folder)))) if folder else ()
+    return tuple(missing(folder, tower=takes_images(folder))) if folder else ()

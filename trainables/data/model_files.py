@@ -33,6 +33,17 @@ def is_tower(config: dict) -> bool:
     return config.get("model_type") in TOWERS
 
 
+def vision_part(config: dict) -> dict:
+    """What a tower's configuration says of its vision half; of one without any, the configuration itself."""
+    part = config.get("vision_config")
+    return part if isinstance(part, dict) else config
+
+
+def takes_images(folder: Path) -> bool:
+    """Whether a directory is a model of images: a tower, or another kind with an image processor and no words."""
+    return is_tower(configuration(folder)) or (_any(folder, _PREPROCESSORS) and not _any(folder, _VOCABULARIES))
+
+
 def missing(folder: Path, *, tower: bool) -> Iterator[str]:
     """What a model cannot be read without and the directory has not; `tower` for one that takes images."""
     if not folder.is_dir():
