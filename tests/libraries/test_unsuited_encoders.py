@@ -46,6 +46,7 @@ def faults(sweep, *, fetch: bool) -> tuple[str, ...]:
         ("bert", {"is_decoder": True}, "must read both ways, got 'bert' in"),
         ("siglip_vision_model", {}, "must take embeddings, beside which patches of images stand"),
         ("canine", {}, "must look its words up in one table, got 'canine' in"),
+        ("bros", {}, "must read embeddings and nothing else, got 'bros' in"),
         ("fnet", {"num_hidden_layers": "two"}, "must be one that AutoModel makes a model of, got: "),
         (None, {}, "must state a model_type, got None"),
     ],

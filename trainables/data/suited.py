@@ -80,19 +80,21 @@ def class_faults(folder: Path, kind: str) -> Iterator[str]:
     if decoder and (not flag or configuration(folder).get(flag) is not value):
         yield _one_way(kind, folder)
         return
-    model = _class(kind)
     try:
-        words = _words(model, AutoConfig.from_pretrained(folder, local_files_only=True))
+        trunk = _without_numbers(_class(kind), AutoConfig.from_pretrained(folder, local_files_only=True))
     except Exception as error:  # a class may raise any where a size does not suit it
         yield f"{folder}/config.json must be one that AutoModel makes a model of, got: {error}; use another encoder"
         return
-    if not words:
+    width = _word_width(trunk)
+    if not width:
         yield f"the text encoder must look its words up in one table, got {kind!r} in {folder}; use another"
-    if "inputs_embeds" not in inspect.signature(model.forward).parameters:
+    if "inputs_embeds" not in inspect.signature(trunk.forward).parameters:
         yield (
             f"the text encoder must take embeddings, beside which patches of images stand, got {kind!r} in {folder}, "
             "which takes token numbers alone; use another"
         )
+    elif width and (wants := _complaint(trunk, width)):
+        yield f"the text encoder must read embeddings and nothing else, got {kind!r} in {folder}: {wants}; use another"
 
 
 def can_recompute(kind: str) -> bool:
@@ -100,16 +102,35 @@ def can_recompute(kind: str) -> bool:
     return _class(kind).supports_gradient_checkpointing
 
 
-def _words(model: Any, config: object) -> bool:
-    """Whether a model has one table of word embeddings; made without numbers, so that a large one costs nothing."""
+def _without_numbers(model: Any, config: object) -> Any:
+    """A model whose weights have sizes and no numbers, so that a large one costs nothing."""
     import torch
 
     with torch.device("meta"):
-        trunk = model(config)
+        return model(config).eval()
+
+
+def _word_width(trunk: Any) -> int:
+    """How wide the one table of word embeddings is; 0 where there is none."""
+    import torch
+
     try:
-        return isinstance(trunk.get_input_embeddings(), torch.nn.Embedding)
+        words = trunk.get_input_embeddings()
     except NotImplementedError:
-        return False
+        return 0
+    return words.embedding_dim if isinstance(words, torch.nn.Embedding) else 0
+
+
+def _complaint(trunk: Any, width: int) -> str:
+    """What a model without numbers says when it is given embeddings alone; nothing where it misses the numbers."""
+    import torch
+
+    try:
+        with torch.device("meta"), torch.no_grad():
+            trunk(inputs_embeds=torch.empty(1, 8, width))
+    except Exception as error:  # a class may raise any for what it lacks
+        return "" if "meta" in str(error) else str(error) or type(error).__name__
+    return ""
 
 
 def _one_way(kind: str, folder: Path) -> str:
