@@ -118,7 +118,7 @@ def _local_tokenizer(text: LocalEncoder | HubEncoder, name: str) -> PreTrainedTo
     except Exception as error:  # a damaged tokenizer.json raises no class of its own
         raise Invalid(
             f"encoder {name!r}",
-            [f"{folder} must hold a tokenizer that AutoTokenizer loads offline, got: {error}; save one there"],
+            [f"{folder} must hold a tokenizer that AutoTokenizer loads offline, got: {error}; save its own there"],
         ) from error
     refuse(f"encoder {name!r}", _tokenizer_faults(loaded, folder))
     return loaded
