@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trainables.catalogue.intermediate import MNLI
-from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task
+from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task, refuse_no_task
 from trainables.catalogue.xtreme import (
     NER,
     PANX_LANGUAGES,
@@ -76,7 +76,7 @@ def translated(task: Task, language: str) -> Task:
         Invalid: for a task of the user's own files, whose translation is a task of other files, for one without an
             English training split, and for what is no task.
     """
-    _refuse_no_task(task)
+    refuse_no_task("a translation", task)
     task = _without_development(task)
     train = task.split("train")
     if train is None or train.languages != ("en",) or language == "en":
@@ -116,12 +116,6 @@ def _without_development(task: Task) -> Task:
     return replace(task, source=source, splits=tuple(split for split in task.splits if split.name != ORACLE_DEV))
 
 
-def _refuse_no_task(given: object) -> None:
-    if not isinstance(given, Task):
-        named = f"use task({given!r}) of trainables.catalogue.registry" if isinstance(given, str) else "give a task"
-        raise Invalid("a translation", [f"task must be a Task value, got {given!r}; {named}"])
-
-
 def _mirrored(source: PublishedSource, language: str) -> PublishedSource:
     """The same files of the mirror folder, with those of the training split under `FOLDER`."""
     return replace(source, parts=tuple(_moved(part, language) for part in source.parts), instead=())
@@ -156,7 +150,7 @@ def sources(task: Task, languages: tuple[str, ...]) -> tuple[Task, ...]:
 
     None has development data for an oracle: those of the target are shown to it.
     """
-    _refuse_no_task(task)
+    refuse_no_task("a translation", task)
     teacher = _without_development(task.teacher)
     return tuple(teacher if language == "en" else translated(teacher, language) for language in languages)
 
