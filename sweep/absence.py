@@ -171,17 +171,24 @@ def _absence(task: Task) -> str:
 
 
 def _models_not_here(sweep: Sweep) -> str:
-    """Which models of the hub this machine has no copy of, and how to get them."""
+    """Which models of the hub this machine has no whole copy of, and how to get them."""
     from trainables.data.hub import local_copy
 
     models = [sweep.encoder.text, getattr(sweep.encoder.patches, "model", None)]
     hub = [model for model in models if isinstance(model, HubEncoder)]
-    return "; ".join(
-        f"no copy of {model.repository} on this machine; hf download {model.repository} --revision {model.revision}, "
-        "or let `sweep run` fetch it"
-        for model in hub
-        if local_copy(model) is None
-    )
+    return "; ".join(_not_here(model) for model in hub if local_copy(model) is None)
+
+
+def _not_here(model: HubEncoder) -> str:
+    from trainables.data.hub import lacking
+
+    again = f"hf download {model.repository} --revision {model.revision}"
+    if lacks := "; ".join(lacking(model)):
+        return (
+            f"the copy of {model.repository} on this machine cannot be used: {lacks}; or where the hub has more than "
+            f"this copy, {again} completes it, as `sweep run` does"
+        )
+    return f"no copy of {model.repository} on this machine; {again}, or let `sweep run` fetch it"
 
 
 def tasks_of(sweep: Sweep) -> Iterator[Task]:

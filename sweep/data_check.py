@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sweep.languages import strangeness
@@ -18,7 +19,7 @@ from trainables.catalogue.task import NLI_LABELS, Task
 from trainables.catalogue.xtreme_m import COLUMNS, parquet_task
 from trainables.data.images import content_hash, opened
 from trainables.data.reading import image_bytes, inspect, parquet_rows
-from trainables.data.remarked import other_languages
+from trainables.data.remarked import not_compared, other_languages
 from trainables.faults import Invalid, NotThere
 
 SPLITS = ("train", "dev", "test")
@@ -78,32 +79,55 @@ class DataCheck:
     warnings: tuple[str, ...]
 
 
-def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
-    """Look at train.parquet, dev.parquet and test.parquet of a folder, every image included.
+def check(
+    folder: str | Path,
+    labels: Sequence[str] = NLI_LABELS,
+    *,
+    language: str = "en",
+    languages: Sequence[str] = (),
+    train: str = "train.parquet",
+    dev: str = "dev.parquet",
+    test: str = "test.parquet",
+) -> DataCheck:
+    """Look at the three files of a folder, every image included, as `parquet_task` of the same words reads them.
+
+    `languages` are those of the test, all that its file has where none is stated; others are left out of what is said.
 
     Raises:
         NotThere: where there is no such folder, or none of the three files in it.
+        Invalid: where the words are such that no task can have them.
     """
     base = Path(folder).expanduser()
-    paths = {split: base / f"{split}.parquet" for split in SPLITS if (base / f"{split}.parquet").is_file()}
+    files = {"train": train, "dev": dev, "test": test}
+    paths = {split: base / name for split, name in files.items() if (base / name).is_file()}
     if not paths:
         raise NotThere(
-            f"PATH must be a folder with train.parquet, dev.parquet and test.parquet, got {str(folder)!r} without any; "
-            "see 'Data of one's own' in the README"
+            f"PATH must be a folder with {train}, {dev} and {test}, got {str(folder)!r} without any; see 'Data of "
+            "one's own' in the README"
         )
-    task = parquet_task("data", base, languages=_languages(paths.get("test")), labels=labels)
+    asked = tuple(languages) or _languages(paths.get("test"))
+    task = parquet_task("data", base, languages=asked, labels=labels, language=language, **files)
     faults = inspect(task)
-    shown = _for_an_oracle(task, _languages(paths.get("dev")), faults)
+    shown: list[str] = []
+    if language == "en":  # or it is no target, which alone has an oracle
+        shown += _for_an_oracle(task, _languages(paths.get("dev")), faults)
     tables: dict[str, pa.Table] = {}
     for split in task.splits:
         try:
             tables[split.name] = parquet_rows(task, split)
         except Invalid:
             continue  # its faults are among those of `inspect`
+    if languages and "test" in tables:
+        tables["test"] = tables["test"].filter(pc.is_in(tables["test"]["language"], pa.array(asked, pa.string())))
     for name, table in tables.items():
         faults += [*_nameless_languages(name, table), *_broken_images(name, table)]
-    warnings = [*other_languages(task), *shown, *_strange_languages(tables), *_without_words(tables)]
-    warnings += [*_duplicates(tables), *_pairs_in_two_splits(tables)]
+    warnings = [*other_languages(task), *_read_in_another(tables.get("train"), language), *shown]
+    warnings += [
+        *_strange_languages(tables),
+        *_without_words(tables),
+        *_duplicates(tables),
+        *_pairs_in_two_splits(tables),
+    ]
     parts = tuple(_parts(tables, task))
     warnings += _telling(parts)
     return DataCheck(
@@ -117,14 +141,26 @@ def check(folder: str | Path, labels: Sequence[str] = NLI_LABELS) -> DataCheck:
     )
 
 
+def _read_in_another(train: pa.Table | None, language: str) -> Iterator[str]:
+    """What to state of a training file that has no row in the language that it is read in."""
+    found = sorted(set(train["language"].to_pylist()) if train is not None else ())
+    if found and language not in found:
+        yield (
+            f"the training file is in {' '.join(found)} and is read in {language}: state its language, here with "
+            f"--language, in a definition as parquet_task(…, language={found[0]!r}); in another than English it is a "
+            "source to learn the target from"
+        )
+
+
 def _for_an_oracle(task: Task, developed: Sequence[str], faults: Sequence[str]) -> Iterator[str]:
     """In which languages of the development file an oracle can choose, and what stands in the way of it alone."""
     test = task.split("test")
     shown = [code for code in developed if code != "en" and test and code in test.languages]
     if shown:
         yield f"with_oracle(task, development={shown!r}) shows those of its rows to an oracle, which then needs no test"
-        asks = inspect(with_oracle(task, development=shown))
-        yield from (f"for an oracle: {fault}" for fault in asks if fault not in faults)
+        asks = with_oracle(task, development=shown)
+        yield from (f"for an oracle: {fault}" for fault in inspect(asks) if fault not in faults)
+        yield from not_compared(asks)
 
 
 def _languages(file: Path | None) -> tuple[str, ...]:

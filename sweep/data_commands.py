@@ -22,6 +22,12 @@ def add_data(commands: Any) -> None:
     checker = inner.add_parser("check", help=text, description=f"{text[0].upper()}{text[1:]}.")
     checker.add_argument("path", metavar="PATH", help="folder of train.parquet, dev.parquet and test.parquet")
     checker.add_argument("--labels", default=",".join(NLI_LABELS), help="label names in order (default: %(default)s)")
+    text = "of the training file; another than English makes it a source of the target (default: %(default)s)"
+    checker.add_argument("--language", default="en", metavar="CODE", help=text)
+    checker.add_argument("--languages", metavar="CODES", help="of the test, as en,de (default: all that its file has)")
+    for split in ("train", "dev", "test"):
+        text = f"the file of {split} in that folder (default: %(default)s)"
+        checker.add_argument(f"--{split}", default=f"{split}.parquet", metavar="FILE", help=text)
     checker.add_argument("--format", choices=("table", "json"), default="table")
     checker.epilog = "Exits with 0 if a sweep can use it, with 1 if something must be mended first."
     checker.set_defaults(act=_check)
@@ -36,12 +42,24 @@ def add_data(commands: Any) -> None:
 def _check(options: argparse.Namespace) -> int:
     from sweep.data_check import check, check_text
 
-    found = check(options.path, tuple(name.strip() for name in options.labels.split(",")))
+    found = check(
+        options.path,
+        _names(options.labels),
+        language=options.language,
+        languages=_names(options.languages or ""),
+        train=options.train,
+        dev=options.dev,
+        test=options.test,
+    )
     if options.format == "json":
         print(json.dumps(dataclasses.asdict(found), indent=1, ensure_ascii=False))
     else:
         print(check_text(found))
     return 1 if found.faults else 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 def _features(options: argparse.Namespace) -> int:

@@ -156,11 +156,12 @@ def source_language() -> Sweep:
     which language.
 
     Command: `sweep run source_language --data DIR`. Cost: 45 trainings, 2.76 million steps, by the plan's rough
-    estimate 9.7 hours of one A100 and 112 to 279 GB of disk; nobody here has run it. Expected: the paper's abstract
-    finds German and Russian often better sources than English; AmericasNLI found English at least as good as Spanish.
-    Learning rate 2e-5, batch 32, 5 passes and 128 tokens are xtreme's for mBERT. A tenth of the steps to warm up is
-    jiant's; xtreme has none. The best of five checkpoints by English development data is reported, one for each pass;
-    xtreme takes the best of one every 100 steps. Weight decay 0.01 is this project's default: *unverified*.
+    estimate 9.7 hours of one A100 (twice that at what base sizes took on an H100, see the README) and 112 to 279 GB of
+    disk; nobody here has run it. Expected: the paper's abstract finds German and Russian often better sources than
+    English; AmericasNLI found English at least as good as Spanish. Learning rate 2e-5, batch 32, 5 passes and 128
+    tokens are xtreme's for mBERT. A tenth of the steps to warm up is jiant's; xtreme has none. The best of five
+    checkpoints by English development data is reported, one for each pass; xtreme takes the best of one every 100
+    steps. Weight decay 0.01 is this project's default: *unverified*.
     """
     grid = transfer_grid((), image_only=False, hypothesis_only=False)
     passes = 5
@@ -191,14 +192,15 @@ def xtreme_m() -> Sweep:
     searched; image-only and hypothesis-only cells beside.
 
     Data: DIR/e-bug/iglue, a clone with en/train.jsonl.zip unzipped, and DIR/flickr30k-images (`sweep tasks xvnli`).
-    Command: `sweep run xtreme_m --data DIR`. Cost: 102 trainings, 2.47 million steps, by the plan's rough estimate
-    53 hours of one A100 and 197 to 555 GB of disk; nobody here has run it. Expected, from the literature: IGLUE's
-    models reach 0.54 to 0.62 zero-shot (mean of ar es fr ru) and 0.76 in English, and their translate-test baselines
-    0.74; whether intermediate tasks help is what this asks. Target settings are iglue's: 2e-5, batch 128, 10 passes
-    over about 540,900 rows, a tenth of the steps to warm up, weight decay 1e-4, and the best of ten checkpoints by
-    English development data, one for each pass. Its 80 tokens are 256 here, which texts before it need, and its
-    epsilon of 1e-6 in Adam is torch's 1e-8. Alignment's settings are *unverified*, and so is 1e-5 before it: jiant's,
-    for XLM-R large. With `checkpoints=3` the last three passes are chosen among, in less than half the disk.
+    Command: `sweep run xtreme_m --data DIR`. Cost: 102 trainings, 2.47 million steps, by the plan's rough estimate 53
+    hours of one A100 (twice that at what base sizes took on an H100, see the README) and 197 to 555 GB of disk; nobody
+    here has run it. Expected, from the literature: IGLUE's models reach 0.54 to 0.62 zero-shot (mean of ar es fr ru)
+    and 0.76 in English, and their translate-test baselines 0.74; whether intermediate tasks help is what this asks.
+    Target settings are iglue's: 2e-5, batch 128, 10 passes over about 540,900 rows, a tenth of the steps to warm up,
+    weight decay 1e-4, and the best of ten checkpoints by English development data, one for each pass. Its 80 tokens are
+    256 here, which texts before it need, and its epsilon of 1e-6 in Adam is torch's 1e-8. Alignment's settings are
+    *unverified*, and so is 1e-5 before it: jiant's, for XLM-R large. With `checkpoints=3` the last three passes are
+    chosen among, in less than half the disk.
     """
     target = mirrored_xvnli()
     passes, rows, batch_size = 10, 540_900, 128

@@ -10,7 +10,8 @@ from sweep.disk import disk_need, spoken
 from sweep.plan import Plan, uncounted
 from sweep.points import search_trials, untrained_shares
 from sweep.search import ExpectedGain, NoPruning, searched_by
-from trainables.catalogue.task import ORACLE_HALF, Task
+from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Task
+from trainables.data.places import missing
 from trainables.gangs import Gangs
 from trainables.selectors import ENGLISH
 
@@ -72,9 +73,15 @@ def _oracle(target: Task) -> str:
     shown, test = target.oracle, target.split("test")
     if shown is None or test is None or shown.name == ORACLE_HALF:
         return "half of the test, by a hash of the item's id; the other half is reported"
-    told = f"development data in {len(shown.languages)} languages; the whole test is reported"
+    gone = missing(target).get(ORACLE_DEV, ())
+    if len(gone) == len(shown.languages):  # absent, which is told below: the plan counts what the catalogue states
+        gone = ()
+    count = len(shown.languages) - len(gone)
+    told = f"development data in {count} language{'s' * (count > 1)}; the whole test is reported"
     without = [code for code in test.languages if code not in shown.languages and code != ENGLISH]
-    return f"{told}, in {' '.join(without)} too, which have none and no say" if without else told
+    if without:
+        told += f", in {' '.join(without)} too, which have none and no say"
+    return f"{told}\n         no files of {len(gone)} more are here: these have no say either" if gone else told
 
 
 def uncounted_lines(plans: Iterable[Plan]) -> list[str]:

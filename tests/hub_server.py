@@ -1,4 +1,4 @@
-"""A Hugging Face hub in a thread, for tests of what is fetched from one; no Xet, so files come over plain HTTP.
+"""A Hugging Face hub in a thread, for tests of what is fetched from one; files come over plain HTTP, by Xet none does.
 
 It answers as `huggingface_hub` expects the real one to: commits behind branches, a listing in pages, files of git
 through a redirect on the hub and large ones through one to another host, parts of files, and the errors with their
@@ -66,6 +66,8 @@ class Hub:
         self.troubles: list[Trouble] = []
         self.asked: list[Asked] = []
         self.entries_on_a_page = 1000
+        self.names_xet = False
+        """Whether large files are said to lie in a store of Xet, at `/cas`: it has none of them."""
         self.port = 0
 
     @property
@@ -164,6 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble and trouble.status:
             return self.refuse(trouble.status, "", "trouble", trouble.headers)
         self.cut_after = trouble.cut_after if trouble else None
+        if parts.path == "/xet-token":
+            until = int(time.time()) + 3600
+            place = {"X-Xet-Cas-Url": f"{self.of.address}/cas", "X-Xet-Access-Token": "xet"}
+            return self.json({}, {**place, "X-Xet-Token-Expiration": str(until)})
         if parts.path.startswith("/cdn/"):
             return self.cdn(parts.path.removeprefix("/cdn/"))
         api = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/(revision|tree)/([^/]+)", parts.path)
@@ -241,6 +247,8 @@ class _Handler(BaseHTTPRequestHandler):
             status, place = 307, f"/api/resolve-cache/{kind}/{name}/{commit}/{quote(path)}"
         self.send_response(status)
         said = {"Location": place, "X-Repo-Commit": commit, "X-Linked-Size": str(len(content)), "X-Linked-ETag": tag}
+        if self.of.names_xet and path.endswith(LARGE):
+            said |= {"X-Xet-Hash": _large(content), "X-Xet-Refresh-Route": f"{self.of.address}/xet-token"}
         for header, value in {**said, "Content-Length": "0"}.items():
             self.send_header(header, value)
         self.end_headers()

@@ -1,9 +1,9 @@
-"""The benchmarks that take minutes at most and need no GPU, one after another; measures nothing itself.
+"""The benchmarks that need no GPU and a quarter of an hour at most, one after another; measures nothing itself.
 
-Of `bench_scale` it runs the ledger alone; `bench_loop --part 3` (accuracy in bfloat16), `bench_twins`,
-`bench_seed_sets` and `bench_hosts` are run by name.
+Of `bench_scale` it runs the ledger alone; `bench_loop --part 3` (accuracy in bfloat16), `bench_seed_sets` and
+`bench_hosts` are run by name.
 
-    python -m tests.benchmarks.all          # about twenty minutes
+    python -m tests.benchmarks.all          # about thirty-five minutes
 
 Exits 1 if any of them misses a goal or fails. One that skips, for want of a package or of files, is named in the last
 line as not measured.
@@ -28,6 +28,7 @@ BENCHMARKS = (
     "bench_report",
     "bench_first_step",
     "bench_scale --trials 0",
+    "bench_twins",
 )
 
 

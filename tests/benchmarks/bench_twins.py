@@ -142,9 +142,9 @@ def path_to(task: Task, seed: int = SEED) -> Stages:
 def many() -> Preparation:
     """The demo's pre-training gone on with in all of its languages.
 
-    The demo's encoder has looked things up in English descriptions alone, and finds a clause where English has it: on
-    XNLI it was right of 0.81 to 0.87 with English premises and hypotheses in bg, el and ru, and of 0.29 to 0.38 the
-    other way round (seed 1, 500 items).
+    The demo's encoder has looked things up in English descriptions alone, and does not find them in others: of XNLI it
+    was right of 0.81 to 0.87 with English premises and hypotheses in bg, el and ru, and of 0.29 to 0.38 the other way
+    round (seed 1, 500 items).
     """
     pretrain = lab().pretrain
     assert pretrain is not None  # the demo has one

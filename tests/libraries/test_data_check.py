@@ -1,5 +1,6 @@
 import io
 import json
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from sweep.cli import main
 from sweep.data_check import check, check_text
+from trainables.catalogue.xtreme_m import parquet_task
 
 REAL = Path(__file__).parents[2].parent / "shared" / "real" / "emoji-vnli"
 TELLING = ("surely it is", "perhaps it is", "never is it")
@@ -94,6 +96,50 @@ def test_development_rows_in_languages_of_the_test_are_offered_to_an_oracle_and_
     assert any(
         one.startswith("for an oracle: split 'oracle_dev': ids must differ within 'de'") for one in found.warnings
     )
+    turned = [n % 3 for n in (*range(100, 112), *range(101, 113))]
+    write(folder, "dev", first=100, languages=("en", "de"), label=turned)
+    assert any("same label in every language, got 12 of 12 in 'de'" in one for one in check(folder).warnings)
+    write(folder, "dev", first=100, languages=("en", "de"), id=[f"dev{n}" for n in range(100, 124)])
+    assert any("12 of 12 items in 'de' have the id of none in 'en'" in one for one in check(folder).warnings)
+
+
+def test_a_training_file_in_another_language_is_checked_as_the_source_that_it_is(folder, capsys):
+    write(folder, "de", first=0, languages=("de",))
+    write(folder, "dev", first=100, languages=("en", "de"))  # which a source shows to no oracle
+    stated = ["--train", "de.parquet", "--language", "de"]
+    assert main(["data", "check", str(folder), *stated]) == 0
+    told = capsys.readouterr().out
+    assert "train        de    12" in told and "a sweep can use it" in told and "with_oracle" not in told
+    assert main(["data", "check", str(folder), *stated[:2]]) == 1
+    told = capsys.readouterr().out
+    assert "the training file is in de and is read in en: state its language, here with --language, in a def" in told
+    assert main(["data", "check", str(folder), *stated[2:]]) == 1  # the file is there, and is the English one
+    assert "split 'train' must have rows in 'de', got none; did you mean 'en'?" in capsys.readouterr().out
+
+
+def test_what_a_task_can_state_of_its_files_the_check_can(folder, capsys):
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.parquet").rename(folder / f"my_{split}.parquet")
+    assert main(["data", "check", str(folder)]) == 2
+    named = [word for split in ("train", "dev", "test") for word in (f"--{split}", f"my_{split}.parquet")]
+    assert main(["data", "check", str(folder), *named]) == 0
+    assert main(["data", "check", str(folder), *named[:-1], "mytest.parquet"]) == 1
+    assert "must be a file, got nothing there; did you mean 'my_test.parquet'?" in capsys.readouterr().out
+    of_no_file = {"name", "rows", "licence"}  # rows are counted, and a plan compares what is stated of them
+    assert {*signature(parquet_task).parameters} - of_no_file == {*signature(check).parameters}
+
+
+def test_languages_of_the_test_that_are_not_wanted_are_not_looked_at(folder, capsys):
+    labels = [n % 3 for n in range(200, 212)]
+    languages = [code for code in ("en", "de", "") for _ in range(12)]
+    columns = {"language": languages, "label": [*labels, *labels, *[0] * 12]}
+    write(folder, "test", first=200, languages=("en", "de", "xx"), **columns)
+    assert check(folder).faults != ()
+    assert check(folder, languages=("en", "de")).faults == ()
+    assert main(["data", "check", str(folder), "--languages", "en, fr"]) == 1
+    told = capsys.readouterr().out
+    assert "split 'test' must have rows in 'fr', got none" in told and "test        de" not in told
+    assert main(["data", "check", str(folder), "--languages", "en,en"]) == 2
 
 
 #: What a translator may leave in one language alone: a word, or a sign of a script that parts no words.

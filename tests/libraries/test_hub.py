@@ -259,6 +259,52 @@ def test_what_the_hub_does_not_give_is_told_with_what_arrived_and_what_to_do(
     assert places.absence(SQUAD_V1) == ""  # what came before stays
 
 
+def test_a_file_that_xet_does_not_give_is_told_as_any_other_and_comes_without_it(hub, tmp_path, monkeypatch):
+    pytest.importorskip("hf_xet", reason="without it the client fetches by HTTP alone")
+    monkeypatch.setenv("HF_XET_CLIENT_RETRY_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    publish_xquad(hub, tmp_path / "published")
+    hub.names_xet = True
+    told = refusal(XQUAD.teacher)
+    assert any("/cas/" in asked.request for asked in hub.asked)
+    assert f"got no whole answer from {hub.address} (Task error: File reconstruction error: " in told
+    assert f"; {LATER.partition('; ')[0]}; or set HF_HUB_DISABLE_XET=1, which fetches by HTTP alone; or hf down" in told
+    assert "\n" not in told
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    assert len(rows(resolve(willing(XQUAD.teacher)), "train")) == 1
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (
+            RuntimeError("Task error: CAS Client Error: 429\nat once"),
+            "no whole answer from {hub} (Task error: CAS Client",
+        ),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "got I/O error: No space left on device"),
+        (
+            ValueError("Xet headers have not been correctly set"),
+            "no whole answer from {hub} (Xet headers have not been",
+        ),
+    ],
+)
+def test_an_intermediate_task_that_xet_does_not_give_costs_its_own_cell_alone(raised, told, hub, monkeypatch):
+    import huggingface_hub
+
+    here = huggingface_hub.snapshot_download
+
+    def asked(*names, local_files_only=False, **how):
+        if local_files_only:
+            return here(*names, local_files_only=True, **how)
+        raise raised
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", asked)
+    cell = Cell(name="qqp", intermediates=(willing(QQP),))
+    found = find(small_sweep(cells=(BASELINE, cell)), fetch=True)
+    assert set(found.absent_cells) == {"qqp"} and told.format(hub=hub.address) in found.absent["qqp"]
+    assert ("HF_HUB_DISABLE_XET" in found.absent["qqp"]) == ("{hub}" in told) and "\n" not in found.absent["qqp"]
+
+
 def test_a_target_that_the_hub_does_not_give_leaves_no_cell_and_an_intermediate_task_its_own(hub, tmp_path):
     publish_xquad(hub, tmp_path / "published")
     without_revision(hub)
@@ -479,6 +525,23 @@ def test_a_copy_that_another_program_has_of_a_part_of_a_model_is_completed(fetch
     assert models.local_copy(ENCODER.text) is None
     assert resolve_encoder(ENCODER).text.fingerprint
     assert models.local_copy(ENCODER.text) is not None
+
+
+def test_a_model_without_safetensors_is_told_as_that_and_not_as_one_that_is_not_here(hub, tmp_path, capsys):
+    """Its copy is as whole as the hub's: to fetch it again changes nothing."""
+    hub.push("models", TINY, {name: content for name, content in MODEL.items() if name != "model.safetensors"})
+    file = tmp_path / "mine.py"
+    file.write_text(DEFINITION)
+    asked = f"hf download {TINY} --revision main"
+    assert main(["plan", str(file)]) == 0
+    assert f"no copy of {TINY} on this machine; {asked}" in capsys.readouterr().out
+    hf(asked, environment(hub, tmp_path / "home"))
+    hub.asked.clear()
+    assert main(["plan", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert f"the copy of {TINY} on this machine cannot be used: path must hold weights as *.safetensors, got" in said
+    assert f"convert them with save_pretrained; or where the hub has more than this copy, {asked} comp" in said
+    assert "no copy of" not in said and hub.asked == []
 
 
 def test_a_token_is_shown_to_the_hub_and_to_no_other_host(hub, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from trainables.data.counted import remarks
 from trainables.data.fingerprint import resolve
 from trainables.data.looking import look
 from trainables.data.reading import inspect, read
-from trainables.data.remarked import other_languages
+from trainables.data.remarked import other_languages, own_remarks
 from trainables.faults import Invalid
 from trainables.selectors import Selector
 from trainables.stages import Evaluation
@@ -93,6 +93,18 @@ class TestPublished:
         assert with_oracle(tested_in("en", "de", "th")).oracle.languages == ("de",)
         assert with_oracle(tested_in("en", "th", "yo")).oracle.name == "oracle"  # none of them has any
         assert with_oracle(tested_in("en")).oracle.name == "oracle"
+
+    @pytest.mark.parametrize("task", [XNLI, lab_twins.XNLI], ids=["published", "lab"])
+    def test_a_test_narrowed_after_it_is_refused_before_what_no_test_asks_for_is_fetched_or_trained_for(self, task):
+        made = with_oracle(task)
+        with pytest.raises(Invalid) as refused:
+            few = [replace(one, languages=("en", "fr")) if one.name == "test" else one for one in made.splits]
+            replace(made, splits=tuple(few))
+        (fault,) = refused.value.faults
+        assert fault.startswith("split 'oracle_dev' must be in languages of the test (en fr), got ar bg de el es hi ")
+        assert fault.endswith("; state the languages of the test first, and then with_oracle(task)")
+        both = [replace(one, languages=("fr",)) if one.name in ("test", ORACLE_DEV) else one for one in made.splits]
+        assert replace(made, splits=tuple(both)).oracle.languages == ("fr",)
 
     @pytest.mark.parametrize(
         ("task", "patterns"),
@@ -257,6 +269,38 @@ class TestOnesOwn:
         with pytest.raises(Invalid, match=r"languages of the test other than English \(de sw\), got en fr; leave them"):
             with_oracle(task, development=["en", "de", "fr"])
 
+    @pytest.mark.parametrize("what", ["label", "image"])
+    def test_what_is_shown_has_the_labels_and_images_of_the_english_items(self, tmp_path, what):
+        task = own(tmp_path)
+        rows = pq.read_table(tmp_path / "dev.parquet").to_pylist()
+        german = [row for row in rows if row["language"] == "de"]
+        turned = [{**row, what: other[what]} for row, other in zip(german, german[1:] + german[:1], strict=True)]
+        others = [row for row in rows if row["language"] != "de"]
+        pq.write_table(pa.Table.from_pylist([*others, *turned]), tmp_path / "dev.parquet")
+        assert inspect(task) == inspect(with_oracle(task, development=["sw"])) == []
+        (fault,) = inspect(with_oracle(task, development=["de", "sw"]))
+        assert fault.startswith(
+            f"split 'oracle_dev': an item must have the same {what} in every language, got 6 of 6 in 'de' that differ "
+            "from 'en' (dev100, dev101, dev102, …)"
+        )
+        (alone,) = inspect(with_oracle(task, development=["de"]))
+        assert alone == fault
+
+    def test_a_part_of_the_items_may_be_shown_and_what_english_lacks_is_told(self, tmp_path):
+        task = own(tmp_path)
+        rows = pq.read_table(tmp_path / "dev.parquet").to_pylist()
+        german = [row for row in rows if row["language"] == "de"][:4]
+        others = [row for row in rows if row["language"] == "en"]
+        shown = with_oracle(task, development=["de"])
+        pq.write_table(pa.Table.from_pylist([*others, *german]), tmp_path / "dev.parquet")
+        assert inspect(shown) == [] and own_remarks(shown) == ()
+        german[0]["id"] = german[1]["id"] + "~de"
+        pq.write_table(pa.Table.from_pylist([*others, *german]), tmp_path / "dev.parquet")
+        assert inspect(shown) == [] and own_remarks(shown) == (
+            "split 'oracle_dev': 1 of 4 items in 'de' have the id of none in 'en': nothing says that their labels and "
+            "images are right",
+        )
+
     def test_the_evaluation_depends_on_the_languages_that_are_shown_and_no_training_does(self, tmp_path):
         task = own(tmp_path)
         named: list[tuple[str, str]] = []
@@ -276,6 +320,12 @@ class TestOnesOwn:
         made = with_oracle(task, development=["de"])
         assert inspect(made) == [] and inspect(with_oracle(task)) == []
         assert read(resolve(made), ORACLE_DEV, None, None)["premise"].to_pylist() == ["c dev"]
+        (told,) = [one for one in own_remarks(made) if "oracle_dev" in one]
+        assert told.startswith("split 'oracle_dev': 1 of 1 items in 'de' have the id of none in 'en'")
+        paths["dev"].write_text(f"id\t{head}a\te\tf\tneutral\ten\na\tg\th\tentailment\tde\n")
+        (fault,) = inspect(made)
+        assert "got 1 of 1 in 'de' that differ from 'en' (a)" in fault
+        assert not any("oracle_dev" in one for one in own_remarks(made))
         paths["dev"].write_text("premise\thypothesis\tlabel\ne\tf\tneutral\n")
         assert any("must have a column 'language'" in fault for fault in inspect(made))
         with pytest.raises(Invalid, match="must have a column 'language'"):
@@ -343,6 +393,26 @@ class TestThePlan:
         assert told.endswith(
             "data in 28 languages; the whole test is reported, in kk th tl yo too, which have none and no say"
         )
+
+    @pytest.mark.parametrize("languages", [("de",), ("de", "sw")])
+    def test_it_counts_no_language_whose_files_are_not_here(self, languages, mirror):
+        def lines() -> list[str]:
+            sweep = small_sweep(target=with_oracle(XNLI), cells=(BASELINE,), pretrain=None, align_images=None)
+            text = plan_text(plan(find(sweep, fetch=False).sweep)).splitlines()
+            first = next(place for place, line in enumerate(text) if line.startswith("oracle "))
+            return text[first : first + 2]
+
+        files.nli(mirror / "facebook/xnli/de/test-00000-of-00001.parquet")
+        assert (
+            lines()[0] == "oracle   development data in 14 languages; the whole test is reported"
+        )  # absent, told below
+        for language in languages:
+            files.nli(mirror / f"facebook/xnli/{language}/validation-00000-of-00001.parquet")
+        counted = "1 language" if len(languages) == 1 else "2 languages"
+        assert lines() == [
+            f"oracle   development data in {counted}; the whole test is reported",
+            f"         no files of {14 - len(languages)} more are here: these have no say either",
+        ]
 
     def test_its_cost_counts_development_data_as_well_and_says_where_it_cannot(self):
         def scored(task: Task) -> Evaluation:

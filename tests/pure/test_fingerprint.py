@@ -180,6 +180,8 @@ def test_a_copy_of_a_part_of_a_model_is_none(absent, cached):
     with pytest.raises(Invalid) as refused:
         resolve_encoder(encoder)  # a run would fetch it, and has no connection
     assert "`hf download someone/tiny --revision main`" in str(refused.value)
+    (told,) = hub.lacking(model)  # where the hub has no more, that does not help
+    assert str(refused.value).count(told) == 1 and told.startswith("path must hold ")
 
 
 def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -40,15 +41,14 @@ def test_targets_that_learn_the_same_share_their_teacher():
 
 
 def test_pairs_of_many_languages_have_each_aligned_one_on_either_side_and_never_the_unaligned():
-    rows = read(lab.PARALLEL_MANY, "train", None, None).slice(0, 3000).to_pylist()
+    (train,) = lab.PARALLEL_MANY.splits
+    rows = read(replace(lab.PARALLEL_MANY, splits=(replace(train, rows=1000),)), "train", None, None).to_pylist()
     aligned = set(ALL) - set(lab.UNALIGNED)
     assert {row["source_language"] for row in rows} == {row["target_language"] for row in rows} == aligned
 
 
 @pytest.mark.parametrize("task", [*lab_twins.INTERMEDIATE, *lab_twins.TARGETS], ids=lambda task: task.name)
 def test_every_split_can_be_read_in_the_schema_of_its_kind(task):
-    from dataclasses import replace
-
     few = replace(task, splits=tuple(replace(split, rows=6) for split in task.splits))
     for split in few.splits:
         table = read(few, split.name, None, None)

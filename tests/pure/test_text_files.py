@@ -141,7 +141,7 @@ def test_development_rows_that_an_oracle_is_shown_are_looked_at_too(tmp_path):
     left_out = "split 'dev' is read in en alone: 6 of its 9 rows are left out (3 in 'de', 3 in 'fr')"
     assert [told.partition(";")[0] for told in own_remarks(task)] == [left_out]
     shown = with_oracle(task, development=["de", "fr"])
-    assert inspect(shown) == [] and own_remarks(shown) == ("3 of 6 texts in 'premise' of dev are empty",)
+    assert inspect(shown) == [] and own_remarks(shown) == ("3 of 6 texts in 'premise' of oracle_dev are empty",)
 
 
 def test_remarks_on_files_that_cannot_be_read_are_left_to_the_faults(tmp_path):

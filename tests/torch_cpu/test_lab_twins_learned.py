@@ -151,14 +151,13 @@ def test_a_layer_retrieves_after_training_on_another_task_and_better_once_words_
 
 
 @pytest.mark.parametrize("task", lab_twins.TARGETS, ids=lambda task: task.name)
-def test_before_a_target_the_benchmark_reads_text_in_all_the_languages_it_is_judged_in_and_labels_in_english(task):
+def test_before_a_target_the_benchmark_reads_pairs_of_all_the_languages_it_is_judged_in_and_labels_in_english(task):
     training = [stage.work for stage in bench_twins.path_to(task) if isinstance(stage.work, Training)]
-    learned = [] if task.kind is Kind.RETRIEVAL else [training.pop()]
-    read_languages, label_languages = (
-        {code for work in works for portion in work.portions for code in portion.task.split("train").languages}
-        for works in (training[-1:], learned)
-    )
-    assert read_languages == set(bench_twins.PRETRAINED) and label_languages <= {"en"}
+    if task.kind is not Kind.RETRIEVAL:
+        (labelled,) = training.pop().portions
+        assert labelled.task == task.teacher and labelled.task.split("train").languages == ("en",)
+    (reads,) = training[-1].portions
+    assert reads.task == lab.PARALLEL_MANY and set(reads.task.split("train").languages) == {"en", *judged(task)}
 
 
 def test_every_kind_of_head_but_those_that_look_words_up_in_another_text_has_a_twin_here():

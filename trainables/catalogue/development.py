@@ -85,7 +85,8 @@ def with_oracle(task: Task, *, development: Sequence[str] = ()) -> Task:
     of their twins in the lab; BUCC's and its twin's own, which tune the threshold of mining as well; and of files of a
     user's own (Parquet, text pairs) the rows of the development file in the languages that `development` names. The
     whole test is then reported, in the languages without such data too. For other tasks `oracle` is half of the test by
-    a hash of the item's id, and `test` the other half; an item is in the same half in every language.
+    a hash of the item's id, and `test` the other half; an item is in the same half in every language. A test in fewer
+    languages is stated before: what an oracle is shown is of its languages alone.
 
     Raises:
         Invalid: where the task has no test split, shows an oracle something already, or cannot have `development`, and

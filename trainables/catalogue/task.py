@@ -285,6 +285,12 @@ class Task:
                 f"splits must show an oracle half of the test ({ORACLE_HALF!r}) or development data ({ORACLE_DEV!r}), "
                 "got both; leave one out"
             )
+        shown, test = self.split(ORACLE_DEV), self.split("test")
+        if shown and test and (other := [code for code in shown.languages if code not in test.languages]):
+            yield (
+                f"split {ORACLE_DEV!r} must be in languages of the test ({' '.join(map(str, test.languages))}), got "
+                f"{' '.join(map(str, other))}; state the languages of the test first, and then with_oracle(task)"
+            )
         for split in self.splits:
             if not split.languages:
                 yield f"split {split.name!r} must state at least one language"

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from trainables.errors import is_full
 from trainables.faults import Invalid
 
 #: What a server says while it is overloaded or down, and where another try may help.
 _TRY_AGAIN = "try the same command again later: files that came whole are kept"
 _LOG_IN = "`hf auth login`, or the variable HF_TOKEN"
+
+#: What is raised of an answer that is not what it should be: hf_xet says nearly all in the text of a RuntimeError, and
+#: what cannot be read is a ValueError.
+_GARBLED = (RuntimeError, ValueError)
 
 
 def copy_of(repository: str, revision: str | None, *, kind: str, patterns: list[str] | None = None) -> Path | None:
@@ -49,7 +54,7 @@ def fetched(repository: str, revision: str | None, *, kind: str, patterns: list[
 
     try:
         return Path(snapshot_download(repository, repo_type=kind, revision=revision, allow_patterns=patterns))
-    except (OSError, _broken_connection()) as error:
+    except (OSError, *_GARBLED, _broken_connection()) as error:
         raise _reason(error, repository, revision, kind) from error
 
 
@@ -93,9 +98,12 @@ def _reason(error: BaseException, repository: str, revision: str | None, kind: s
         told = f"status {status}{', too many requests' if status == 429 else ''}; {_TRY_AGAIN}"
     else:
         said = (str(chain[-1]).strip().splitlines() or [type(chain[-1]).__name__])[0]
-        broken = has(_broken_connection())
+        by_xet = isinstance(chain[-1], _GARBLED) or type(chain[-1]).__module__ == "hf_xet"
+        broken = not is_full(error) and (by_xet or has(_broken_connection()))
         told = f"no whole answer from {constants.ENDPOINT} ({said})" if broken else f"{said}; mend that"
         told += f"; {_TRY_AGAIN}"
+        if broken and by_xet:
+            told += "; or set HF_HUB_DISABLE_XET=1, which fetches by HTTP alone"
     return NotFetched(told)
 
 

@@ -46,10 +46,21 @@ def local_copy(model: LocalEncoder | HubEncoder) -> Path | None:
     return _copy(model.repository, model.revision)
 
 
+def lacking(model: HubEncoder) -> tuple[str, ...]:
+    """What this machine's copy of a model cannot be read without; empty where there is none, or it is whole."""
+    return _lacking(_folder(model.repository, model.revision))
+
+
 def _copy(repository: str, revision: str) -> Path | None:
     """This machine's copy, if it is whole: another program may have fetched the tokenizer or the weights alone."""
-    folder = copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
-    if folder is None:
-        return None
-    tower = is_tower(configuration(folder))
-    return None if any(missing(folder, tower=tower)) else folder
+    folder = _folder(repository, revision)
+    return None if _lacking(folder) else folder
+
+
+def _folder(repository: str, revision: str) -> Path | None:
+    """What this machine has of a model, if it is all that the hub is known to have of it."""
+    return copy_of(repository, revision, kind="model", patterns=list(MODEL_FILES))
+
+
+def _lacking(folder: Path | None) -> tuple[str, ...]:
+    return tuple(missing(folder, tower=is_tower(configuration(folder)))) if folder else ()

@@ -21,24 +21,42 @@ def items_of(
     return found
 
 
-def parallel_faults(split: str, items: Items) -> Iterator[str]:
-    """How the other languages differ from the first one, where there is one."""
-    first, *others = items or ("",)
+def spoken_in(languages: Iterable[str], items: Items) -> Items:
+    """The items of those languages alone, in their order."""
+    return {language: items[language] for language in languages if language in items}
+
+
+def parallel_faults(split: str, items: Items, first: Items | None = None) -> Iterator[str]:
+    """How the languages of a split differ: in the ids that they have, and in the labels and images under one id.
+
+    Labels and images are compared with those of `first` too, rows of another split, which may have other ids.
+    """
+    named, *others = items or ("",)
     for language in others:
-        here, there = items[first], items[language]
-        if apart := sorted(here.keys() ^ there.keys()):
+        if apart := sorted(items[named].keys() ^ items[language].keys()):
             yield (
-                f"split {split!r}: the ids of {language!r} must be those of {first!r}, got {len(apart)} in only "
+                f"split {split!r}: the ids of {language!r} must be those of {named!r}, got {len(apart)} in only "
                 f"one of them ({_some(apart)}); the same item needs the same id in every language"
             )
-        both = sorted(here.keys() & there.keys())
-        for place, what in enumerate(("label", "image")):
-            if differing := [item for item in both if here[item][place] != there[item][place]]:
-                yield (
-                    f"split {split!r}: an item must have the same {what} in every language, got {len(differing)} of "
-                    f"{len(both)} in {language!r} that differ from {first!r} ({_some(differing)}); are its rows in "
-                    "another order? Give each the id of the item that it translates"
-                )
+    yield from _differing(split, {**(first or {}), **items})
+
+
+def _differing(split: str, items: Items) -> Iterator[str]:
+    """Each item is compared with the first language that has it."""
+    seen: dict[str, str] = {}
+    for language, here in items.items():
+        shared: dict[str, list[str]] = {}
+        for item in sorted(here):
+            if (earlier := seen.setdefault(item, language)) != language:
+                shared.setdefault(earlier, []).append(item)
+        for earlier, both in shared.items():
+            for place, what in enumerate(("label", "image")):
+                if differing := [item for item in both if here[item][place] != items[earlier][item][place]]:
+                    yield (
+                        f"split {split!r}: an item must have the same {what} in every language, got {len(differing)} "
+                        f"of {len(both)} in {language!r} that differ from {earlier!r} ({_some(differing)}); are its "
+                        "rows in another order? Give each the id of the item that it translates"
+                    )
 
 
 def _some(names: list[str]) -> str:

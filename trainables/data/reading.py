@@ -30,7 +30,7 @@ from trainables.catalogue.task import (
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import half
 from trainables.data.images import content_hash, opened
-from trainables.data.parallel import items_of, parallel_faults
+from trainables.data.parallel import items_of, parallel_faults, spoken_in
 from trainables.data.schema import (
     CAPTION,
     CHOICE,
@@ -322,7 +322,7 @@ def inspect_parquet(task: Task) -> list[str]:
     """Every fault of a task's Parquet files, or an empty list; decodes no image.
 
     Looks at columns, labels and languages of every split, at ids, labels and images across the languages of a split,
-    and at ids and images that two splits share.
+    of what an oracle is shown and English development, and at ids and images that two splits share.
     """
     if not isinstance(task.source, ParquetSource):
         return []
@@ -338,35 +338,38 @@ def inspect_parquet(task: Task) -> list[str]:
             faults += label_faults(table["label"], table["id"], task.labels, split.name)
             faults += _language_faults(table, split)
     if (shown := task.split(ORACLE_DEV)) and "dev" in tables:  # more languages of the same file
-        faults += _language_faults(tables["dev"], shown)
+        dev = task.split("dev")
+        faults += _language_faults(tables["dev"], shown, dev.languages[:1] if dev else ())
     return faults + list(_overlaps(tables))
 
 
-def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
+def _language_faults(table: pa.Table, split: Split, first: tuple[str, ...] = ()) -> Iterator[str]:
+    """What is wrong with the languages of a split, whose items are those of the languages `first` of the same file."""
     present = Counter(table["language"].to_pylist())
+    compared = (*first, *split.languages)
     for language in split.languages:
         if language not in present:
             yield (
                 f"split {split.name!r} must have rows in {language!r}, got none; {nearest(language, present)}; "
                 "correct the file or state other languages"
             )
-    several = len(present.keys() & set(split.languages)) > 1
+    several = len(present.keys() & set(compared)) > 1
     asked = table if several else table.drop_columns(["image"])  # which are many bytes, and compared with none
-    stated = asked.filter(pc.is_in(asked["language"], pa.array(split.languages, pa.string())))
-    items = items_of(
+    stated = asked.filter(pc.is_in(asked["language"], pa.array(compared, pa.string())))
+    every = items_of(
         stated["id"].to_pylist(),
         stated["language"].to_pylist(),
         stated["label"].to_pylist(),
         map(content_hash, image_bytes(stated["image"])) if several else repeat(b"", stated.num_rows),
     )
-    items = {language: items[language] for language in split.languages if language in items}
+    items = spoken_in(split.languages, every)
     for language, found in items.items():
         if len(found) < present[language]:
             yield (
                 f"split {split.name!r}: ids must differ within {language!r}, got {present[language] - len(found)} "
                 "repeated; number the rows anew"
             )
-    yield from parallel_faults(split.name, items)
+    yield from parallel_faults(split.name, items, spoken_in(first, every))
 
 
 def _overlaps(tables: dict[str, pa.Table]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from trainables.data.visual_files import gold_labels, hypotheses, image_names
 
 def own_remarks(task: Task) -> tuple[str, ...]:
     """What is to be said of a task's files; empty for tasks of other sources."""
-    return (*other_languages(task), *shared_images(task), *sizes(task), *_texts(task))
+    return (*other_languages(task), *shared_images(task), *sizes(task), *_texts(task), *not_compared(task))
 
 
 def _texts(task: Task) -> Iterator[str]:
@@ -28,26 +28,27 @@ def _texts(task: Task) -> Iterator[str]:
         if split.name == ORACLE_HALF:
             continue
         try:
-            yield from _texts_of(task, replace(split, name="dev") if split.name == ORACLE_DEV else split)
+            yield from _texts_of(task, replace(split, name="dev") if split.name == ORACLE_DEV else split, split.name)
         except (pa.ArrowException, OSError, KeyError):
             continue  # what cannot be read others tell
 
 
-def _texts_of(task: Task, split: Split) -> Iterator[str]:
+def _texts_of(task: Task, split: Split, name: str) -> Iterator[str]:
+    """Of the rows of a split in its languages, told by the name that the task has for them."""
     source, spoken = task.source, pa.array(split.languages)
     if isinstance(source, XvnliSource):
-        yield from empty_texts(split.name, "hypothesis", hypotheses(source.files(split.name), split.languages))
+        yield from empty_texts(name, "hypothesis", hypotheses(source.files(split.name), split.languages))
     if isinstance(source, ParquetSource):
         table = pq.read_table(source.path(split.name), columns=["hypothesis", "language"])
         stated = table.filter(pc.is_in(table["language"].cast(pa.string()), spoken))
-        yield from empty_texts(split.name, "hypothesis", stated["hypothesis"])
+        yield from empty_texts(name, "hypothesis", stated["hypothesis"])
     if isinstance(source, TextFiles) and (table := rows_of(task, split)) is not None:
         stated = table.filter(pc.is_in(table["language"], spoken))
-        for name in ("premise", "hypothesis"):
-            yield from empty_texts(split.name, name, stated[name])
+        for column in ("premise", "hypothesis"):
+            yield from empty_texts(name, column, stated[column])
         if len(split.languages) > 1 and is_numbered(table):
             yield (
-                f"split {split.name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
+                f"split {name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
                 "items; give an item that is asked in several languages the same id in each"
             )
 
@@ -136,6 +137,22 @@ def _for_an_oracle(task: Task, split: Split, other: Iterable[str]) -> str:
     return f"; with_oracle(task, development={tested!r}) shows an oracle those in place of half the test"
 
 
+def not_compared(task: Task) -> Iterator[str]:
+    """Items that an oracle is shown and English development has not; told and not refused, as they may be others."""
+    source, dev, shown = task.source, task.split("dev"), task.split(ORACLE_DEV)
+    if not isinstance(source, ParquetSource | TextFiles) or dev is None or shown is None:
+        return
+    first = dev.languages[0]
+    ids = _ids_by_language(task, replace(dev, languages=(first, *shown.languages)))
+    for language in shown.languages:
+        mine = ids.get(language, set())
+        if other := mine - ids.get(first, set()):
+            yield (
+                f"split {ORACLE_DEV!r}: {len(other):,} of {len(mine):,} items in {language!r} have the id of none in "
+                f"{first!r}: nothing says that their labels and images are right"
+            )
+
+
 def training_rows(task: Task) -> int:
     """The rows of its training split in one language, as stated or as a file of one's own has them; 0 if unknown."""
     train = task.split("train")
@@ -145,6 +162,25 @@ def training_rows(task: Task) -> int:
         return train.rows
     found = _rows_by_language(task, train)
     return sum(found[language] for language in train.languages) // len(train.languages)
+
+
+def _ids_by_language(task: Task, split: Split) -> dict[str, set[str]]:
+    """Of no language any where the file cannot be read, which others tell."""
+    source = task.source
+    try:
+        if isinstance(source, ParquetSource):
+            table = pq.read_table(source.path(split.name), columns=["id", "language"])
+        else:
+            table = rows_of(task, split)
+        if table is None:
+            return {}
+        ids, languages = (table[name].cast(pa.string()).to_pylist() for name in ("id", "language"))
+    except (pa.ArrowException, OSError, KeyError):
+        return {}
+    found: dict[str, set[str]] = {}
+    for item, language in zip(ids, languages, strict=True):
+        found.setdefault(language, set()).add(item)
+    return found
 
 
 def _rows_by_language(task: Task, split: Split) -> Counter[str]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.files import TextFiles
 from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Split, Task
-from trainables.data.parallel import items_of, parallel_faults
+from trainables.data.parallel import items_of, parallel_faults, spoken_in
 from trainables.data.schema import PAIR
 from trainables.faults import nearest, refuse
 
@@ -49,7 +49,7 @@ def read_pairs(task: Task, split: Split, languages: tuple[str, ...]) -> pa.Table
 
 def inspect_pairs(task: Task) -> list[str]:
     """Every fault of a task's files, or an empty list: columns, labels, languages, ids, labels across the languages of
-    a split, pairs that two splits share.
+    a split and of what an oracle is shown, pairs that two splits share.
     """
     faults: list[str] = []
     seen: dict[str, set[str]] = {}
@@ -58,9 +58,9 @@ def inspect_pairs(task: Task) -> list[str]:
             continue
         if split.name == ORACLE_DEV:  # more languages of a file that is looked at by itself
             dev = task.split("dev")
-            spoken = (*(dev.languages if dev else ()), *split.languages)
-            table, found = _load(task, replace(split, name="dev", languages=spoken))
-            faults += _language_faults(table, split) if table is not None else found
+            spoken = dev.languages if dev else ()
+            table, found = _load(task, replace(split, name="dev", languages=(*spoken, *split.languages)))
+            faults += _language_faults(table, split, spoken[:1]) if table is not None else found
             continue
         table, found = _load(task, split)
         faults += found
@@ -220,7 +220,8 @@ def label_numbers(column: pa.ChunkedArray, labels: tuple[str, ...]) -> pa.Array:
     return pc.index_in(column.cast(pa.string()), pa.array(labels)).cast(pa.int64())
 
 
-def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
+def _language_faults(table: pa.Table, split: Split, first: tuple[str, ...] = ()) -> Iterator[str]:
+    """What is wrong with the languages of a split, whose items are those of the languages `first` of the same file."""
     present = Counter(table["language"].to_pylist())
     for language in split.languages:
         if language not in present:
@@ -236,8 +237,9 @@ def _language_faults(table: pa.Table, split: Split) -> Iterator[str]:
                 f"split {split.name!r}: ids must differ within {language!r}, got {repeated} repeated; "
                 "number the rows anew"
             )
-    if len(split.languages) > 1 and not is_numbered(table):
-        stated = table.filter(pc.is_in(table["language"], pa.array(split.languages, pa.string())))
+    compared = (*first, *split.languages)
+    if len(compared) > 1 and not is_numbered(table):
+        stated = table.filter(pc.is_in(table["language"], pa.array(compared, pa.string())))
         columns = (stated[name].to_pylist() for name in ("id", "language", "label"))
-        items = items_of(*columns, repeat(None, stated.num_rows))
-        yield from parallel_faults(split.name, {code: items[code] for code in split.languages if code in items})
+        every = items_of(*columns, repeat(None, stated.num_rows))
+        yield from parallel_faults(split.name, spoken_in(split.languages, every), spoken_in(first, every))
