@@ -27,7 +27,7 @@ test: $(READY) check
 	$(BIN)/python -m pytest $(TWO) tests/pure -m "not gpu"
 	$(BIN)/python -m pytest $(TWO) tests/libraries -m "not gpu"
 	$(BIN)/python -m pytest $(TWO_BY_FILE) tests/torch_cpu -m "not gpu"
-	$(BIN)/python -m pytest tests/ray_local -m "not gpu and not killed"
+	$(BIN)/python -m pytest $(TWO_BY_FILE) tests/ray_local -m "not gpu and not killed"
 	$(BIN)/python -m pytest tests/browser
 
 # Twenty times as many examples of every claim that Hypothesis tries to break.
