@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Two processes, the one that is done takes tests from the other.
 TWO := --numprocesses 2 --dist worksteal
+# The same where a file's fixtures are dear: its tests stay together.
+TWO_BY_FILE := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-deep test-killed test-cluster test-cluster-quick test-gpu check bench bench-gpu soak clean
 
@@ -24,8 +26,8 @@ demo: $(READY)
 test: $(READY) check
 	$(BIN)/python -m pytest $(TWO) tests/pure -m "not gpu"
 	$(BIN)/python -m pytest $(TWO) tests/libraries -m "not gpu"
-	$(BIN)/python -m pytest tests/torch_cpu -m "not gpu"
-	$(BIN)/python -m pytest tests/ray_local -m "not gpu and not killed"
+	$(BIN)/python -m pytest $(TWO_BY_FILE) tests/torch_cpu -m "not gpu"
+	$(BIN)/python -m pytest $(TWO_BY_FILE) tests/ray_local -m "not gpu and not killed"
 	$(BIN)/python -m pytest tests/browser
 
 # Twenty times as many examples of every claim that Hypothesis tries to break.

@@ -134,7 +134,7 @@ def find(sweep: Sweep, *, fetch: bool) -> Found:
 def _remarks(sweep: Sweep) -> dict[str, str]:
     """What is to be said of files, a user's own or XVNLI's."""
     looked_at = ParquetSource | TextFiles | XvnliSource
-    own = {task.name: task for task in tasks_of(sweep) if isinstance(task.source, looked_at)}
+    own = {name: task for name, task in tasks_by_name(sweep).items() if isinstance(task.source, looked_at)}
     if not own:
         return {}
     from trainables.data.remarked import own_remarks  # it reads rows, and only these tasks need it
@@ -196,6 +196,11 @@ def tasks_of(sweep: Sweep) -> Iterator[Task]:
     yield from _shared_tasks(sweep)
     for cell in sweep.cells:
         yield from _tasks(cell)
+
+
+def tasks_by_name(sweep: Sweep) -> dict[str, Task]:
+    """The tasks that a sweep reads, by name: of several the target, which has the test and what an oracle is shown."""
+    return {task.name: task for task in (*tasks_of(sweep), sweep.target)}
 
 
 def _shared_tasks(sweep: Sweep) -> Iterator[Task]:

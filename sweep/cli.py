@@ -346,8 +346,11 @@ def _table(options: argparse.Namespace) -> int:
         return 0
     published = published_lines(results, format=options.format) if options.with_published else ""
     print(table_lines(results, format=options.format))
-    if options.format in ("table", "markdown") and (said := _chosen(results)):
-        print(f"\n{said}" if options.format == "markdown" else said)
+    if options.format in ("table", "markdown"):
+        if said := _chosen(results):
+            print(f"\n{said}" if options.format == "markdown" else said)
+    elif why := results.unread():
+        print(f"sweep: {why}", file=sys.stderr)
     if published:
         print(f"\n{published}")
     if results.torn:
@@ -389,7 +392,9 @@ def _chosen(results: Results) -> str:
     from sweep.reuse import reuse_text
     from sweep.selectors import selector_text
 
-    said = (selector_text(results.standing(), results.selectors().to_pylist()), reuse_text(results))
+    why = results.unread()
+    chosen = f"{why[0].upper()}{why[1:]}." if why else ""
+    said = (chosen or selector_text(results.standing(), results.selectors().to_pylist()), reuse_text(results))
     return "\n".join(text for text in said if text)
 
 

@@ -341,11 +341,12 @@ class Conductor:
         return named and best is not None and record.winner == best.key.number
 
     def leaves(self, cell: str) -> tuple[set[str], set[str]]:
-        """The target outputs of a cell worth keeping, those that go last and those that go first for want of room.
+        """The target outputs of a cell worth keeping, those that stay and those that may go for want of room.
 
         To stay: what an export writes, its best confirmation by English dev, or before there is any its leader so far.
-        To go when room is needed: the other confirmations of the leader, which serve a test language or a selector that
-        joins, and the leader itself. What open trials need is for the dispatcher to know.
+        May go when room is needed, in turn with all that nothing needs, by what they cost to make again (`evictions`):
+        the other confirmations of the leader, which serve a test language or a selector that joins, and the leader
+        itself. What open trials need is for the dispatcher to know.
         """
         asked = self._asked(self.cells[cell])
         best = study.winner(self.cells[cell], asked) if self.sweep.search.trials else self._winner(self.cells[cell])

@@ -6,19 +6,22 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from search_spaces.domains import Domain
 from search_spaces.space import Space
 from search_spaces.transfer_grid import Cell, CellRole, no_tasks, untrainable
 from sweep.fitting import Trunk, grid_faults, trunk_as_published, trunk_faults
 from sweep.search import Budget, Hyperband, Search, SuccessiveHalving, Wilcoxon
+from trainables.canonical import encode
 from trainables.catalogue.encoder import Encoder
-from trainables.catalogue.files import XvnliSource
-from trainables.catalogue.task import Kind, Task
+from trainables.catalogue.files import TextFiles, XvnliSource
+from trainables.catalogue.task import Kind, ParquetSource, Task
 from trainables.faults import nearest, refuse
 from trainables.gangs import Gangs
 from trainables.selectors import ENGLISH, Selector, has_oracle, source_dev, source_languages
 from trainables.settings import Alignment, Part, Settings, Visible
+from trainables.stages import as_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +187,11 @@ class Sweep:
                     f"{cell.learned_from.head!r}"
                 )
             own = {task.name: task for task in (self.target.teacher, self.target)}
-            if own.get(cell.learned_from.name, cell.learned_from) != cell.learned_from:
+            if not _is_learned_alike(cell.learned_from, own.get(cell.learned_from.name, cell.learned_from)):
                 yield (
                     f"in cell {cell.name!r}, learned_from must have a name of its own, since scores are told by name, "
-                    f"got another task {cell.learned_from.name!r} than the target's; rename it"
+                    f"got other training or development data under {cell.learned_from.name!r} than the target's; "
+                    "rename it"
                 )
 
     def _layer_faults(self) -> Iterator[str]:
@@ -386,6 +390,29 @@ class Sweep:
     def baseline(self) -> Cell:
         """The cell without intermediate tasks that every gain is against."""
         return next(cell for cell in self.cells if cell.role is CellRole.BASELINE)
+
+
+#: What of a source says how its files are found, and what a look at them has found.
+_OF_LOOKING = frozenset({"download", "fingerprint", "folders"})
+
+
+def _is_learned_alike(one: Task, other: Task) -> bool:
+    """Whether the training and development data of two tasks are stated alike, whatever is tested or was found here."""
+    return one == other or _as_learned(one) == _as_learned(other)
+
+
+def _as_learned(task: Task) -> Any:
+    form = _as_stated(encode(task))
+    if isinstance(task.source, ParquetSource | TextFiles):
+        del form["source"]["test"]
+    return as_read(form, ("train", "dev"))
+
+
+def _as_stated(form: Any) -> Any:
+    """A JSON form without how files are found and what a look at them has found."""
+    if isinstance(form, dict):
+        return {name: _as_stated(value) for name, value in form.items() if name not in _OF_LOOKING}
+    return [_as_stated(item) for item in form] if isinstance(form, list) else form
 
 
 def _word_layer_faults(settings: Settings) -> Iterator[str]:

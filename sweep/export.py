@@ -45,7 +45,5 @@ def journal(path: str, *sweeps: Results) -> None:
 def _definition(results: Results) -> Sweep:
     sweep = results.definition()
     if sweep is None:
-        raise NotThere(
-            f"the definition of {results.name!r} was written by another version; run the sweep with this one"
-        )
+        raise NotThere(results.unread() or f"{results.name!r} states no definition, which studies are made of")
     return sweep

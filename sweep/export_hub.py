@@ -91,6 +91,7 @@ def _data_card(results: Results, stated: Mapping[str, Any], rows: Mapping[str, i
         ),
         "Every column's meaning and unit is in the metadata of its Arrow field. `predictions` holds answers of the "
         "test split, with its gold labels: keep it from what a model is trained on.",
+        *([f"Not in it: {why}."] if (why := results.unread()) else []),
         "## Data behind it",
         _sources(sources(stated.get("definition", {}))),
     ]
@@ -161,9 +162,10 @@ def _choice(results: Results, standing: Standing, run: TrialRecord) -> tuple[tup
     cell = next((one for one in sweep.cells if one.name == run.key.cell), None) if sweep is not None else None
     learned = teacher(sweep, cell) if sweep is not None and cell is not None else None
     if sweep is None or learned is None:
+        why = results.unread() or "none of its cell is stated"
         raise NotThere(
-            "the definition must be readable to tell which checkpoint was reported, got one of another version; "
-            "export with the version that ran the sweep"
+            f"the definition must be readable to tell which checkpoint was reported: {why}; export with the version "
+            "that ran the sweep"
         )
     seen = seen_of(sweep.target, learned, source_dev(learned), answers.history(run.target), evaluated)
     return kept, chosen(sweep.selector, seen)

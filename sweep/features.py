@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sweep.absence import tasks_of
+from sweep.absence import tasks_by_name
 from sweep.definition import Sweep
 from sweep.resolve import looked_up
 from trainables.catalogue.encoder import Tower
@@ -41,7 +41,7 @@ def prepare(sweep: Sweep, *, storage: str) -> int:
     if shared is not None:
         shared.bring()
     keys: set[bytes] = set()
-    for task in {task.name: task for task in tasks_of(found)}.values():
+    for task in tasks_by_name(found).values():
         for split in task.splits if task.kind in (Kind.IMAGE_TEXT, Kind.CAPTION) else ():
             laid_out = rows(task, split.name, None, found.encoder, cache=cache)
             keys |= {key.tobytes() for key in laid_out.image_keys} if laid_out.image_keys is not None else set()

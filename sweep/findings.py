@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from sweep.definition import Sweep
 
 
+#: Those that hold no row without the definition.
+OF_DEFINITION = ("selectors", "importances")
+
+
 def findings(standing: Standing, answers: Answers, sweep: Sweep | None) -> dict[str, pa.Table]:
     """Every such table. Without the definition, nothing is said of parameters."""
     found = {

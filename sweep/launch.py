@@ -448,7 +448,7 @@ def _end(shutdown: Callable[[], None]) -> None:
 
 
 class Leaves:
-    """Tells the dispatcher which leaves of a cell stay, which go for want of room, and which are worth no byte."""
+    """Tells the dispatcher which leaves of a cell stay, which may go for want of room, and which are worth no byte."""
 
     def __init__(self, conductor: Conductor, dispatcher: Any) -> None:
         self._conductor, self._dispatcher = conductor, dispatcher

@@ -10,6 +10,7 @@ from sweep.masked import masked
 from trainables.faults import NotThere
 
 if TYPE_CHECKING:
+    from sweep.results import Results
     from sweep.suite import Suite
     from sweep.suite_results import SuiteResults
 
@@ -74,7 +75,9 @@ def _report(options: argparse.Namespace) -> int:
 
     _refuse_no_page(options.output)
     rows = published.read(options.published) if options.published else ()
-    paths = results_of(options.sweep, options.storage).report(options.output, published=rows)
+    results = results_of(options.sweep, options.storage)
+    paths = results.report(options.output, published=rows)
+    _say_what_is_unread(results)
     print(f"wrote {masked(paths[0])}")
     print(f"wrote {len(paths) - 1} files in {masked(paths[1].rpartition('/')[0])}", file=sys.stderr)
     return 0
@@ -101,6 +104,11 @@ def _missing(results: SuiteResults) -> int:
     return 1 if results.missing else 0
 
 
+def _say_what_is_unread(*found: Results) -> None:
+    for why in filter(None, (results.unread() for results in found)):
+        print(f"sweep: {why}", file=sys.stderr)
+
+
 def _refuse_no_page(output: str | None) -> None:
     if output is not None and not output.endswith(".html"):
         raise NotThere(f"the report is one HTML file, so --output must end in .html, got {output!r}")
@@ -117,6 +125,7 @@ def _compare(options: argparse.Namespace) -> int:
     shown = ["cell", "language", "accuracy", "other_accuracy", "gain", "p_value", "p_holm", "family_size", "seeds"]
     shown += ["absent_reason", "remark"]
     print(rows_text(table, options.format, shown))
+    _say_what_is_unread(one, other)
     for line in differences(one, other):
         print(f"differs in {line}", file=sys.stderr)
     return 0
@@ -145,6 +154,7 @@ def _export(options: argparse.Namespace) -> int:
 
     _refuse_no_export(options)
     results = results_of(options.sweep, options.storage)
+    _say_what_is_unread(results)
     paths = list(results.export(options.tables, everything=True)) if options.tables else []
     if options.optuna:
         journal(options.optuna, results)

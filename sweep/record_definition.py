@@ -15,7 +15,7 @@ from sweep.points import extent, search_trials, untrained_shares
 from sweep.search import searched_by
 from trainables.canonical import encode
 from trainables.catalogue.encoder import LocalEncoder
-from trainables.catalogue.task import PublishedSource
+from trainables.catalogue.task import PublishedSource, Task
 from trainables.faults import Invalid, refuse
 from trainables.selectors import Selector
 from trainables.stages import as_read
@@ -174,26 +174,37 @@ def _oracle_remark(sweep: Sweep) -> str:
 
 def _comparable(definition: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide what a trial is; those of the search that decide which point a number stands for."""
-    fixed = BEFORE_SELECTORS | {name: value for name, value in definition.items() if name not in _MAY_GROW}
-    fixed["target"] = _without_test(definition["target"])
+    fixed = BEFORE_SELECTORS | {
+        name: _without_tests(value) for name, value in definition.items() if name not in _MAY_GROW
+    }
+    target = definition["target"]
+    fixed["target"] = _without_test(target, is_trained_on=not target.get("learned_from"))
     search = {f"search.{name}": definition["search"][name] for name in ("seed", "fan_out", "pruner")}
     shape = {f"gangs.{name}": definition["gangs"][name] for name in _SHAPE}
-    cells = {
-        f"cell {cell['name']!r}": {**cell, "intermediates": [_without_test(task) for task in cell["intermediates"]]}
-        for cell in definition["cells"]
-    }
+    cells = {f"cell {cell['name']!r}": _without_tests(cell) for cell in definition["cells"]}
     return fixed | search | shape | cells
 
 
-def _without_test(task: dict[str, Any]) -> dict[str, Any]:
+def _without_tests(value: Any) -> Any:
+    """A part of a definition with each of its tasks without what no training reads."""
+    if isinstance(value, dict):
+        if value.get("type") == Task.__name__:
+            return _without_test(value)
+        return {name: _without_tests(item) for name, item in value.items()}
+    return [_without_tests(item) for item in value] if isinstance(value, list) else value
+
+
+def _without_test(task: dict[str, Any], *, is_trained_on: bool = True) -> dict[str, Any]:
     """A task without what no training reads: another test language is evaluated, and nothing is trained anew.
 
     Of a target that is learned from another task, or not at all, no training reads a row. Of published files, pins and
     places of repositories that training reads nothing of are left out; their fingerprint covers all splits, and stays.
     """
-    is_trained_on = not task.get("learned_from") and any(split["name"] == "train" for split in task["splits"])
+    is_trained_on = is_trained_on and any(split["name"] == "train" for split in task["splits"])
     reads = ("train", "dev") if is_trained_on else ()
     read = as_read(task, reads)
+    if task.get("learned_from"):
+        read["learned_from"] = _without_test(task["learned_from"])
     source = read["source"]
     if source["type"] != PublishedSource.__name__:
         return read

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sweep.absence import Found, find, tasks_of
+from sweep.absence import Found, find, tasks_by_name
 from sweep.definition import Sweep
 from trainables.catalogue.files import SentenceFiles, TextFiles
 from trainables.catalogue.lab import LANGUAGES
@@ -67,8 +67,12 @@ def with_rows_read(found: Found, cache: Path | None) -> Found:
 
 def _published(found: Found) -> dict[str, Task]:
     """By name, the published tasks that are here."""
-    tasks = {task.name: task for task in tasks_of(found.sweep) if task.name not in found.absent}
-    return {name: task for name, task in tasks.items() if isinstance(task.source, PublishedSource)}
+    return {name: task for name, task in _here(found).items() if isinstance(task.source, PublishedSource)}
+
+
+def _here(found: Found) -> dict[str, Task]:
+    """By name, the tasks that are here."""
+    return {name: task for name, task in tasks_by_name(found.sweep).items() if name not in found.absent}
 
 
 def _left_out(task: Task) -> tuple[str, ...]:
@@ -81,7 +85,8 @@ def _left_out(task: Task) -> tuple[str, ...]:
 
 def _remarks(found: Found, seen: dict[str, tuple[str, ...]]) -> dict[str, str]:
     """Task → what its counts and what was `seen` of its files have to tell."""
-    published = {task.name: task for task in tasks_of(found.sweep) if isinstance(task.source, PublishedSource)}
+    tasks = tasks_by_name(found.sweep)
+    published = {name: task for name, task in tasks.items() if isinstance(task.source, PublishedSource)}
     told = {name: text for name, text in found.remarks.items() if name not in published}
     if published:
         from trainables.data.counted import remarks
@@ -102,13 +107,13 @@ def _with(told: Mapping[str, str], more: Mapping[str, str]) -> dict[str, str]:
 def _miscounted(found: Found) -> dict[str, str]:
     """Of files of a user's own: that they hold other training rows than were stated for the shares of a mixture."""
     told = {}
-    for task in tasks_of(found.sweep):
+    for name, task in _here(found).items():
         train = task.split("train")
-        if task.name in found.absent or not isinstance(task.source, _COUNTED) or train is None or not train.rows:
+        if not isinstance(task.source, _COUNTED) or train is None or not train.rows:
             continue
         rows = _counted(task, train)
         if rows != train.rows:
-            told[task.name] = (
+            told[name] = (
                 f"{train.rows:,} training rows are stated, and its files hold {rows:,} in a language: shares by size "
                 "are of those stated"
             )
@@ -145,7 +150,7 @@ def _uneven(sweep: Sweep) -> dict[str, str]:
 
 def _row_faults(found: Found) -> list[str]:
     faults = []
-    for task in {task.name: task for task in tasks_of(found.sweep) if task.name not in found.absent}.values():
+    for task in _here(found).values():
         if isinstance(task.source, LabSource):
             faults += _lab_faults(task)
         else:

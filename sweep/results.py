@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainables.faults import NotThere, nearest
+from trainables.faults import Invalid, NotThere, nearest
 
 if TYPE_CHECKING:
     import pandas
@@ -122,21 +123,49 @@ class Results:
         return per_group(standing, self.answers(standing), grouping)
 
     def findings(self) -> dict[str, pa.Table]:
-        """Every table that is computed from the sweep's scores and answers, by name, all of one moment."""
+        """Every table that is computed from the sweep's scores and answers, by name, all of one moment.
+
+        Where `unread` says why the definition cannot be read, `selectors` and `importances` are not among them.
+        """
         from sweep.findings import findings
 
         standing = self.standing()
-        return findings(standing, self.answers(standing), self.definition())
+        return self.known(findings(standing, self.answers(standing), self.definition()))
 
     def definition(self) -> Sweep | None:
-        """The sweep as it was defined; None where another version wrote it in a way that this one cannot read."""
+        """The sweep as it was defined; None where `unread` says why, and of imported numbers, which state none."""
+        return self._decoded()[0]
+
+    def unread(self) -> str:
+        """Why the definition cannot be read, what is missing without it and what to do; empty where nothing is."""
+        if not (why := self._decoded()[1]):
+            return ""
+        return (
+            f"the definition of {self.name!r} cannot be read, since {why}; the tables `selectors` and `importances` "
+            "are not made without it, and files of them stay as they are; use the version that ran the sweep for them"
+        )
+
+    def _decoded(self) -> tuple[Sweep | None, str]:
+        """The sweep as it was defined, and where it is stated and cannot be read why not."""
         from sweep.definition import Sweep
         from trainables.canonical import decode
 
+        stated = self.stated().get("definition")
+        if not stated or "published" in stated:
+            return None, ""
         try:
-            return decode(Sweep, self.stated()["definition"])
-        except (ValueError, TypeError, KeyError):
-            return None
+            return decode(Sweep, stated), ""
+        except Invalid as error:
+            return None, f"{error.what} is refused by the rules of this version: {'; '.join(error.faults)}"
+        except (ValueError, TypeError, KeyError) as error:
+            return None, f"another version wrote it otherwise: {textwrap.shorten(str(error), 160, placeholder=' …')}"
+
+    def known(self, tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+        """The tables without those that need a definition which cannot be read: empty, they would replace full ones."""
+        from sweep.findings import OF_DEFINITION
+
+        missing = OF_DEFINITION if self.unread() else ()
+        return {name: table for name, table in tables.items() if name not in missing}
 
     def stated(self) -> dict[str, Any]:
         """The sweep's `definition.json`."""
@@ -164,9 +193,15 @@ class Results:
         return tables.select(found, standing, cell=cells, language=languages)
 
     def selectors(self) -> pa.Table:
-        """What each selector would have chosen of each reported run, and its cost; see `sweep.columns.SELECTORS`."""
+        """What each selector would have chosen of each reported run, and its cost; see `sweep.columns.SELECTORS`.
+
+        Raises:
+            NotThere: where the definition cannot be read.
+        """
         from sweep.selectors import selectors
 
+        if why := self.unread():
+            raise NotThere(why)
         standing = self.standing()
         return selectors(standing, self.answers(standing), self.definition())
 
@@ -228,7 +263,8 @@ class Results:
         """Write the tables as Parquet and CSV, into the sweep's `tables` folder or another one, and give the paths.
 
         With `everything`, those of `findings` too. In the sweep's own folder, `predictions`, the largest by far, is
-        written only where the answers have changed.
+        written only where the answers have changed. Where `unread` says why the definition cannot be read, the files of
+        `selectors` and `importances` stay as they were.
 
         Raises:
             Unanswered: where the storage gives no answer of a run; then every file stays as it was.
@@ -248,15 +284,17 @@ class Results:
 
         standing = self.standing()
         answers = self.answers(standing)
-        small = {
-            "scores": tables.scores(standing, answers.stored_scores),
-            "per_language": self._whole_per_language(standing, answers),
-            "selectors": selectors(standing, answers, self.definition()),
-            "trials": tables.trials(standing),
-            "mixtures": tables.mixtures(standing),
-            "stages": tables.stages(standing, answers.stored_results),
-            **(self.findings() if everything else {}),
-        }
+        small = self.known(
+            {
+                "scores": tables.scores(standing, answers.stored_scores),
+                "per_language": self._whole_per_language(standing, answers),
+                "selectors": selectors(standing, answers, self.definition()),
+                "trials": tables.trials(standing),
+                "mixtures": tables.mixtures(standing),
+                "stages": tables.stages(standing, answers.stored_results),
+                **(self.findings() if everything else {}),
+            }
+        )
         filesystem.create_dir(folder, recursive=True)
         clear_left(filesystem, folder)
         large = tables.streamed_predictions(standing, answers)

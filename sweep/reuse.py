@@ -63,6 +63,8 @@ def reuse_text(results: Results) -> str:
     sweep = results.definition()
     planned = plan(sweep) if sweep is not None else None
     words = f"; the plan says {planned_words(planned)}, if nothing is pruned" if planned else ""
+    if results.unread():
+        words = "; what the plan says is not known, since the definition cannot be read"
     return (
         f"reuse: {found.different:,} optimiser steps in place of {found.asked:,}, {found.factor:.2f} times as many if "
         f"no stage were shared{words}"

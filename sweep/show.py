@@ -129,8 +129,8 @@ def status_lines(results: Results) -> str:
     ending = "complete" if standing.whole else "not complete: `sweep run` goes on with what is missing"
     if standing.ran_out:
         ending = f"the budget has run out ({standing.budget}): a larger one goes on with what is missing"
-    saved = reuse_text(results)
-    return "\n".join([*_blocks(head, lines, 0), *([saved] if saved else []), f"{standing.sweep}: {ending}"])
+    said = [text for text in (reuse_text(results), results.unread()) if text]
+    return "\n".join([*_blocks(head, lines, 0), *said, f"{standing.sweep}: {ending}"])
 
 
 def _status(standing: Standing, cell: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -187,6 +188,8 @@ def _measured(planned: Plan, storage: str) -> Measured:
 
     results = Results.open(storage, planned.sweep.name)
     made_by = results.definition()
+    if why := results.unread():
+        print(f"sweep: {why}; stages are known by this plan instead", file=sys.stderr)
     return measured(results.standing().records.values(), plan(made_by) if made_by is not None else planned)
 
 

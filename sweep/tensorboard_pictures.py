@@ -149,7 +149,7 @@ def examples(results: Results) -> str | tuple[str, bytes | None]:
     """
     definition = results.definition()
     if definition is None:
-        return "No examples: the definition was written by another version."
+        return f"No examples: {results.unread() or 'no definition is stated'}."
     said = dict(_answers(results))
     if not said:
         return "No examples yet: no confirmed run has stored its answers."

@@ -11,8 +11,17 @@ from typing import Any
 
 from trainables.canonical import canonical, decode, digest_of_form, encode
 from trainables.catalogue.encoder import Encoder, HubEncoder, SmallEncoder
-from trainables.catalogue.files import TextFiles, XvnliSource
-from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Metric, PublishedSource, Role, Task
+from trainables.catalogue.files import SentenceFiles, TextFiles, XvnliSource
+from trainables.catalogue.task import (
+    ORACLE_DEV,
+    ORACLE_HALF,
+    Kind,
+    Metric,
+    ParquetSource,
+    PublishedSource,
+    Role,
+    Task,
+)
 from trainables.faults import refuse
 from trainables.selectors import Selector
 from trainables.settings import Settings, Visible
@@ -267,15 +276,22 @@ def without_places(value: Any) -> Any:
     return value
 
 
+#: Sources whose rows are those of their files, whatever number of them is stated.
+_COUNTED = frozenset(kind.__name__ for kind in (ParquetSource, SentenceFiles, TextFiles))
+
+
 def as_read(task: dict[str, Any], splits: tuple[str, ...]) -> dict[str, Any]:
     """The JSON form of a task without what a stage that reads these splits never sees.
 
-    A licence, or a further language to test in, trains nothing anew. Halves of a test are seen where the test is;
+    A licence, or a further language to test in, trains nothing anew; nor do the training rows that are stated of files
+    of a user's own, which nothing but the shares of a mixture is made of. Halves of a test are seen where the test is;
     development data for an oracle are seen where `splits` names them.
     """
     splits = (*splits, ORACLE_HALF) if "test" in splits else splits
     read = {name: value for name, value in task.items() if name not in ("licence", "twin_of", "remark")}
     read["splits"] = [split for split in task["splits"] if split["name"] in splits]
+    if task["source"]["type"] in _COUNTED:
+        read["splits"] = [split | ({"rows": 0} if split["name"] == "train" else {}) for split in read["splits"]]
     if taken := task["source"].get("fingerprint"):
         parts = [part for part in taken.split() if part.partition(":")[0] in splits or ":" not in part]
         read["source"] = {**task["source"], "fingerprint": " ".join(parts)}

@@ -101,7 +101,7 @@ def build(material: Material) -> tuple[Page, list[Plot]]:
                 f"rule costs. {_oracle_words(rows)} A blind baseline or a control is no point. Runs of one cell are no "
                 "independent points, so a correlation over runs has no interval.",
             ),
-            tables=(_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"], words)),
+            tables=(*_selectors(material.standing, rows["selectors"]), _correlations(rows["correlations"], words)),
             open=False,
         ),
         Section(name="cost", title="What it took", words=_spent(material.spent), tables=(_cost(material.standing),)),
@@ -376,7 +376,9 @@ def _importances(rows: Sequence[Row]) -> list[PrintedTable]:
     return [PrintedTable(name="importances", caption="Importance of each parameter", columns=columns, rows=tuple(rows))]
 
 
-def _selectors(standing: Standing, rows: Sequence[Row]) -> PrintedTable:
+def _selectors(standing: Standing, rows: Sequence[Row]) -> list[PrintedTable]:
+    if not rows:
+        return []
     columns = (
         Column("selector", plain("selector"), numeric=False),
         Column("runs", plain("runs")),
@@ -385,12 +387,14 @@ def _selectors(standing: Standing, rows: Sequence[Row]) -> PrintedTable:
         Column("gap to the oracle", share("oracle_gap")),
         Column("largest gap of a run", share("largest_gap")),
     )
-    return PrintedTable(
-        name="selectors",
-        caption="Which of its own checkpoints a run would have reported",
-        columns=columns,
-        rows=tuple(by_selector(standing, rows)),
-    )
+    return [
+        PrintedTable(
+            name="selectors",
+            caption="Which of its own checkpoints a run would have reported",
+            columns=columns,
+            rows=tuple(by_selector(standing, rows)),
+        )
+    ]
 
 
 def _correlations(rows: Sequence[Row], words: Words) -> PrintedTable:

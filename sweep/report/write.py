@@ -47,8 +47,9 @@ def write_report(
         published=published,
         by_iglue=by_iglue(results.scores().to_pylist()) if published else {},
         spent=meter.spent(results.place[0], f"{results.place[1]}/sweeps/{results.name}"),
+        notes=(f"{why[0].upper()}{why[1:]}.",) if (why := results.unread()) else (),
     )
-    return _written(filesystem, path, *build(material), {**tables, "trials": of_trials})
+    return _written(filesystem, path, *build(material), results.known({**tables, "trials": of_trials}))
 
 
 def write_suite_report(results: SuiteResults, filesystem: pafs.FileSystem, path: str) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
     python -m tests.benchmarks.bench_twins [--storage DIR] [--seed N] [NAME …]
 
 One seeded run each, from the encoder that the demo prepares (`sweep.presets.lab`: pre-trained, then brought to images
-and to translations); targets from that encoder after `MANY`. A stage that the storage has is not run again. A target is
-learned in English and judged in the other languages that were pre-trained on, those far from English too. Fails where
-the mean over them is not `MARGIN` above chance, and where any one of them is at chance (`chance.at_chance`).
+and to translations); targets from that encoder after `many()`. A stage that the storage has is not run again. A target
+is learned in English and judged in the other languages that were pre-trained on, those far from English too. Fails
+where the mean over them is not `MARGIN` above chance, and where any one of them is at chance (`chance.at_chance`).
 """
 
 from __future__ import annotations

@@ -14,10 +14,19 @@ import pyarrow.fs as pafs
 import pytest
 
 from sweep.cli import main
+from sweep.export import journal
+from sweep.export_hub import data_set
 from sweep.ledger import Ledger
+from sweep.plan import plan
+from sweep.record_definition import described
 from sweep.records import Phase, TrialKey
 from sweep.results import Results
+from sweep.simulation_commands import _measured
+from sweep.tensorboard_pictures import examples
 from tests.pure import fake_sweep as fake
+from tests.pure.small_sweep import ALONE, BASELINE, small_sweep
+from trainables.canonical import encode
+from trainables.faults import NotThere
 from trainables.sealed_files import SealedFiles
 
 
@@ -272,3 +281,113 @@ def test_still_results_stay_as_they_were_and_others_follow_the_sweep(tmp_path):
         ledger.record(entry)
     assert (len(still.trials()), len(results.trials())) == (before, before + 1)
     assert still.per_language().equals(results.per_language())
+
+
+#: What a definition may hold that this version cannot read, each with what is said of it.
+UNREAD = [
+    (
+        {"confirmation_seeds": [1, 1]},
+        "since sweep 'fake' is refused by the rules of this version: confirmation_seeds must be different",
+    ),
+    ({"of_another_version": 1}, "since another version wrote it otherwise: Sweep has no fields ['of_another_version']"),
+]
+
+
+@pytest.fixture(scope="module")
+def with_tables(tmp_path_factory) -> Path:
+    """A finished sweep under a definition that can be read, with its tables and its report."""
+    storage = tmp_path_factory.mktemp("with_tables")
+    fake.write(str(storage))
+    sweep = small_sweep(name="fake", cells=(BASELINE, ALONE))
+    (storage / "sweeps/fake/definition.json").write_text(json.dumps({**described(sweep), "definition": encode(sweep)}))
+    results = Results.open(str(storage))
+    results.export(str(storage / "sweeps/fake/tables"), everything=True)
+    results.report()
+    return storage
+
+
+@pytest.fixture(params=UNREAD, ids=["refused", "of another version"])
+def unread(request, with_tables, tmp_path) -> tuple[Results, str]:
+    """The same with a definition that cannot be read, and what is said of it."""
+    change, told = request.param
+    shutil.copytree(with_tables, tmp_path / "storage")
+    file = tmp_path / "storage/sweeps/fake/definition.json"
+    stated = json.loads(file.read_text())
+    stated["definition"] |= change
+    file.write_text(json.dumps(stated))
+    return Results.open(str(tmp_path / "storage")), told
+
+
+def test_what_needs_a_definition_that_cannot_be_read_is_not_made_and_is_said_to_be_missing(unread, tmp_path):
+    results, told = unread
+    assert results.definition() is None and told in results.unread()
+    with pytest.raises(NotThere, match="the tables `selectors` and `importances` are not made without it"):
+        results.selectors()
+    with pytest.raises(NotThere, match="the definition of 'fake' cannot be read"):
+        journal(str(tmp_path / "studies.log"), results)
+    assert {"selectors", "importances"} & {*results.findings()} == set() and "comparisons" in results.findings()
+    assert told in examples(results)
+    data_set(results, str(tmp_path / "data"))
+    assert f"Not in it: {results.unread()}." in (tmp_path / "data/README.md").read_text()
+
+
+def test_no_table_is_emptied_because_a_definition_cannot_be_read(unread):
+    results, told = unread
+    folder = Path(results.storage) / "sweeps/fake"
+
+    def files(pattern: str) -> dict[str, bytes]:
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
+
+    before = {name: data for kind in ("selectors", "importances") for name, data in files(f"*/**/{kind}.*").items()}
+    assert {Path(name).name for name in before} >= {"selectors.csv", "selectors.tex", "importances.parquet"}
+    assert before["tables/selectors.csv"].count(b"\n") > 10
+    for name in ("scores.csv", "comparisons.csv"):
+        (folder / "tables" / name).unlink()
+    results.export(str(folder / "tables"), everything=True)
+    results.export()
+    results.report()
+    after = files("*/**/*")
+    assert {name: after[name] for name in before} == before
+    assert {"tables/scores.csv", "tables/comparisons.csv"} <= after.keys()
+    assert told in after["report/report.html"].decode().replace("&#x27;", "'")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["table", "fake"], 0),
+        (["table", "fake", "--format", "csv"], 0),
+        (["table", "fake", "--selectors"], 2),
+        (["status", "fake"], 0),
+        (["report", "fake"], 0),
+        (["compare", "fake", "fake"], 0),
+        (["export", "fake", "--tables", "DIR"], 0),
+    ],
+    ids=str,
+)
+def test_every_command_that_reads_results_says_that_the_definition_cannot_be_read(
+    unread, tmp_path, words, code, capsys
+):
+    results, told = unread
+    given = [str(tmp_path / "tables") if word == "DIR" else word for word in words]
+    assert main([*given, "--storage", results.storage]) == code
+    said = capsys.readouterr()
+    assert told in said.out + said.err
+    if words[-1] == "csv":
+        assert told in said.err and said.out.startswith('"sweep","cell"')
+    if words[0] in ("table", "status") and code == 0 and words[-1] != "csv":
+        assert "what the plan says is not known" in said.out
+
+
+def test_stage_times_of_a_storage_are_told_by_the_plan_where_its_definition_cannot_be_read(unread, capsys):
+    results, told = unread
+    _measured(plan(small_sweep(name="fake", cells=(BASELINE, ALONE))), results.storage)
+    said = capsys.readouterr().err
+    assert told in said and said.endswith("; stages are known by this plan instead\n")
+
+
+def test_a_definition_that_can_be_read_is_no_matter(with_tables, capsys):
+    results = Results.open(str(with_tables))
+    assert results.unread() == "" and len(results.selectors()) and "importances" in results.findings()
+    assert main(["table", "fake", "--storage", str(with_tables)]) == 0
+    assert "cannot be read" not in capsys.readouterr().out

@@ -213,9 +213,7 @@ def test_examples_have_the_words_of_every_language_and_the_answers_of_two_cells(
 
 def test_answers_to_items_that_nobody_has_are_said_to_be_such(tmp_path):
     fake.write(str(tmp_path))
-    assert examples(Results.open(str(tmp_path), "fake")) == (
-        "No examples: the definition was written by another version."
-    )
+    assert examples(Results.open(str(tmp_path), "fake")) == "No examples: no definition is stated."
 
 
 def test_a_confirmation_draws_the_matrix_and_the_examples_and_a_search_trial_nothing(lab, tmp_path):

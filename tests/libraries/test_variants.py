@@ -262,7 +262,7 @@ def test_the_target_is_learned_from_a_training_file_in_another_language(tmp_path
         small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, replace(german, name="mine"))))
     assert refused.value.faults == (
         "in cell 'none_from_mine', learned_from must have a name of its own, since scores are told by name, got "
-        "another task 'mine' than the target's; rename it",
+        "other training or development data under 'mine' than the target's; rename it",
     )
     small_sweep(target=english, cells=(BASELINE, from_source(BASELINE, english)))  # English among the sources
 

@@ -13,7 +13,7 @@ import pytest
 
 from search_spaces import Cell
 from search_spaces.variants import from_source
-from sweep import cli, record_definition
+from sweep import cli, record_definition, resolve
 from sweep.absence import find
 from sweep.cli import main
 from sweep.definition import Search, Sweep
@@ -31,7 +31,7 @@ from trainables.catalogue.development import with_oracle
 from trainables.catalogue.encoder import Encoder, HubEncoder, LocalEncoder, Patches, Tower
 from trainables.catalogue.intermediate import CCG, MNLI, QQP
 from trainables.catalogue.translated import translated
-from trainables.catalogue.xtreme import NER, PAWSX, TATOEBA, XNLI
+from trainables.catalogue.xtreme import NER, PANX_TAGS, PAWSX, TATOEBA, XNLI
 from trainables.catalogue.xtreme_m import parquet_task, text_pair_task
 from trainables.data import places
 from trainables.faults import Invalid
@@ -235,6 +235,43 @@ def test_word_pairs_source_languages_and_translations_are_looked_for_too():
         target=XNLI, cells=(BASELINE, Cell(name="from_de", learned_from=translated(MNLI, "de"))), pretrain=None
     )
     assert {"xnli", "mnli", "mnli_de"} <= set(find(replace(sweep, align_images=None), fetch=False).absent)
+
+
+def test_a_target_that_cannot_be_fetched_is_absent_also_where_what_it_is_learned_from_is_here(mirror, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for split in ("train", "validation_matched"):
+        files.nli(mirror / f"nyu-mll/glue/mnli/{split}-00000-of-00001.parquet")
+    teacher = replace(MNLI, source=replace(MNLI.source, download=True))
+    target = replace(XNLI, source=replace(XNLI.source, download=True), learned_from=teacher)
+    cells = (BASELINE, from_source(BASELINE, teacher))
+    found = find(small_sweep(target=target, cells=cells, pretrain=None, align_images=None), fetch=True)
+    assert found.absent.keys() == {"xnli"} and "HF_HUB_OFFLINE is set" in found.absent["xnli"]
+    assert found.unable == (f"xnli is absent: {found.absent['xnli']}",)
+
+
+def test_what_an_oracle_is_shown_is_looked_at_where_a_source_of_the_same_name_has_none(mirror, tmp_path):
+    for split, language in (("train", "en"), ("validation", "en"), ("validation", "de"), ("test", "de")):
+        where = mirror / f"google/xtreme/PAN-X.{language}/{split}-00000-of-00001.parquet"
+        files.tagged(where, "ner_tags", [[1, 2, 99 if (split, language) == ("validation", "de") else 0]], PANX_TAGS)
+    cells = (BASELINE, from_source(BASELINE, NER))
+    sweep = small_sweep(target=with_oracle(NER), cells=cells, pretrain=None, align_images=None)
+    found = looked_up(sweep, fetch=False)
+    assert found.absent == {}
+    with pytest.raises(Invalid, match=r"PAN-X\.de validation"):
+        with_rows_read(found, tmp_path / "cache")
+
+
+def test_a_file_of_ones_own_is_counted_once_however_many_cells_read_it(tmp_path, monkeypatch):
+    (tmp_path / "train.tsv").write_text("premise\thypothesis\tlabel\na\tb\tneutral\n")
+    task = text_pair_task("mine", train=tmp_path / "train.tsv", rows=9)
+    counted: list[str] = []
+    true = resolve._counted
+    monkeypatch.setattr(resolve, "_counted", lambda task, train: counted.append(task.name) or true(task, train))
+    mixed = (Cell(name=f"mine+{other.name}", intermediates=(task, other)) for other in (lab.NLI, lab.QQP))
+    sweep = small_sweep(cells=(BASELINE, Cell(name="mine", intermediates=(task,)), *mixed))
+    told = "9 training rows are stated, and its files hold 1 in a language: shares by size are of those stated"
+    assert looked_up(sweep, fetch=False).remarks == {"mine": told}
+    assert counted == ["mine"]
 
 
 def test_a_published_task_is_not_downloaded_when_planning(monkeypatch):

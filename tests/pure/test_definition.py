@@ -28,9 +28,12 @@ from sweep.search import (
 )
 from tests.pure.small_sweep import ALONE, BASELINE, MATCHED, MIXED, SETTINGS, small_sweep
 from trainables.catalogue import lab, lab_twins, xtreme
+from trainables.catalogue.development import with_oracle
 from trainables.catalogue.encoder import Encoder, HubEncoder, Patches, Tower
-from trainables.catalogue.task import Split
+from trainables.catalogue.task import Split, Task
 from trainables.catalogue.translated import translated
+from trainables.catalogue.xtreme import PAWSX, TYDIQA, XNLI
+from trainables.catalogue.xtreme_m import text_pair_task
 from trainables.faults import Invalid, nearest
 from trainables.gangs import Gangs
 from trainables.settings import LoRA, Part, Visible
@@ -454,3 +457,51 @@ def test_words_are_aligned_above_frozen_embeddings_and_in_embeddings_that_are_tr
     cells = (BASELINE, WORDS_ALIGNED)
     for settings in (replace(SETTINGS, word_layer=1, frozen=(Part.WORD_EMBEDDINGS,)), replace(SETTINGS, word_layer=0)):
         assert small_sweep(cells=cells, align_words_settings=settings).align_words_settings == settings
+
+
+def spoken(task: Task, *languages: str) -> Task:
+    return replace(
+        task, splits=tuple(replace(one, languages=languages) if one.name == "test" else one for one in task.splits)
+    )
+
+
+def from_file(task: Task, **given: object) -> Task:
+    return replace(task, source=replace(task.source, **given))
+
+
+OWN = text_pair_task("own", train="train.tsv", dev="dev.tsv", test="test.tsv", test_languages=["en", "de"])
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        (with_oracle(PAWSX), PAWSX),
+        (PAWSX, with_oracle(PAWSX)),
+        (with_oracle(TYDIQA), TYDIQA),
+        (from_file(PAWSX, download=True), PAWSX),
+        (from_file(PAWSX, folders=(("a/b", "/there"),), fingerprint="abc"), PAWSX),
+        (spoken(PAWSX, "en", "de"), PAWSX),
+        (replace(PAWSX, licence="another"), PAWSX),
+        (from_file(OWN, test="other.tsv"), OWN),
+        (from_file(OWN, fingerprint="train:a dev:b test:c"), OWN),
+        (text_pair_task("own", train="train.tsv", dev="dev.tsv", test="test.tsv", rows=9), OWN),
+        (replace(XNLI, learned_from=from_file(XNLI.teacher, download=True)), XNLI.teacher),
+    ],
+)
+def test_a_source_with_the_training_and_development_data_of_the_target_may_have_its_name(target, source):
+    small_sweep(target=target, cells=(BASELINE, from_source(BASELINE, source)), align_images=None)
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        (PAWSX, replace(translated(PAWSX, "de"), name="pawsx")),
+        (XNLI, replace(translated(XNLI.teacher, "de"), name="mnli")),
+        (OWN, from_file(OWN, train="other.tsv")),
+        (OWN, from_file(OWN, dev="other.tsv")),
+        (lab.VISUAL_NLI, lab.visual_nli(train=9)),
+    ],
+)
+def test_a_source_with_other_training_or_development_data_than_the_target_needs_a_name_of_its_own(target, source):
+    with pytest.raises(Invalid, match=f"got other training or development data under '{source.name}' than the target"):
+        small_sweep(target=target, cells=(BASELINE, from_source(BASELINE, source)), align_images=None)

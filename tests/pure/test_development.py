@@ -78,7 +78,7 @@ class TestPublished:
     def test_a_test_without_such_is_halved(self, task):
         made = with_oracle(task)
         assert made.oracle == replace(task.split("test"), name="oracle") and made.source == task.source
-        assert developed_in(task) == ()
+        assert developed_in(task) == () == developed_in(made)
 
     def test_the_sample_of_bucc_is_shown_wherever_it_is_read(self):
         made = with_oracle(BUCC)
@@ -216,6 +216,13 @@ class TestPublished:
             Invalid, match=r"development must be left out unless .* got de; what publishers have is known"
         ):
             with_oracle(XNLI, development=["de"])
+
+    @pytest.mark.parametrize("asked", [with_oracle, developed_in])
+    def test_it_is_asked_of_tasks_alone(self, asked):
+        with pytest.raises(Invalid, match=r"task must be a Task value, got 'xnli'; use task\('xnli'\) of trainables\."):
+            asked("xnli")
+        with pytest.raises(Invalid, match=r"what an oracle is shown .*\n.* got None; give a task"):
+            asked(None)
 
     def test_a_second_time_it_is_refused(self):
         with pytest.raises(Invalid, match="each once, got 'oracle_dev' 2 times"):

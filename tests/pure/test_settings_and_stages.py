@@ -23,6 +23,7 @@ from trainables.catalogue.intermediate import MNLI, SQUAD_V1, SQUAD_V2
 from trainables.catalogue.lab_twins import BUCC as LAB_BUCC
 from trainables.catalogue.lab_twins import POS as LAB_POS
 from trainables.catalogue.lab_twins import TATOEBA
+from trainables.catalogue.own_texts import sentence_task
 from trainables.catalogue.task import Metric, Role, Split, Task
 from trainables.catalogue.translated import translated
 from trainables.catalogue.xtreme import BUCC, MLQA, POS, TYDIQA
@@ -31,7 +32,7 @@ from trainables.faults import Invalid
 from trainables.scores import Progress, Score, event_from_json, event_to_json
 from trainables.selectors import Selector
 from trainables.settings import Alignment, LoRA, Part, Precision, Schedule, Settings, Visible
-from trainables.stages import READ_AS_BEFORE, Evaluation, Portion, Stage, Training, refuse_broken
+from trainables.stages import READ_AS_BEFORE, Evaluation, Portion, Stage, Training, as_read, refuse_broken
 
 ROOT = Path(__file__).parents[2]
 NAN, INF = float("nan"), float("inf")
@@ -300,6 +301,34 @@ def test_what_a_training_stage_never_reads_changes_nothing_of_it():
     read = replace(task, splits=(task.splits[0], dev, task.splits[2]))
     work = replace(TRAINED.work, portions=(replace(TRAINED.work.portions[0], task=read), TRAINED.work.portions[1]))
     assert dev.name == "dev" and replace(TRAINED, work=work).digest != TRAINED.digest
+
+
+@pytest.mark.parametrize("fingerprint", ["", "train:abc"])
+def test_the_training_rows_that_are_stated_of_ones_own_files_name_no_stage_and_those_of_the_lab_do(fingerprint):
+    def stages(task: Task) -> set[str]:
+        if fingerprint:
+            task = replace(task, source=replace(task.source, fingerprint=fingerprint))
+        portion = Portion(task=task, steps=40)
+        return {
+            replace(TRAINED, work=replace(TRAINED.work, portions=(portion,))).digest,
+            replace(EVALUATED, work=replace(EVALUATED.work, task=task, split="train")).digest,
+        }
+
+    for make in (
+        lambda rows: parquet_task("mine", "/here", languages=("en",), rows=rows),
+        lambda rows: text_pair_task("mine", train="train.tsv", test="test.tsv", rows=rows),
+        lambda rows: sentence_task("mine", train="text.txt", languages=("en",), rows=rows),
+    ):
+        assert stages(make(0)) == stages(make(9))
+    tasks = [lab.visual_nli(train=rows) for rows in (8, 9)]
+    works = [replace(TRAINED.work, portions=(Portion(task=task, steps=40),)) for task in tasks]
+    assert len({replace(TRAINED, work=work).digest for work in works}) == 2
+
+
+def test_where_no_rows_of_ones_own_files_are_stated_their_splits_are_read_as_they_stand():
+    """So what was named before rows could be stated keeps its name."""
+    form = encode(parquet_task("mine", "/here", languages=("en", "de")))
+    assert as_read(form, ("train", "dev"))["splits"] == form["splits"][:2]
 
 
 def test_a_stage_depends_on_the_files_that_it_reads_alone():

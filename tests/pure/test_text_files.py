@@ -66,6 +66,32 @@ def test_labels_in_text_are_taken_by_name_also_where_names_are_numbers_or_truths
     assert [names[label] for label in read(task, "train", None, None)["label"].to_pylist()] == list(reversed(names))
 
 
+@pytest.mark.parametrize("separator", ["\t", ", "])
+def test_spaces_beside_a_label_in_text_are_no_part_of_it(tmp_path, separator):
+    path = tmp_path / ("train.csv" if separator == ", " else "train.tsv")
+    lines = [separator.join(["p", f"h{row}", label]) for row, label in enumerate(["0 ", " 2", "1"])]
+    path.write_text("\n".join(["premise,hypothesis,label".replace(",", separator.strip(" ")), *lines]) + "\n")
+    assert inspect(text_pair_task("mine", train=path)) == []
+    assert read(text_pair_task("mine", train=path), "train", None, None)["label"].to_pylist() == [0, 2, 1]
+
+
+def test_a_label_in_text_whose_name_has_spaces_is_taken_as_it_stands(tmp_path):
+    write(tmp_path / "train.tsv", [{"premise": "p", "hypothesis": label, "label": label} for label in ("0 ", " 1")])
+    task = text_pair_task("mine", train=tmp_path / "train.tsv", labels=("1", "0 "))
+    assert inspect(task) == [] and read(task, "train", None, None)["label"].to_pylist() == [1, 0]
+
+
+@pytest.mark.parametrize("labels", [["neutral", "entailment"], [1, 0]])
+def test_columns_that_store_equal_values_once_are_read(tmp_path, labels):
+    columns = {"premise": ["p", "p"], "hypothesis": ["h", "g"], "label": labels, "language": ["en", "en"], "id": [4, 7]}
+    encoded = {name: pa.array(column).dictionary_encode() for name, column in columns.items()}
+    pq.write_table(pa.table(encoded), tmp_path / "train.parquet")
+    task = text_pair_task("mine", train=tmp_path / "train.parquet")
+    assert inspect(task) == [] and own_remarks(task) == ()
+    table = read(task, "train", None, None)
+    assert table.schema == PAIR and table["label"].to_pylist() == [1, 0] and table["id"].to_pylist() == ["4", "7"]
+
+
 def test_a_place_is_no_label_in_text_where_names_are_numbers(tmp_path):
     write(tmp_path / "train.tsv", [{"premise": "p", "hypothesis": "h", "label": label} for label in (1, 0)])
     (fault,) = inspect(text_pair_task("mine", train=tmp_path / "train.tsv", labels=("1", "2")))
@@ -97,12 +123,27 @@ def across(folder: Path, rows: list[dict]) -> Task:
     return text_pair_task("mine", train=folder / "train.tsv", test=folder / "test.tsv", test_languages=("de", "fr"))
 
 
-def test_an_item_has_one_id_and_one_label_in_every_language(tmp_path):
+def test_an_item_that_is_asked_in_several_languages_has_one_label(tmp_path):
     assert inspect(across(tmp_path, ACROSS)) == []
     (fault,) = inspect(across(tmp_path, [*ACROSS[:3], {**ACROSS[3], "label": "neutral"}]))
     assert "must have the same label in every language, got 1 of 2 in 'fr' that differ from 'de' (b)" in fault
-    (fault,) = inspect(across(tmp_path, [*ACROSS[:3], {**ACROSS[3], "id": "c"}]))
-    assert "the ids of 'fr' must be those of 'de', got 2 in only one of them (b, c)" in fault
+    assert fault.endswith("translates, or leave the column 'id' out where items are no translations")
+
+
+def test_items_that_not_every_language_has_are_told_and_not_refused(tmp_path):
+    own = across(tmp_path, [{**row, "id": f"{row['language']}-{row['id']}"} for row in ACROSS])
+    assert inspect(own) == []
+    assert own_remarks(own) == (
+        "split 'test' has no id in two languages: its rows in de fr count as different items; give an item that is "
+        "asked in several languages the same id in each",
+    )
+    assert read(own, "test", None, None)["id"].to_pylist() == ["de-a", "de-b", "fr-a", "fr-b"]
+    part = across(tmp_path, ACROSS[:3])
+    assert inspect(part) == []
+    assert own_remarks(part) == (
+        "split 'test': not all of its 2 items are in every language (1 in 'fr'); accuracies of its languages are of "
+        "different items",
+    )
 
 
 def test_that_rows_without_ids_are_different_items_in_every_language_is_told(tmp_path):

@@ -14,6 +14,7 @@ from trainables.canonical import decode, encode
 from trainables.catalogue import xtreme_m
 from trainables.catalogue.development import with_oracle
 from trainables.catalogue.task import NLI_LABELS, Task
+from trainables.data import image_files
 from trainables.data.fingerprint import resolve
 from trainables.data.halves import is_oracle
 from trainables.data.reading import inspect, read
@@ -469,6 +470,21 @@ def test_files_of_images_that_are_none_are_named_before_anything_starts(made, tm
         "split 'test': every image must be a whole PNG or JPEG, got one that is not (cut short or damaged): 1 of 2 "
         f"files ({tmp_path}/images/5.jpg); put whole ones there",
     ]
+
+
+def test_a_webp_that_is_as_long_as_it_says_is_not_decoded(tmp_path, monkeypatch):
+    whole = io.BytesIO()
+    Image.open(io.BytesIO(jpeg(3))).save(whole, format="WEBP")
+    data = whole.getvalue()
+    cut, longer = tmp_path / "cut.jpg", tmp_path / "longer.jpg"
+    (tmp_path / "whole.jpg").write_bytes(data)
+    cut.write_bytes(data[:-4])
+    longer.write_bytes(data + b"trailing bytes")
+    assert list(image_files.damaged(sorted(tmp_path.iterdir()))) == [cut]
+    decoded = []
+    monkeypatch.setattr(image_files, "opened", decoded.append)
+    image_files.damaged(sorted(tmp_path.iterdir()))
+    assert decoded == [cut.read_bytes(), longer.read_bytes()]
 
 
 def test_an_empty_hypothesis_is_told(made, tmp_path):

@@ -22,6 +22,7 @@ from trainables.catalogue.task import (
     Source,
     Split,
     Task,
+    refuse_no_task,
 )
 from trainables.catalogue.xtreme import (
     MLQA,
@@ -88,8 +89,10 @@ def with_oracle(task: Task, *, development: Sequence[str] = ()) -> Task:
     languages is stated before: what an oracle is shown is of its languages alone.
 
     Raises:
-        Invalid: where the task has no test split, shows an oracle something already, or cannot have `development`.
+        Invalid: where the task has no test split, shows an oracle something already, or cannot have `development`, and
+            for what is no task.
     """
+    refuse_no_task("what an oracle is shown", task)
     test = task.split("test")
     if test is None:
         raise Invalid(f"task {task.name!r}", ["it must have a test split for an oracle to be of use; add one"])
@@ -106,7 +109,9 @@ def with_oracle(task: Task, *, development: Sequence[str] = ()) -> Task:
 
 def developed_in(task: Task) -> tuple[str, ...]:
     """The languages in which `with_oracle(task)` finds development data; none where it halves the test."""
-    shown = task.split(ORACLE_DEV) or (task.split("test") and with_oracle(task).split(ORACLE_DEV))
+    refuse_no_task("what an oracle is shown", task)
+    asks = task if task.oracle or not task.split("test") else with_oracle(task)
+    shown = asks.split(ORACLE_DEV)
     return shown.languages if shown else ()
 
 

@@ -357,3 +357,14 @@ class Task:
         if self.kind is Kind.TAGGING:  # hundreds of labels make no name
             return "tags." + hashlib.sha256("\0".join(self.labels).encode()).hexdigest()[:12]
         return {Kind.CAPTION: "masked_lm", Kind.MASKED_LM: "masked_lm"}.get(self.kind, str(self.kind))
+
+
+def refuse_no_task(what: str, given: object) -> None:
+    """Raise `Invalid` of `what` unless a task is given.
+
+    Raises:
+        Invalid: saying how to get one.
+    """
+    if not isinstance(given, Task):
+        named = f"use task({given!r}) of trainables.catalogue.registry" if isinstance(given, str) else "give a task"
+        refuse(what, [f"task must be a Task value, got {given!r}; {named}"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from trainables.catalogue.intermediate import MNLI
-from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task
+from trainables.catalogue.task import ORACLE_DEV, LabSource, Part, PublishedSource, Split, Task, refuse_no_task
 from trainables.catalogue.xtreme import (
     NER,
     PANX_LANGUAGES,
@@ -70,13 +70,14 @@ def translated(task: Task, language: str) -> Task:
 
     A lab task says the same rows in that language. A published one is read from its publisher's training part in the
     language (`RELEASED`) or, where there is none, from the mirror folder, from files of the user's own that are named
-    and laid out as its publisher's (`FOLDER`).
+    and laid out as its publisher's (`FOLDER`). It has no development data for an oracle.
 
     Raises:
         Invalid: for a task of the user's own files, whose translation is a task of other files, for one without an
             English training split, and for what is no task.
     """
-    _refuse_no_task(task)
+    refuse_no_task("a translation", task)
+    task = _without_development(task)
     train = task.split("train")
     if train is None or train.languages != ("en",) or language == "en":
         spoken = "none" if train is None else " ".join(train.languages)
@@ -103,10 +104,16 @@ def translated(task: Task, language: str) -> Task:
     return replace(task, name=name, splits=splits, source=_with_training(task.source, part))
 
 
-def _refuse_no_task(given: object) -> None:
-    if not isinstance(given, Task):
-        named = f"use task({given!r}) of trainables.catalogue.registry" if isinstance(given, str) else "give a task"
-        raise Invalid("a translation", [f"task must be a Task value, got {given!r}; {named}"])
+def _without_development(task: Task) -> Task:
+    """The task without development data for an oracle, which is shown the target's alone."""
+    source = task.source
+    if isinstance(source, PublishedSource):
+        kept = {
+            name: tuple(part for part in parts if part.split != ORACLE_DEV)
+            for name, parts in (("parts", source.parts), ("instead", source.instead))
+        }
+        source = replace(source, **kept)
+    return replace(task, source=source, splits=tuple(split for split in task.splits if split.name != ORACLE_DEV))
 
 
 def _mirrored(source: PublishedSource, language: str) -> PublishedSource:
@@ -122,10 +129,9 @@ def _moved(part: Part, language: str) -> Part:
 
 def _released(source: PublishedSource, language: str) -> Part | None:
     """The publisher's training part in the language, for a source that reads the English one."""
-    read = tuple(part for part in source.parts if part.split != ORACLE_DEV)
     for task, parts in RELEASED:
         assert isinstance(task.source, PublishedSource)
-        if read == task.source.parts:
+        if source.parts == task.source.parts:
             return parts.get(language)
     return None
 
@@ -140,9 +146,12 @@ def _with_training(source: PublishedSource, part: Part) -> PublishedSource:
 
 
 def sources(task: Task, languages: tuple[str, ...]) -> tuple[Task, ...]:
-    """What a target can be learned from: its own training set in each of the languages, English left as it is."""
-    _refuse_no_task(task)
-    teacher = task.teacher
+    """What a target can be learned from: its own training set in each of the languages, English left as it is.
+
+    None has development data for an oracle: those of the target are shown to it.
+    """
+    refuse_no_task("a translation", task)
+    teacher = _without_development(task.teacher)
     return tuple(teacher if language == "en" else translated(teacher, language) for language in languages)
 
 

@@ -38,11 +38,14 @@ def parallel_faults(split: str, items: Items, first: Items | None = None) -> Ite
                 f"split {split!r}: the ids of {language!r} must be those of {named!r}, got {len(apart)} in only "
                 f"one of them ({_some(apart)}); the same item needs the same id in every language"
             )
-    yield from _differing(split, {**(first or {}), **items})
+    yield from differing(split, {**(first or {}), **items})
 
 
-def _differing(split: str, items: Items) -> Iterator[str]:
-    """Each item is compared with the first language that has it."""
+def differing(split: str, items: Items, way_out: str = "") -> Iterator[str]:
+    """How labels and images under one id differ; each item is compared with the first language that has it.
+
+    `way_out` ends each of these: what else can be done where the rows are no translations.
+    """
     seen: dict[str, str] = {}
     for language, here in items.items():
         shared: dict[str, list[str]] = {}
@@ -55,7 +58,7 @@ def _differing(split: str, items: Items) -> Iterator[str]:
                     yield (
                         f"split {split!r}: an item must have the same {what} in every language, got {len(differing)} "
                         f"of {len(both)} in {language!r} that differ from {earlier!r} ({_some(differing)}); are its "
-                        "rows in another order? Give each the id of the item that it translates"
+                        f"rows in another order? Give each the id of the item that it translates{way_out}"
                     )
 
 

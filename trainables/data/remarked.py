@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import repeat
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.files import TextFiles, XvnliSource
 from trainables.catalogue.task import IGLUE_ACCURACY, ORACLE_DEV, ORACLE_HALF, ParquetSource, Split, Task
+from trainables.data.parallel import Items, items_of, spoken_in
 from trainables.data.text_files import is_numbered, rows_of
 from trainables.data.visual_files import gold_labels, hypotheses, image_names
 
@@ -51,6 +53,25 @@ def _texts_of(task: Task, split: Split, name: str) -> Iterator[str]:
                 f"split {name!r} has no column 'id': its rows in {' '.join(split.languages)} count as different "
                 "items; give an item that is asked in several languages the same id in each"
             )
+        elif len(split.languages) > 1:
+            columns = (stated[column].to_pylist() for column in ("id", "language"))
+            items = items_of(*columns, repeat(None, stated.num_rows), repeat(None, stated.num_rows))
+            yield from partly_shared(name, spoken_in(split.languages, items))
+
+
+def partly_shared(split: str, items: Items) -> Iterator[str]:
+    """That the languages of a split have no item in common, or some of them not all."""
+    every = {item for here in items.values() for item in here}
+    if len(items) > 1 and len(every) == sum(map(len, items.values())):
+        yield (
+            f"split {split!r} has no id in two languages: its rows in {' '.join(items)} count as different items; give "
+            "an item that is asked in several languages the same id in each"
+        )
+    elif lacking := [f"{len(here):,} in {language!r}" for language, here in items.items() if len(here) < len(every)]:
+        yield (
+            f"split {split!r}: not all of its {len(every):,} items are in every language ({', '.join(lacking)}); "
+            "accuracies of its languages are of different items"
+        )
 
 
 def empty_texts(split: str, name: str, texts: pa.ChunkedArray) -> Iterator[str]:

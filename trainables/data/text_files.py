@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from trainables.catalogue.files import TextFiles
 from trainables.catalogue.task import ORACLE_DEV, ORACLE_HALF, Kind, Split, Task
-from trainables.data.parallel import items_of, parallel_faults, spoken_in
-from trainables.data.schema import PAIR
+from trainables.data.parallel import differing, items_of, spoken_in
+from trainables.data.schema import PAIR, is_text
 from trainables.faults import nearest, refuse
 
 #: Columns that every file must have; `language` and `id` may be left out where the split has but one language.
@@ -108,6 +108,9 @@ def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
     except (pa.ArrowInvalid, OSError) as error:
         first = str(error).splitlines()[0]
         return None, [f"{where} must be a {path.suffix} file, got one that cannot be read ({first}); write it again"]
+    for place, field in enumerate(table.schema):
+        if field.name in PAIR.names and pa.types.is_dictionary(field.type):  # as pandas writes categories
+            table = table.set_column(place, field.name, table[place].cast(field.type.value_type))
     faults = [
         f"{where} must have a column {name!r}, got {', '.join(map(repr, table.column_names))}; rename one"
         for name in (*REQUIRED, *(("language",) if len(split.languages) > 1 else ()))
@@ -133,9 +136,9 @@ def _load(task: Task, split: Split) -> tuple[pa.Table | None, list[str]]:
             faults.append(
                 f"{where}: column {name!r} must have no empty value, got {column.null_count}; drop those rows"
             )
-        if name in ("premise", "hypothesis", "language") and not _is_string(column.type):
+        if name in ("premise", "hypothesis", "language") and not is_text(column.type):
             faults.append(f"{where}: column {name!r} must hold strings, got {column.type}; cast it")
-        if name == "id" and not (_is_string(column.type) or pa.types.is_integer(column.type)):
+        if name == "id" and not (is_text(column.type) or pa.types.is_integer(column.type)):
             faults.append(f"{where}: column 'id' must hold strings or integers, got {column.type}; cast it")
     if faults:
         return None, faults
@@ -166,12 +169,12 @@ _CONVERT = pacsv.ConvertOptions(
 _READERS = {".tsv": _tsv, ".csv": _csv, ".jsonl": lambda path: pajson.read_json(path), ".parquet": pq.read_table}
 
 
-def _is_string(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
 def _places_or_names(column: pa.ChunkedArray, labels: tuple[str, ...]) -> pa.ChunkedArray:
-    """Labels that stand as text: as places where all of them are numbers and no name of a label is one."""
+    """Labels that stand as text: as places where all of them are numbers and no name of a label is one.
+
+    Spaces beside one are no part of it, unless they are of its name.
+    """
+    column = pc.if_else(pc.is_in(column, pa.array(labels, pa.string())), column, pc.utf8_trim_whitespace(column))
     if any(map(_is_number, labels)):
         return column
     try:
@@ -197,7 +200,7 @@ def label_faults(column: pa.ChunkedArray, ids: pa.ChunkedArray, labels: tuple[st
         ]
     if pa.types.is_integer(column.type):
         good = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(labels)))
-    elif _is_string(column.type):
+    elif is_text(column.type):
         good = pc.is_in(column.cast(pa.string()), pa.array(labels))
     else:
         return [f"split {split!r}: column 'label' must hold int64 or strings, got {column.type}; cast it"]
@@ -221,7 +224,10 @@ def label_numbers(column: pa.ChunkedArray, labels: tuple[str, ...]) -> pa.Array:
 
 
 def _language_faults(table: pa.Table, split: Split, first: tuple[str, ...] = ()) -> Iterator[str]:
-    """What is wrong with the languages of a split, whose items are those of the languages `first` of the same file."""
+    """What is wrong with the languages of a split; an id names the same item in them and in `first` of the same file.
+
+    Items that not every language has are left to the remarks: data of a language's own are sound, and so is a part.
+    """
     present = Counter(table["language"].to_pylist())
     for language in split.languages:
         if language not in present:
@@ -242,4 +248,5 @@ def _language_faults(table: pa.Table, split: Split, first: tuple[str, ...] = ())
         stated = table.filter(pc.is_in(table["language"], pa.array(compared, pa.string())))
         columns = (stated[name].to_pylist() for name in ("id", "language", "label"))
         every = items_of(*columns, repeat(None, stated.num_rows))
-        yield from parallel_faults(split.name, spoken_in(split.languages, every), spoken_in(first, every))
+        spoken = {**spoken_in(first, every), **spoken_in(split.languages, every)}
+        yield from differing(split.name, spoken, ", or leave the column 'id' out where items are no translations")
