@@ -5,11 +5,11 @@
 (1) XLM-R base in bfloat16: examples per second beside Hugging Face's Trainer on the same batches, model FLOPs
     utilisation, peak memory, whether a cancelled stage resumes to the same bits, and the throughput of two gangs that
     share the GPU. Needs `accelerate` for the peer.
-(2) Encoders of the sizes that are published, on texts of 77 to 384 tokens, in each precision: examples per second,
+(2) Encoders of the sizes that are published, on texts of 77 to 384 tokens, base in each precision: examples per second,
     what `sweep plan` takes for granted beside it, and peak memory; and images per second of a vision tower as large
     as SigLIP 2's base.
 
-Needs one CUDA GPU with bfloat16 (Ampere or newer) and 40 GiB of memory. Exits 2 where there is none.
+Needs one CUDA GPU with bfloat16 (Ampere or newer) and 24 GiB of memory. Exits 2 where there is none.
 """
 
 from __future__ import annotations
@@ -32,23 +32,38 @@ STEPS, WARM, RUNS, BATCH = 120, 20, 3, 64
 PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "A10G": 70e12}
 
 
-def encoder(folder: Path):
-    """XLM-R base with random weights and the lab's tokenizer, as a directory that AutoModel loads."""
-    from transformers import XLMRobertaConfig, XLMRobertaModel
+def sizes() -> dict:
+    """By name the configuration of each encoder, and what differs from its defaults."""
+    from transformers import BertConfig, ModernBertConfig, XLMRobertaConfig
+
+    xlmr = {"vocab_size": 250002, "max_position_embeddings": 514, "type_vocab_size": 1}
+    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
+    return {
+        "XLM-R base": (XLMRobertaConfig, xlmr),
+        "XLM-R large": (XLMRobertaConfig, xlmr | large),
+        "mBERT": (BertConfig, {"vocab_size": 119547}),
+        "mmBERT base": (ModernBertConfig, {"vocab_size": 256000, "intermediate_size": 1152}),
+    }
+
+
+def encoder(folder: Path, name: str = "XLM-R base", maximum_tokens: int = 128):
+    """One of `sizes` with random weights and the lab's tokenizer, from a directory that AutoModel loads."""
+    from transformers import AutoModel
 
     from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches
     from trainables.data.fingerprint import resolve_encoder
     from trainables.data.tokens import lab_forms, small_tokenizer
 
-    if not (folder / "config.json").is_file():
+    if not (folder / name / "config.json").is_file():
+        kind, more = sizes()[name]
         torch.manual_seed(0)
-        config = XLMRobertaConfig(vocab_size=250002, max_position_embeddings=514, type_vocab_size=1)
-        XLMRobertaModel(config, add_pooling_layer=False).save_pretrained(folder)
-        small_tokenizer(lab_forms(), 512).save_pretrained(folder)
+        with torch.device("cuda"):  # a processor takes its time for so many random numbers
+            model = AutoModel.from_config(kind(pad_token_id=1, bos_token_id=0, eos_token_id=2, **more))
+        model.to("cpu").save_pretrained(folder / name)
+        small_tokenizer(lab_forms(), 512).save_pretrained(folder / name)
     patches = Patches(height=36, width=36, patch=12)
-    return resolve_encoder(
-        Encoder(name="xlmr-base", text=LocalEncoder(path=str(folder)), patches=patches, maximum_tokens=128)
-    )
+    text = LocalEncoder(path=str(folder / name))
+    return resolve_encoder(Encoder(name="measured", text=text, patches=patches, maximum_tokens=maximum_tokens))
 
 
 def stage(folder: Path, steps: int = STEPS, dropout: float = 0.1):
@@ -176,21 +191,7 @@ def beside_trainer(folder: Path) -> None:
     print(f"  two gangs on one GPU          {sum(rates):8.0f} examples/s   ratio to one {ratio:.2f}")
 
 
-#: Encoders of published sizes: configuration, what differs from its own defaults, and what it is called.
-def sizes() -> dict:
-    from transformers import BertConfig, ModernBertConfig, XLMRobertaConfig
-
-    xlmr = {"vocab_size": 250002, "max_position_embeddings": 514, "type_vocab_size": 1}
-    large = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
-    return {
-        "XLM-R base": (XLMRobertaConfig, xlmr),
-        "XLM-R large": (XLMRobertaConfig, xlmr | large),
-        "mBERT": (BertConfig, {"vocab_size": 119547}),
-        "mmBERT base": (ModernBertConfig, {"vocab_size": 256000, "intermediate_size": 1152}),
-    }
-
-
-#: Encoder, precision, batch, and what else differs: the batches are the presets' own, 32.
+#: Encoder, precision, and what else differs; in batches of 32.
 CASES = (
     ("XLM-R base", "bfloat16", {}),
     ("XLM-R base", "float16", {}),
@@ -224,15 +225,8 @@ def long_pairs(folder: Path):
 
 
 def full_sizes(folder: Path) -> None:
-    from transformers import AutoModel
-
-    from sweep.plan import estimated_seconds
-    from tests.torch_cpu import towers
-    from trainables.catalogue.encoder import Encoder, LocalEncoder, Patches, Tower
-    from trainables.data import tower
-    from trainables.data.fingerprint import resolve_encoder
+    from sweep.plan import estimated_seconds, parameters
     from trainables.data.rows import rows
-    from trainables.data.tokens import lab_forms, small_tokenizer
     from trainables.stages import Portion, Training
 
     task, made = long_pairs(folder), {}
@@ -242,15 +236,7 @@ def full_sizes(folder: Path) -> None:
     )
     for name, precision, changes in CASES:
         if name not in made:
-            kind, more = sizes()[name]
-            torch.manual_seed(0)
-            with torch.device("cuda"):
-                model = AutoModel.from_config(kind(pad_token_id=1, bos_token_id=0, eos_token_id=2, **more))
-            model.to("cpu").save_pretrained(folder / name)
-            small_tokenizer(lab_forms(), 512).save_pretrained(folder / name)
-            text = LocalEncoder(path=str(folder / name))
-            patches = Patches(height=36, width=36, patch=12)
-            made = {name: resolve_encoder(Encoder(name="full", text=text, patches=patches, maximum_tokens=TOKENS))}
+            made = {name: encoder(folder, name, TOKENS)}
         of = stage(folder, steps=60)
         assert isinstance(of.work, Training)
         settings = replace(of.work.settings, batch_size=32, **changes)
@@ -264,25 +250,22 @@ def full_sizes(folder: Path) -> None:
         rate = ours(of, folder / "full", batch=32)
         tokens = float(rows(task, "train", None, of.encoder).lengths.mean())
         planned = 60 * 32 / estimated_seconds(of)
-        achieved = rate * planned_products(of) * tokens
+        achieved = rate * 6.0 * parameters(of.encoder) * tokens  # words looked up and attention's own not counted
         print(
             f"{name:<12} {precision:<9} {'yes' if changes else 'no':<10} {rate:>10.0f} {achieved / 1e12:>8.1f} "
             f"{torch.cuda.max_memory_allocated() / 2**30:>6.1f} {planned:>10.0f}   mean {tokens:.0f} tokens",
             flush=True,
         )
         torch.cuda.empty_cache()
-    print(images_per_second(folder, Tower, LocalEncoder, tower, towers))
+    print(images_per_second(folder))
 
 
-def planned_products(of) -> float:
-    """Products of forward and backward for each token, words looked up and attention's own not counted."""
-    from sweep.plan import parameters
-
-    return 6.0 * parameters(of.encoder)
-
-
-def images_per_second(folder: Path, Tower, LocalEncoder, tower, towers) -> str:
+def images_per_second(folder: Path) -> str:
     from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
+
+    from tests.torch_cpu import towers
+    from trainables.catalogue.encoder import LocalEncoder, Tower
+    from trainables.data import tower
 
     config = SiglipVisionConfig(
         hidden_size=768,
