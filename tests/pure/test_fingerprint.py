@@ -187,22 +187,12 @@ def test_a_copy_of_a_part_of_a_model_is_none(absent, cached):
     assert str(refused.value).count(told) == 1 and told.startswith("path must hold ")
 
 
-def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(tmp_path, monkeypatch):
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    commit = "0123456789" * 4
-    place = tmp_path / "models--someone--tiny"
-    (place / "refs").mkdir(parents=True)
-    (place / "refs" / "main").write_text(commit)
-    snapshot = place / "snapshots" / commit
-    snapshot.mkdir(parents=True)
+def test_a_hub_model_is_found_in_this_machines_copy_and_pinned_to_its_commit(cached):
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (snapshot / name).write_text("{}")
+        (cached / name).write_text("{}")
     encoder = replace(lab.ENCODER, text=HubEncoder(repository="someone/tiny"))
     found = resolve_encoder(encoder).text
-    assert found.revision == commit and found.fingerprint
+    assert found.revision == cached.name and found.fingerprint
     assert resolve_encoder(replace(encoder, text=found)).text == found
     for asked, words in (
         (HubEncoder(repository="someone/tiny", revision="v9"), "revision 'v9' must be on the hub or in this machine's"),
