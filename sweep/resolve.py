@@ -13,13 +13,10 @@ from pathlib import Path
 
 from sweep.absence import Found, find, tasks_by_name
 from sweep.definition import Sweep
-from trainables.catalogue.files import SentenceFiles, TextFiles
 from trainables.catalogue.lab import LANGUAGES
 from trainables.catalogue.task import LabSource, ParquetSource, PublishedSource, Split, Task
 from trainables.faults import nearest, refuse
-
-#: Sources whose training rows a definition may state and a look at the files can count.
-_COUNTED = ParquetSource | SentenceFiles | TextFiles
+from trainables.stages import COUNTED
 
 
 def resolved(sweep: Sweep) -> Sweep:
@@ -109,7 +106,7 @@ def _miscounted(found: Found) -> dict[str, str]:
     told = {}
     for name, task in _here(found).items():
         train = task.split("train")
-        if not isinstance(task.source, _COUNTED) or train is None or not train.rows:
+        if not isinstance(task.source, COUNTED) or train is None or not train.rows:
             continue
         rows = _counted(task, train)
         if rows != train.rows:

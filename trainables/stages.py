@@ -277,7 +277,7 @@ def without_places(value: Any) -> Any:
 
 
 #: Sources whose rows are those of their files, whatever number of them is stated.
-_COUNTED = frozenset(kind.__name__ for kind in (ParquetSource, SentenceFiles, TextFiles))
+COUNTED = (ParquetSource, SentenceFiles, TextFiles)
 
 
 def as_read(task: dict[str, Any], splits: tuple[str, ...]) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def as_read(task: dict[str, Any], splits: tuple[str, ...]) -> dict[str, Any]:
     splits = (*splits, ORACLE_HALF) if "test" in splits else splits
     read = {name: value for name, value in task.items() if name not in ("licence", "twin_of", "remark")}
     read["splits"] = [split for split in task["splits"] if split["name"] in splits]
-    if task["source"]["type"] in _COUNTED:
+    if task["source"]["type"] in {kind.__name__ for kind in COUNTED}:
         read["splits"] = [split | ({"rows": 0} if split["name"] == "train" else {}) for split in read["splits"]]
     if taken := task["source"].get("fingerprint"):
         parts = [part for part in taken.split() if part.partition(":")[0] in splits or ":" not in part]
